@@ -1,0 +1,3 @@
+#include <netinet/in.h>
+#include <net/if.h>
+#include <libmnl/libmnl.h>

@@ -1,0 +1,82 @@
+import ArgumentParser
+import CNI
+import Engine
+import JSONC
+import Linux
+import Meta
+
+/// `plexus explain`: what an ADD would do, touching nothing.
+struct Explain: ParsableCommand {
+    enum Output: String, ExpressibleByArgument, CaseIterable { case text, json }
+
+    static let configuration = CommandConfiguration(
+        abstract: "Show what attaching a pod would do, as commands, without doing it.",
+        discussion: """
+            POD stands for the pod's network namespace in the commands. An address that is not taken yet is \
+            written as <address from SUBNET>.
+
+              plexus explain --config /etc/cni/net.d/10-plexus.conf --pod default/web-0
+              plexus explain --config 10-plexus.conf --networks net-a,net-b@data0 -o json
+            """)
+
+    @Option(name: .shortAndLong, help: "The runtime's configuration file; - reads stdin.")
+    var config: String = "/etc/cni/net.d/10-plexus.conf"
+
+    @Option(name: .long, help: "The pod, whose annotations the cache has: NAMESPACE/NAME.")
+    var pod: String?
+
+    @Option(name: .long, help: "Networks as the pod's annotation has them, instead of the cache's.")
+    var networks: String?
+
+    @Option(name: .long, help: "The container's ID: host link names are derived from it.")
+    var containerID: String = "example"
+
+    @Option(name: .long, help: "A network namespace to look at, such as /run/netns/NAME; without it an empty pod.")
+    var netns: String = ""
+
+    @Option(name: .long, help: "The name of the pod's first interface.")
+    var interface: String = "eth0"
+
+    @Option(name: .long, help: "Directories of plugins that are not built in, joined by ':'.")
+    var cniPath: String = "/opt/cni/bin"
+
+    @Option(name: .shortAndLong, help: "text for people, json for programs.")
+    var output: Output = .text
+
+    func run() throws {
+        do throws(Failure) {
+            let explanation = try Explanation.make(
+                configuration: bytes(), environment: environment(), networks: networks, sandbox: netns)
+            switch output {
+            case .text: writeStandardOutput(explanation.text(isTerminal: isTerminal(1)))
+            case .json: writeStandardOutput(try explanation.json().print(indent: 2) + "\n")
+            }
+        } catch {
+            let details = error.details.isEmpty ? "" : "\n  \(error.details)"
+            writeStandardError("plexus explain: \(error.message)\(details)\n")
+            throw ExitCode(1)
+        }
+    }
+
+    private func bytes() throws(Failure) -> [UInt8] {
+        do throws(SystemError) {
+            return config == "-" ? try readStandardInput(limit: 8 << 20) : try readFile(config, limit: 8 << 20)
+        } catch {
+            throw Failure(.io, "\(error)", details: "name the runtime's configuration with --config")
+        }
+    }
+
+    /// The variables that a runtime would set.
+    private func environment() throws(Failure) -> [String: String] {
+        var args = "IgnoreUnknown=1"
+        if let pod {
+            let parts = pod.split(separator: "/", omittingEmptySubsequences: false)
+            guard parts.count == 2 else { throw Failure(.badEnvironment, "--pod \(pod): write NAMESPACE/NAME") }
+            args += ";K8S_POD_NAMESPACE=\(parts[0]);K8S_POD_NAME=\(parts[1])"
+        }
+        return [
+            "CNI_COMMAND": "ADD", "CNI_CONTAINERID": containerID, "CNI_IFNAME": interface, "CNI_ARGS": args,
+            "CNI_NETNS": netns.isEmpty ? "POD" : netns, "CNI_PATH": cniPath,
+        ]
+    }
+}

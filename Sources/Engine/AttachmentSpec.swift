@@ -1,0 +1,80 @@
+package import CNI
+package import JSONC
+import Linux
+package import Network
+package import Plans
+
+/// One attachment as the engine runs it: a network list, and for whom.
+package struct AttachmentSpec: Sendable {
+    /// How errors and the log call it: `default/net-b`, or the network's name.
+    package var name: String
+    package var id: AttachmentID
+    /// CNI_NETNS as given.
+    package var sandbox: String
+    /// CNI_ARGS for the plugins.
+    package var args: String
+    package var list: NetworkList
+    /// What the plugins may get, by capability.
+    package var runtimeConfig: JSONObject
+    /// Merged into `args.cni` of every plugin.
+    package var cniArgs: JSONObject?
+    /// Where plugins that are not built in are looked for.
+    package var searchPath: [String]
+    /// Types whose executable is preferred to the built-in module.
+    package var external: Set<String>
+
+    package init(
+        name: String, id: AttachmentID, sandbox: String, args: String, list: NetworkList,
+        runtimeConfig: JSONObject = [:], cniArgs: JSONObject? = nil, searchPath: [String], external: Set<String> = []
+    ) {
+        self.name = name
+        self.id = id
+        self.sandbox = sandbox
+        self.args = args
+        self.list = list
+        self.runtimeConfig = runtimeConfig
+        self.cniArgs = cniArgs
+        self.searchPath = searchPath
+        self.external = external
+    }
+
+    func attachment() -> Attachment {
+        Attachment(
+            id: id, sandbox: sandbox, networkName: list.name,
+            digest: Digest.sha256Bytes("\(id.containerID)/\(id.interface)"))
+    }
+}
+
+/// What an ADD left behind that DEL and CHECK want to know.
+package struct Attached: Equatable, Sendable {
+    package var result: CNIResult
+    /// Sysctls as they were before, by path.
+    package var saved: [String: String]
+
+    package init(result: CNIResult, saved: [String: String] = [:]) {
+        self.result = result
+        self.saved = saved
+    }
+}
+
+/// One line of `explain`: what would happen, and what it would be as a command.
+package struct Explained: Sendable {
+    package enum Action: Sendable {
+        case step(Step)
+        case lease(String, [CNIResult.IP])
+        case delegate(String, path: String)
+    }
+
+    package var attachment: String
+    package var plugin: String
+    package var action: Action
+    package var labels: [IPAddress: String]
+}
+
+/// The host end's name of an attachment's veth pair.
+func hostLinkName(_ containerID: String, _ interface: String) -> String {
+    Attachment(
+        id: AttachmentID(containerID: containerID, interface: interface), sandbox: "", networkName: "",
+        digest: Digest.sha256Bytes("\(containerID)/\(interface)")
+    ).hostLinkName
+}

@@ -1,0 +1,20 @@
+import Linux
+import Netlink
+
+/// Held shared by every ADD from looking at a bridge until its process ends, so that no undo deletes a bridge
+/// that another ADD counts on. The file stays: it is empty and in /run.
+final class BridgeLock {
+    private let lock: Lock
+
+    init(_ bridge: String) throws(NetlinkError) {
+        do throws(SystemError) {
+            let directory = try Directory.create("/run/plexus", mode: 0o700)
+            lock = try Lock.take(in: directory, "bridge.\(bridge).lock", exclusive: false)
+        } catch {
+            throw NetlinkError(operation: "lock bridge \(bridge): \(error)", code: error.code, text: nil)
+        }
+    }
+
+    /// Whether no other ADD holds the lock.
+    func isAlone() -> Bool { lock.upgradeWithoutWaiting() }
+}

@@ -1,0 +1,180 @@
+import CNI
+import Linux
+import Netlink
+import Network
+package import Plans
+
+/// Runs steps in order and records the inverse of each.
+package final class Executor {
+    let kernel: Kernel
+    private var indexes: [LinkName: Int32] = [:]
+    var bridgeLocks: [String: BridgeLock] = [:]
+
+    package init(_ kernel: Kernel) { self.kernel = kernel }
+
+    /// Runs `steps`; the first that is refused ends it, with everything done so far in the journal.
+    package func run(_ steps: [Step], _ journal: inout Journal) throws(StepError) {
+        for step in steps { try run(step, &journal) }
+    }
+
+    private func run(_ step: Step, _ journal: inout Journal) throws(StepError) {
+        do throws(NetlinkError) {
+            try apply(step, &journal)
+        } catch {
+            throw StepError(step: step, code: error.code, description: "\(error)")
+        }
+    }
+
+    private func apply(_ step: Step, _ journal: inout Journal) throws(NetlinkError) {
+        switch step {
+        case .ensureBridge(let spec): try ensureBridge(spec, &journal)
+        case .addLink(let spec, let place): try addLink(spec, place, &journal)
+        case .addVeth(let veth): try addVeth(veth, &journal)
+        case .deleteLink(let link): try deleteLink(link)
+        case .change(let link, let change): try self.change(link, change, &journal)
+        case .setPort(let name, let settings):
+            let index = try index(of: .host(name))
+            try kernel.with(.host) { socket throws(NetlinkError) in try socket.setPort(index: index, settings) }
+        case .addAddress(let cidr, let link):
+            try on(link) { socket, index throws(NetlinkError) in try socket.add(cidr, index: index) }
+            journal.record(.removeAddress(cidr, link), on: link)
+        case .removeAddress(let cidr, let link):
+            try on(link) { socket, index throws(NetlinkError) in try socket.remove(cidr, index: index) }
+            journal.record(.addAddress(cidr, link), on: link)
+        case .ensureAddress(let cidr, let link):
+            do throws(NetlinkError) {
+                try on(link) { socket, index throws(NetlinkError) in try socket.add(cidr, index: index) }
+            } catch where error.code == alreadyExists {}
+        case .addRoute(let route, let link):
+            try on(link) { socket, index throws(NetlinkError) in try socket.add(route, index: index) }
+            journal.record(.removeRoute(route, link), on: link)
+        case .removeRoute(let route, let link):
+            try on(link) { socket, index throws(NetlinkError) in try socket.remove(route, index: index) }
+            journal.record(.addRoute(route, link), on: link)
+        case .sysctl(let change): try sysctl(change, &journal)
+        case .settle(let link): try settle(link)
+        case .awaitCarrier(let link): try awaitCarrier(link)
+        case .masquerade(let rule):
+            journal.record(.step(.removeMasquerade(rule)))
+            try kernel.ensureMasquerade(rule)
+        case .removeMasquerade(let rule): try kernel.removeMasquerade(rule)
+        }
+    }
+}
+
+// MARK: Links
+
+extension Executor {
+    func index(of link: LinkName) throws(NetlinkError) -> Int32 {
+        if let known = indexes[link] { return known }
+        let found = try kernel.with(link.place) { socket throws(NetlinkError) in try socket.link(named: link.name) }
+        guard let found else {
+            throw NetlinkError(operation: "find link \(link.name)", code: noSuchDevice, text: nil)
+        }
+        indexes[link] = found.index
+        return found.index
+    }
+
+    private func on(
+        _ link: LinkName, _ body: (inout RouteSocket, Int32) throws(NetlinkError) -> Void
+    ) throws(NetlinkError) {
+        let index = try index(of: link)
+        try kernel.with(link.place) { socket throws(NetlinkError) in try body(&socket, index) }
+    }
+
+    private func ensureBridge(_ spec: BridgeSpec, _ journal: inout Journal) throws(NetlinkError) {
+        if bridgeLocks[spec.name] == nil { bridgeLocks[spec.name] = try BridgeLock(spec.name) }
+        let name = LinkName.host(spec.name)
+        let existing = try kernel.with(.host) { socket throws(NetlinkError) in try socket.link(named: spec.name) }
+        if let existing {
+            indexes[name] = existing.index
+            if existing.isUp { return }
+        } else {
+            do throws(NetlinkError) {
+                try kernel.with(.host) { socket throws(NetlinkError) in
+                    try socket.addBridge(name: spec.name, mtu: spec.mtu, mac: spec.mac, vlanFiltering: false)
+                }
+                journal.record(.createdBridge(spec.name))
+            } catch where error.code == alreadyExists {
+                // Another ADD made it meanwhile: it has the lock shared too.
+            }
+        }
+        try? kernel.writeSysctl(SysctlName(.host, "net/ipv6/conf/\(spec.name)/accept_ra"), "0")  // no IPv6: no file
+        try on(name) { socket, index throws(NetlinkError) in try socket.change(index: index, .up(true)) }
+    }
+
+    private func addLink(_ spec: LinkSpec, _ place: Place, _ journal: inout Journal) throws(NetlinkError) {
+        let name = LinkName(place: place, name: spec.name)
+        try kernel.with(place) { socket throws(NetlinkError) in
+            try socket.add(spec, parentIndex: nil, into: nil)
+        }
+        journal.record(.step(.deleteLink(name)))
+        journal.recordCreation(of: name)
+    }
+
+    /// A peer whose sandbox died lives on for some 30 ms: its name is free once it is deleted.
+    private func addVeth(_ veth: VethSpec, _ journal: inout Journal) throws(NetlinkError) {
+        let controller: Int32? = if let bridge = veth.controller { try index(of: .host(bridge)) } else { nil }
+        do throws(NetlinkError) {
+            try kernel.add(veth, controller: controller)
+        } catch where error.code == alreadyExists {
+            guard try removeOrphan(veth.peer) else { throw error }
+            try kernel.add(veth, controller: controller)
+        }
+        journal.record(.step(.deleteLink(.sandbox(veth.name))))
+        journal.recordCreation(of: .sandbox(veth.name), .host(veth.peer))
+    }
+
+    /// Deletes a veth end in the host if the namespace of its peer is gone; false when it is somebody's.
+    private func removeOrphan(_ name: String) throws(NetlinkError) -> Bool {
+        try kernel.with(.host) { socket throws(NetlinkError) in
+            guard let link = try socket.link(named: name) else { return true }
+            guard link.kind == "veth", link.linkNamespaceID == nil || !link.isOperational else { return false }
+            if link.linkNamespaceID != nil { return false }
+            try socket.delete(index: link.index)
+            return true
+        }
+    }
+
+    private func deleteLink(_ link: LinkName) throws(NetlinkError) {
+        indexes[link] = nil
+        try kernel.with(link.place) { socket throws(NetlinkError) in
+            guard let found = try socket.link(named: link.name) else { return }
+            try socket.delete(index: found.index)
+        }
+    }
+
+    private func change(
+        _ link: LinkName, _ change: Plans.LinkChange, _ journal: inout Journal
+    ) throws(NetlinkError) {
+        let index = try index(of: link)
+        let request: Netlink.LinkChange =
+            switch change {
+            case .up(let up): .up(up)
+            case .mtu(let bytes): .mtu(bytes)
+            case .mac(let address): .mac(address)
+            case .promiscuous(let on): .promiscuous(on)
+            }
+        // lo and bridges are shared: what is set on them stays.
+        try kernel.with(link.place) { socket throws(NetlinkError) in try socket.change(index: index, request) }
+    }
+
+    private func sysctl(_ change: SysctlChange, _ journal: inout Journal) throws(NetlinkError) {
+        let name = SysctlName(change.place, change.path)
+        do throws(SystemError) {
+            switch change.lifetime {
+            case .link: break
+            case .shared: if try kernel.readSysctl(name) == change.value { return }
+            case .saved:
+                let original = try kernel.readSysctl(name)
+                journal.record(
+                    .step(.sysctl(SysctlChange(change.place, change.path, original, isOptional: true))))
+            }
+            try kernel.writeSysctl(name, change.value)
+        } catch {
+            if change.isOptional { return }
+            throw NetlinkError(
+                operation: "set sysctl \(change.path) to \"\(change.value)\"", code: error.code, text: nil)
+        }
+    }
+}

@@ -1,0 +1,95 @@
+package import CNI
+package import JSONC
+import Linux
+import Network
+package import Plans
+
+/// One run of a plugin that is not built in, per CNI 1.1, section 2 (execution protocol).
+package struct ForeignCall: Sendable {
+    package var type: String
+    /// The executable, found before anything was changed.
+    package var path: String
+    package var verb: Verb
+    package var id: AttachmentID
+    package var sandbox: String
+    package var args: String
+    /// Directories, as CNI_PATH has them.
+    package var searchPath: [String]
+    package var config: JSON
+    /// What a result without cniVersion is taken to be.
+    package var version: Version
+
+    /// Seconds: below every runtime's own limit, so that the undo still runs.
+    static let deadline = 50
+
+    /// The first regular file called `type` in `searchPath`.
+    package static func find(_ type: String, in searchPath: [String]) throws(Failure) -> String {
+        guard !type.isEmpty, !type.utf8.contains(UInt8(ascii: "/")), type != ".", type != ".." else {
+            throw Failure(.badConfig, "invalid plugin name: \"\(type)\"")
+        }
+        for directory in searchPath where isRegularFile(directory + "/" + type) { return directory + "/" + type }
+        throw Failure(
+            .generic, "failed to find plugin \"\(type)\" in path [\(searchPath.joined(separator: " "))]",
+            details: "it is not built in: install it there, or correct the key type")
+    }
+
+    /// Runs the plugin; the result of ADD, nil of other verbs.
+    package func run() throws(Failure) -> CNIResult? {
+        let answer = try execute()
+        let text = String(decoding: answer.output, as: UTF8.self)
+        guard case .exited(0) = answer.status else { throw failure(answer, text) }
+        guard verb == .add else { return nil }
+        do throws(JSONError) {
+            return try CNIResult.parse(JSON.parse(answer.output).value, assuming: version)
+        } catch {
+            throw Failure(
+                .generic, "plugin \(type) printed no valid result: \(error)",
+                details: text.isEmpty ? "its output is empty" : "output: \(text.prefix(400))")
+        }
+    }
+
+    private func execute() throws(Failure) -> ChildResult {
+        do throws(SystemError) {
+            return try Child.run(
+                path: path, environment: environment, input: Array(config.print().utf8), deadline: Self.deadline)
+        } catch {
+            throw Failure(.generic, "cannot run plugin \(type): \(error)")
+        }
+    }
+
+    /// Only what the specification names and what a program needs to run: nothing of ours leaks into it.
+    private var environment: [String] {
+        let kept = ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "TRACEPARENT", "TRACESTATE", "BAGGAGE"]
+        let attached = verb != .gc && verb != .status
+        return kept.compactMap { name in Environment.value(name).map { "\(name)=\($0)" } } + [
+            "CNI_COMMAND=\(verb.rawValue)", "CNI_CONTAINERID=\(attached ? id.containerID : "")",
+            "CNI_NETNS=\(attached ? sandbox : "")", "CNI_IFNAME=\(attached ? id.interface : "")",
+            "CNI_ARGS=\(attached ? args : "")", "CNI_PATH=\(searchPath.joined(separator: ":"))",
+        ]
+    }
+
+    /// A CNI error object on stdout keeps its code; anything else is quoted.
+    private func failure(_ answer: ChildResult, _ text: String) -> Failure {
+        switch answer.status {
+        case .timedOut:
+            return Failure(
+                .generic, "plugin \(type) did not end within \(Self.deadline) s and was killed", details: quote(answer))
+        case .flooded: return Failure(.generic, "plugin \(type) printed more than a plugin may", details: quote(answer))
+        case .signalled(let signal): return Failure(.generic, "plugin \(type) died of signal \(signal)", details: quote(answer))
+        case .exited(let status):
+            if let json = try? JSON.parse(answer.output).value, var failure = Failure.parse(json) {
+                if failure.message.isEmpty { failure.message = "exit status \(status)" }
+                return failure
+            }
+            let cause = text.isEmpty ? "" : "it printed: \(text.prefix(400))"
+            return Failure(
+                .unknown, "netplugin failed: plugin \(type) ended with status \(status)",
+                details: [cause, quote(answer)].filter { !$0.isEmpty }.joined(separator: "; "))
+        }
+    }
+
+    private func quote(_ answer: ChildResult) -> String {
+        let errors = String(decoding: answer.errors.suffix(400), as: UTF8.self)
+        return errors.isEmpty ? "" : "stderr: \(errors)"
+    }
+}

@@ -1,0 +1,45 @@
+import CNI
+import Plans
+
+/// What an attachment did, in order, so that it can be undone in reverse.
+///
+/// Kernel steps, leases and delegates share it: there is one rollback.
+package struct Journal {
+    enum Entry {
+        /// The inverse of a step that ran.
+        case step(Step)
+        /// A bridge that this run created; it goes only if nothing else became its port.
+        case createdBridge(String)
+        case lease(any AddressSource.Type, LeaseRequest)
+        case delegate(ForeignCall)
+    }
+
+    private(set) var entries: [Entry] = []
+    /// Links that this run created: what is on them goes with them.
+    private var created: Set<LinkName> = []
+
+    package init() {}
+
+    mutating func record(_ entry: Entry) { entries.append(entry) }
+
+    mutating func recordCreation(of links: LinkName...) { created.formUnion(links) }
+
+    /// Records the inverse of a step on `link`, unless deleting the link undoes it.
+    mutating func record(_ inverse: Step, on link: LinkName) {
+        if !created.contains(link) { entries.append(.step(inverse)) }
+    }
+
+    /// Original values of the sysctls that were saved, by path.
+    package var saved: [String: String] {
+        var saved: [String: String] = [:]
+        for case .step(.sysctl(let change)) in entries where saved[change.path] == nil {
+            saved[change.path] = change.value
+        }
+        return saved
+    }
+
+    package var count: Int { entries.count }
+
+    /// The newest entry, taken out.
+    mutating func pop() -> Entry? { entries.popLast() }
+}

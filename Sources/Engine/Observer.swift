@@ -1,0 +1,51 @@
+import CNI
+import Linux
+import Netlink
+import Network
+package import Plans
+
+extension Kernel {
+    /// Answers a module's query from the kernel.
+    package func observe(_ query: FactsQuery) throws(Failure) -> Facts {
+        var facts = Facts()
+        do throws(NetlinkError) {
+            for name in query.links where name.place == .host || hasSandbox {
+                facts.links[name] = try linkFacts(name)
+            }
+            if query.routes, hasSandbox { facts.routes = try sandboxRoutes() }
+        } catch {
+            throw Failure(.generic, "\(error)")
+        }
+        for name in query.sysctls where name.place == .host || hasSandbox {
+            facts.sysctls[name] = try? readSysctl(name)  // absent is an answer too
+        }
+        return facts
+    }
+
+    private func linkFacts(_ name: LinkName) throws(NetlinkError) -> LinkFacts? {
+        try with(name.place) { socket throws(NetlinkError) in
+            guard let link = try socket.link(named: name.name) else { return nil }
+            var facts = LinkFacts(
+                index: link.index, kind: link.kind ?? "", mac: link.mac, mtu: link.mtu, isUp: link.isUp,
+                isPromiscuous: link.isPromiscuous, peerIndex: link.parentIndex)
+            if let index = link.controllerIndex { facts.controller = try socket.link(index: index)?.name }
+            facts.addresses = try socket.addresses(index: link.index).map(\.cidr)
+            return facts
+        }
+    }
+
+    private func sandboxRoutes() throws(NetlinkError) -> [SandboxRoute] {
+        try with(.sandbox) { socket throws(NetlinkError) in
+            var names: [Int32: String] = [:]
+            var routes: [SandboxRoute] = []
+            for family in IPAddress.Family.allCases {
+                for entry in try socket.routes(family: family) {
+                    if names[entry.index] == nil { names[entry.index] = try socket.link(index: entry.index)?.name }
+                    guard let name = names[entry.index] else { continue }
+                    routes.append(SandboxRoute(entry.route, name))
+                }
+            }
+            return routes
+        }
+    }
+}

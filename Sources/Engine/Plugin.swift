@@ -1,0 +1,224 @@
+import CNI
+import JSONC
+import Linux
+import Plans
+
+/// One plugin of a chain, built in or not.
+struct Plugin {
+    let spec: AttachmentSpec
+    let runner: ChainRunner
+    let config: PluginConfig
+    let json: JSON
+    let attachment: Attachment
+    let type: String
+    private let kind: Kind
+
+    private enum Kind {
+        case module(any Module.Type)
+        case foreign
+    }
+
+    init(
+        _ spec: AttachmentSpec, _ index: Int, previous: CNIResult?, _ runner: ChainRunner,
+        valid: [AttachmentID]? = nil
+    ) throws(Failure) {
+        self.spec = spec
+        self.runner = runner
+        json = try spec.list.config(
+            at: index, previous: previous, runtimeConfig: spec.runtimeConfig, cniArgs: spec.cniArgs,
+            validAttachments: valid.map { .array($0.map(\.json)) })
+        config = try PluginConfig(json)
+        type = config.type
+        var attachment = spec.attachment()
+        attachment.previous = previous ?? config.previous
+        self.attachment = attachment
+        if let module = runner.registry.module(type), !spec.external.contains(type) {
+            kind = .module(module)
+        } else {
+            kind = .foreign
+        }
+    }
+
+    func add(_ journal: inout Journal) throws(Failure) -> CNIResult? {
+        switch kind {
+        case .module(let module): return try add(module, &journal)
+        case .foreign:
+            let call = try foreign(.add)
+            if runner.explained != nil {
+                explain(.delegate(type, path: call.path))
+                return attachment.previous
+            }
+            guard runner.kernel.isHome else { throw stranded }
+            // A plugin that fails half-way is asked to clean up as well.
+            journal.record(.delegate(try foreign(.del)))
+            return try call.run()
+        }
+    }
+
+    private func add<M: Module>(_: M.Type, _ journal: inout Journal) throws(Failure) -> CNIResult {
+        let parsed = try parse(M.self)
+        var attachment = attachment
+        let facts = try runner.observe(M.needs(parsed, attachment, .add))
+        if M.usesIPAM, let ipam = config.ipamType { attachment.lease = try lease(ipam, &journal) }
+        let plan = try M.plan(parsed, attachment, facts)
+        if runner.explained != nil {
+            for step in plan.steps { explain(.step(step), attachment.lease) }
+            runner.imagined += plan.steps
+            return plan.result
+        }
+        do throws(StepError) { try runner.executor.run(plan.steps, &journal) } catch { throw error.failure }
+        return try runner.executor.readBack(plan)
+    }
+
+    func validate() throws(Failure) {
+        switch kind {
+        case .module(let module): try validate(module)
+        case .foreign: _ = try foreign(.add)
+        }
+    }
+
+    private func validate<M: Module>(_: M.Type) throws(Failure) {
+        _ = try parse(M.self)
+        guard M.usesIPAM, let ipam = config.ipamType else { return }
+        if let source = builtinSource(ipam) {
+            try source.validate(leaseRequest)
+        } else {
+            _ = try foreign(.add, ipam)
+        }
+    }
+
+    func check(_ result: CNIResult) throws(Failure) {
+        switch kind {
+        case .module(let module): try check(module, result)
+        case .foreign: _ = try foreign(.check).run()
+        }
+    }
+
+    private func check<M: Module>(_: M.Type, _ result: CNIResult) throws(Failure) {
+        let parsed = try parse(M.self)
+        let facts = try runner.observe(M.needs(parsed, attachment, .check))
+        try M.check(parsed, attachment, result, facts)
+        guard M.usesIPAM, let ipam = config.ipamType else { return }
+        if let source = builtinSource(ipam) {
+            try source.check(leaseRequest)
+        } else {
+            _ = try foreign(.check, ipam).run()
+        }
+        try Verifier(runner.kernel).check(result, attachment)
+    }
+
+    func removal() throws(Failure) -> Pending {
+        switch kind {
+        case .module(let module): return try removal(module)
+        case .foreign: return Pending(call: try foreign(.del))
+        }
+    }
+
+    private func removal<M: Module>(_: M.Type) throws(Failure) -> Pending {
+        let parsed = try parse(M.self)
+        var attachment = attachment
+        attachment.saved = runner.saved
+        let facts = try runner.observe(M.needs(parsed, attachment, .del))
+        var pending = Pending(removal: M.removal(parsed, attachment, facts))
+        guard M.usesIPAM, let ipam = config.ipamType else { return pending }
+        if let source = builtinSource(ipam) {
+            pending.lease = (source, leaseRequest)
+        } else {
+            pending.call = try foreign(.del, ipam)
+        }
+        return pending
+    }
+
+    /// GC of the address source, or of the plugin itself when it speaks CNI 1.1.
+    func collect(_ valid: [AttachmentID]) throws(Failure) {
+        switch kind {
+        case .module(let module):
+            guard module.usesIPAM, let ipam = config.ipamType else { return }
+            if let source = builtinSource(ipam) { return try source.collect(leaseRequest, valid: valid) }
+            if config.version >= .v1_1_0 { _ = try foreign(.gc, ipam).run() }
+        case .foreign:
+            if config.version >= .v1_1_0 { _ = try foreign(.gc).run() }
+        }
+    }
+
+    func status() throws(Failure) {
+        try validate()
+        switch kind {
+        case .module(let module):
+            guard module.usesIPAM, let ipam = config.ipamType else { return }
+            if let source = builtinSource(ipam) { return try source.status(leaseRequest) }
+            if config.version >= .v1_1_0 { _ = try foreign(.status, ipam).run() }
+        case .foreign:
+            if config.version >= .v1_1_0 { _ = try foreign(.status).run() }
+        }
+    }
+
+    // MARK: Helpers
+
+    /// The built-in address source for `ipam`, unless its executable is preferred.
+    private func builtinSource(_ ipam: String) -> (any AddressSource.Type)? {
+        spec.external.contains(ipam) ? nil : runner.registry.source(ipam)
+    }
+
+    private var stranded: Failure {
+        Failure(.generic, "the thread could not leave the pod's namespace", details: "the attachment is rolled back")
+    }
+
+    private var leaseRequest: LeaseRequest {
+        LeaseRequest(config: config, id: spec.id, args: spec.args, isLenient: runner.isMeta)
+    }
+
+    private func parse<M: Module>(_: M.Type) throws(Failure) -> M.Config {
+        let args = try CNIArgs.parse(spec.args, lenient: runner.isMeta)
+        if runner.isMeta { try refuseNearMisses(M.self) }
+        return try M.parse(PluginInput(config: config, args: args, isMeta: runner.isMeta))
+    }
+
+    /// A key that nearly is a known one is a typing error; any other unknown key may be meant for someone else.
+    private func refuseNearMisses<M: Module>(_: M.Type) throws(Failure) {
+        for (key, suggestion) in config.reader.unknownKeys(known: M.keys + PluginConfig.keys) {
+            guard let suggestion else { continue }
+            throw Failure(
+                .badConfig, "unknown key \"\(key)\"", details: "did you mean \"\(suggestion)\"? Nothing was changed")
+        }
+    }
+
+    private func lease(_ ipam: String, _ journal: inout Journal) throws(Failure) -> Lease {
+        if let source = builtinSource(ipam) {
+            if runner.explained != nil {
+                let lease = try source.preview(leaseRequest)
+                explain(.lease(ipam, lease.ips), lease)
+                return lease
+            }
+            let lease = try source.allocate(leaseRequest)
+            journal.record(.lease(source, leaseRequest))
+            return lease
+        }
+        let call = try foreign(.add, ipam)
+        if runner.explained != nil {
+            explain(.delegate(ipam, path: call.path))
+            throw Failure(.generic, "explain ends here: only \(ipam) itself knows the addresses it will give")
+        }
+        journal.record(.delegate(try foreign(.del, ipam)))
+        let result = try call.run() ?? CNIResult()
+        return Lease(ips: result.ips, routes: result.routes, dns: result.dns)
+    }
+
+    private func foreign(_ verb: Verb, _ name: String? = nil) throws(Failure) -> ForeignCall {
+        let name = name ?? type
+        return ForeignCall(
+            type: name, path: try ForeignCall.find(name, in: spec.searchPath), verb: verb, id: spec.id,
+            sandbox: spec.sandbox, args: spec.args, searchPath: spec.searchPath, config: json,
+            version: config.version)
+    }
+
+    private func explain(_ action: Explained.Action, _ lease: Lease? = nil) {
+        runner.explained?.append(
+            Explained(attachment: spec.name, plugin: type, action: action, labels: lease?.labels ?? [:]))
+    }
+}
+
+extension AttachmentID {
+    /// As in `cni.dev/valid-attachments`.
+    fileprivate var json: JSON { ["containerID": .string(containerID), "ifname": .string(interface)] }
+}

@@ -1,0 +1,25 @@
+import CNI
+package import Plans
+
+/// A step that the kernel refused.
+package struct StepError: Error, Equatable, Sendable, CustomStringConvertible {
+    package let step: Step
+    /// errno.
+    package let code: CInt
+    package let description: String
+
+    /// What should be undone or deleted is no longer there.
+    package var isGone: Bool { [noSuchDevice, noSuchAddress, noSuchProcess, noSuchFile].contains(code) }
+
+    /// What leaves the process: the cause, and the command that a person can try.
+    package var failure: Failure {
+        Failure(.generic, description, details: "refused step: " + step.commands().joined(separator: "; "))
+    }
+}
+
+// errno-base.h and errno.h; the numbers are the same on every architecture that Swift runs on.
+let noSuchFile: CInt = 2
+let noSuchProcess: CInt = 3
+let alreadyExists: CInt = 17
+let noSuchDevice: CInt = 19
+let noSuchAddress: CInt = 99

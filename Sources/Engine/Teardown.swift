@@ -1,0 +1,131 @@
+package import CNI
+import Linux
+import Netlink
+import Plans
+
+/// What DEL of one plugin asks for.
+struct Pending {
+    var removal = Removal()
+    var lease: (source: any AddressSource.Type, request: LeaseRequest)?
+    var call: ForeignCall?
+}
+
+/// DEL of a container's attachments: everything that can be identified goes, whatever fails on the way.
+///
+/// First what needs the links (foreign plugins, restores), then the links, all in one group delete, then the
+/// addresses, and only those whose links are gone: no address is handed out while it is still on a link.
+package final class Teardown {
+    private let runner: ChainRunner
+    private var links: [String] = []
+    private var hostLinks: [String] = []
+    private var leases: [(source: any AddressSource.Type, request: LeaseRequest)] = []
+    package private(set) var problems: [Failure] = []
+
+    package init(_ runner: ChainRunner) { self.runner = runner }
+
+    /// Runs the plugins of one attachment, last one first, up to the deletion of links.
+    package func detach(_ spec: AttachmentSpec, _ attached: Attached?) {
+        runner.saved = attached?.saved ?? [:]
+        for index in spec.list.plugins.indices.reversed() {
+            do throws(Failure) {
+                let plugin = try Plugin(spec, index, previous: attached?.result, runner)
+                try detach(plugin.removal())
+            } catch {
+                problems.append(runner.isMeta ? error.prefixed(spec.name) : error)
+            }
+        }
+    }
+
+    private func detach(_ pending: Pending) throws(Failure) {
+        links += pending.removal.links
+        hostLinks += pending.removal.hostLinks
+        if let lease = pending.lease { leases.append(lease) }
+        for step in pending.removal.steps {
+            var scrap = Journal()
+            do throws(StepError) { try runner.executor.run([step], &scrap) } catch {
+                if !error.isGone { problems.append(error.failure) }
+            }
+        }
+        if let call = pending.call { _ = try call.run() }
+    }
+
+    /// Deletes the links, then releases the addresses.
+    package func finish() {
+        let stuck = deleteLinks()
+        for (source, request) in leases where !stuck.contains(request.id.interface) {
+            do throws(Failure) { try source.release(request) } catch { problems.append(error) }
+        }
+    }
+
+    /// The names of links that would not go.
+    private func deleteLinks() -> Set<String> {
+        var stuck: Set<String> = []
+        do throws(NetlinkError) {
+            let found = try present(links.filter { $0 != "lo" }, .sandbox)
+            if found.count > 1 {
+                do throws(NetlinkError) { try deleteGroup(found.map(\.index)) } catch { stuck = deleteEach(found) }
+            } else {
+                stuck = deleteEach(found)
+            }
+        } catch {
+            problems.append(Failure(.generic, "\(error)"))
+        }
+        for link in (try? present(hostLinks, .host)) ?? [] where link.kind == "veth" {
+            do throws(NetlinkError) {
+                try runner.kernel.with(.host) { socket throws(NetlinkError) in try socket.delete(index: link.index) }
+            } catch where error.code == noSuchDevice {
+            } catch {
+                problems.append(Failure(.generic, "\(error)"))
+            }
+        }
+        return stuck
+    }
+
+    private func present(_ names: [String], _ place: Place) throws(NetlinkError) -> [LinkInfo] {
+        guard !names.isEmpty, place == .host || runner.kernel.hasSandbox else { return [] }
+        return try runner.kernel.with(place) { socket throws(NetlinkError) in
+            var found: [LinkInfo] = []
+            for name in names {
+                if let link = try socket.link(named: name) { found.append(link) }
+            }
+            return found
+        }
+    }
+
+    private func deleteEach(_ links: [LinkInfo]) -> Set<String> {
+        var stuck: Set<String> = []
+        for link in links {
+            do throws(NetlinkError) {
+                try runner.kernel.with(.sandbox) { socket throws(NetlinkError) in
+                    try socket.delete(index: link.index)
+                }
+            } catch where error.code == noSuchDevice {
+            } catch {
+                stuck.insert(link.name)
+                problems.append(Failure(.generic, "\(error)"))
+            }
+        }
+        return stuck
+    }
+
+    /// One wait for the kernel's grace period instead of one for each link.
+    private func deleteGroup(_ indexes: [Int32]) throws(NetlinkError) {
+        try runner.kernel.with(.sandbox) { socket throws(NetlinkError) in
+            let taken = Set(try socket.links().map(\.group))
+            var group = UInt32.random(in: 1 << 16...UInt32.max)
+            while taken.contains(group) { group = UInt32.random(in: 1 << 16...UInt32.max) }
+            try socket.setGroup(indexes, group)
+            try socket.delete(group: group)
+        }
+    }
+
+    /// Without a record of the pod: the veth pairs whose host end has the name derived for this container.
+    package func detachByName(_ containerID: String, interfaces: [String]) {
+        var names = Set(interfaces)
+        if runner.kernel.hasSandbox {
+            let all = try? runner.kernel.with(.sandbox) { socket throws(NetlinkError) in try socket.links() }
+            names.formUnion((all ?? []).filter { $0.kind == "veth" }.map(\.name))
+        }
+        hostLinks += names.sorted().map { hostLinkName(containerID, $0) }
+    }
+}

@@ -1,0 +1,46 @@
+import CNI
+import Linux
+import Netlink
+import Plans
+
+extension Executor {
+    /// Undoes what the journal holds, newest first; goes on after errors and returns them.
+    package func undo(_ journal: inout Journal) -> [String] {
+        var problems: [String] = []
+        var scrap = Journal()
+        while let entry = journal.pop() {
+            switch entry {
+            case .step(let inverse):
+                do throws(StepError) {
+                    try run([inverse], &scrap)
+                } catch {
+                    if !error.isGone { problems.append("undo: \(error)") }
+                }
+            case .createdBridge(let name):
+                do throws(NetlinkError) { try removeUnusedBridge(name) } catch { problems.append("undo: \(error)") }
+            case .lease(let source, let request):
+                do throws(Failure) { try source.release(request) } catch {
+                    problems.append("undo: release the addresses: \(error.message)")
+                }
+            case .delegate(let call):
+                guard kernel.isHome else { continue }
+                do throws(Failure) { _ = try call.run() } catch {
+                    problems.append("undo: \(call.type): \(error.message)")
+                }
+            }
+        }
+        return problems
+    }
+
+    private func holdsBridgeAlone(_ name: String) -> Bool { bridgeLocks[name]?.isAlone() ?? false }
+
+    /// Deletes a bridge that this run created, unless another ADD holds its lock or it has ports.
+    private func removeUnusedBridge(_ name: String) throws(NetlinkError) {
+        guard holdsBridgeAlone(name) else { return }
+        try kernel.with(.host) { socket throws(NetlinkError) in
+            guard let bridge = try socket.link(named: name) else { return }
+            guard try !socket.links().contains(where: { $0.controllerIndex == bridge.index }) else { return }
+            try socket.delete(index: bridge.index)
+        }
+    }
+}

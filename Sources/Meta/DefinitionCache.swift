@@ -1,0 +1,119 @@
+package import CNI
+package import JSONC
+import Linux
+import Network
+import YAML
+
+/// The node's copy of NetworkAttachmentDefinitions and pods: one manifest a file, as `kubectl get -o yaml` prints
+/// it, found by its path.
+package struct DefinitionCache: Sendable {
+    package let path: String
+    private static let extensions = ["json", "yaml", "yml"]
+    private static let limit = 2 << 20
+
+    package init(path: String) { self.path = path }
+
+    /// `spec.config` of a definition; empty when the definition has none.
+    ///
+    /// - Throws: code 7 when there is no such definition.
+    package func definition(_ namespace: String, _ name: String) throws(Failure) -> Definition {
+        guard let found = try find("net-attach-def", namespace, name) else {
+            throw Failure(
+                .badConfig, "cannot find a network-attachment-definition (\(name)) in namespace (\(namespace))",
+                details: "no file \(path)/net-attach-def/\(namespace)/\(name).{json,yaml,yml}: correct the name,"
+                    + " or create it and let the cache take it in")
+        }
+        do throws(JSONError) {
+            let manifest = Reader(found.json)
+            try manifest.requireObject()
+            if let kind = try manifest.string("kind"), kind != "NetworkAttachmentDefinition" {
+                throw manifest.error("kind", "is \(kind), expected NetworkAttachmentDefinition")
+            }
+            if let resource = try manifest.object("metadata")?.object("annotations")?
+                .string("k8s.v1.cni.cncf.io/resourceName")
+            {
+                throw manifest.error(
+                    "metadata.annotations", "k8s.v1.cni.cncf.io/resourceName \(resource): devices of device plugins"
+                        + " are not handed out by this version")
+            }
+            return Definition(
+                namespace: namespace, name: name, config: try manifest.object("spec")?.string("config") ?? "")
+        } catch {
+            throw Failure(.badConfig, "network-attachment-definition \(namespace)/\(name): \(error)", details: found.file)
+        }
+    }
+
+    /// The pod's manifest, or nil when the cache has none.
+    package func pod(_ pod: Pod) throws(Failure) -> JSON? {
+        try find("pods", pod.namespace, pod.name)?.json
+    }
+
+    /// `spec.config` of every definition that can be read, for a DEL that has nothing else to go by.
+    package func everyConfig() -> [JSON] {
+        let root = "\(path)/net-attach-def"
+        let namespaces = (try? Directory.open(root).names()) ?? []  // no cache, nothing to add
+        return namespaces.filter(Names.isLabel).flatMap { namespace -> [JSON] in
+            let files = (try? Directory.open("\(root)/\(namespace)").names()) ?? []
+            return files.compactMap { file in
+                guard let dot = file.lastIndex(of: "."),
+                    let found = try? definition(namespace, String(file[..<dot]))
+                else { return nil }
+                return try? JSON.parse(found.config).value
+            }
+        }
+    }
+
+    private func find(
+        _ kind: String, _ namespace: String, _ name: String
+    ) throws(Failure) -> (json: JSON, file: String)? {
+        var found: (bytes: [UInt8], file: String)?
+        do throws(SystemError) {
+            guard let directory = try directory(kind, namespace) else { return nil }
+            for suffix in Self.extensions {
+                let file = "\(name).\(suffix)"
+                guard let bytes = try directory.readIfPresent(file, limit: Self.limit) else { continue }
+                let full = "\(path)/\(kind)/\(namespace)/\(file)"
+                if let other = found {
+                    throw SystemError(operation: "\(full) and \(other.file) both exist: remove one", code: 0)
+                }
+                found = (bytes, full)
+            }
+        } catch {
+            throw Failure(.io, "cache \(path): \(error)")
+        }
+        guard let found else { return nil }
+        return (try decode(found.bytes, found.file), found.file)
+    }
+
+    /// The cache is written by root alone: what others can write is not believed.
+    private func directory(_ kind: String, _ namespace: String) throws(SystemError) -> Directory? {
+        do throws(SystemError) {
+            let root = try Directory.open(path)
+            guard root.isSafe() else {
+                throw SystemError(operation: "is writable by others, or not owned by this user: refused", code: 0)
+            }
+            return try root.subdirectory(kind).subdirectory(namespace)
+        } catch where error.isNotFound {
+            return nil
+        }
+    }
+
+    private func decode(_ bytes: [UInt8], _ file: String) throws(Failure) -> JSON {
+        if file.hasSuffix(".json") {
+            do throws(JSONError) { return try JSON.parse(bytes).value } catch {
+                throw Failure(.badJSON, "\(file): \(error)")
+            }
+        }
+        do throws(YAMLError) { return try YAML.parse(bytes) } catch { throw Failure(.badJSON, "\(file): \(error)") }
+    }
+}
+
+/// A NetworkAttachmentDefinition.
+package struct Definition: Equatable, Sendable {
+    package let namespace: String
+    package let name: String
+    /// The text of `spec.config`.
+    package let config: String
+
+    package var fullName: String { "\(namespace)/\(name)" }
+}

@@ -1,0 +1,115 @@
+package import CNI
+import Engine
+package import JSONC
+import Linux
+import Network
+import Plans
+
+/// What an ADD would do, for `plexus explain`.
+package struct Explanation {
+    private struct Part {
+        var delegate: Delegate
+        var lines: [Explained]
+        var result: CNIResult
+    }
+
+    private var parts: [Part] = []
+    private var routes: [Step] = []
+    private let version: Version
+
+    /// - Parameters:
+    ///   - networks: replaces the pod's annotation.
+    ///   - sandbox: empty for a pod that does not exist.
+    package static func make(
+        configuration: [UInt8], environment: [String: String], networks: String?, sandbox: String
+    ) throws(Failure) -> Explanation {
+        guard let invocation = try Invocation.read({ environment[$0] }) else {
+            throw Failure(.badEnvironment, "CNI_COMMAND is missing")
+        }
+        let plugin = try PluginConfig.decode(configuration)
+        let config = try MetaConfig(plugin, role: plugin.type == "multus" ? "multus" : "plexus")
+        let annotations = networks.map { PodAnnotations(networks: $0) }
+        let delegates = try DelegateBuilder(config, invocation).build(annotations)
+        try DefaultRoute.validate(delegates)
+        let kernel = try Kernel.open(sandbox: sandbox, mayBeGone: sandbox.isEmpty)
+        let runner = ChainRunner(kernel, registry: builtins, isMeta: true, log: config.log)
+        var explanation = Explanation(version: plugin.version)
+        for delegate in delegates {
+            do throws(Failure) {
+                try runner.validate(delegate.spec)
+                let (lines, result) = try runner.explain(delegate.spec)
+                explanation.parts.append(Part(delegate: delegate, lines: lines, result: result))
+            } catch {
+                throw error.prefixed("\(delegate.spec.name) on \(delegate.spec.id.interface)")
+            }
+        }
+        let facts = try runner.observe(FactsQuery(routes: true))
+        explanation.routes = DefaultRoute.plan(delegates, facts.routes)
+        return explanation
+    }
+
+    private init(version: Version) { self.version = version }
+
+    // MARK: Output
+
+    package func text(isTerminal: Bool) -> String {
+        let (bold, dim, plain) = isTerminal ? ("\u{1b}[1m", "\u{1b}[2m", "\u{1b}[0m") : ("", "", "")
+        var text = ""
+        for part in parts {
+            let spec = part.delegate.spec
+            text += "\(bold)\(spec.id.interface)\(plain)  \(spec.name)\n"
+            let width = part.lines.map { $0.plugin.utf8.count }.max() ?? 0
+            for line in part.lines {
+                for command in line.commands {
+                    let padding = String(repeating: " ", count: width - line.plugin.utf8.count)
+                    text += "  \(dim)\(line.plugin)\(padding)\(plain)  \(command)\n"
+                }
+            }
+        }
+        if !routes.isEmpty {
+            text += "\(bold)default route\(plain)\n"
+            for command in routes.flatMap({ $0.commands() }) { text += "  \(command)\n" }
+        }
+        return text
+    }
+
+    package func json() throws(Failure) -> JSON {
+        var attachments: [JSON] = []
+        for part in parts {
+            let spec = part.delegate.spec
+            let steps: [JSON] = part.lines.map { line in
+                [
+                    "plugin": .string(line.plugin), "kind": .string(line.kind),
+                    "commands": .array(line.commands.map { .string($0) }),
+                ]
+            }
+            attachments.append([
+                "network": .string(spec.name), "interface": .string(spec.id.interface), "args": .string(spec.args),
+                "list": spec.list.json, "steps": .array(steps), "result": try part.result.json(.newest),
+            ])
+        }
+        return [
+            "cniVersion": .string(version.rawValue), "attachments": .array(attachments),
+            "defaultRoute": .array(routes.flatMap { $0.commands() }.map { .string($0) }),
+        ]
+    }
+}
+
+extension Explained {
+    fileprivate var kind: String {
+        switch action {
+        case .step: "step"
+        case .lease: "lease"
+        case .delegate: "delegate"
+        }
+    }
+
+    fileprivate var commands: [String] {
+        switch action {
+        case .step(let step): return step.commands(labels: labels)
+        case .lease(let type, let ips):
+            return ips.map { "# \(type) gives \(labels[$0.address.address] ?? "\($0.address)")" }
+        case .delegate(let type, let path): return ["CNI_COMMAND=ADD \(path)  # \(type) is not built in"]
+        }
+    }
+}

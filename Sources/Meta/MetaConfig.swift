@@ -1,0 +1,111 @@
+package import CNI
+import JSONC
+package import Linux
+
+/// The meta-plugin's own configuration, in Multus's keys.
+package struct MetaConfig: Sendable {
+    package var plugin: PluginConfig
+    package var confDir: String
+    package var cniDir: String
+    package var binDir: String
+    package var cacheDir: String
+    package var delegates: [JSON]
+    package var clusterNetwork: String?
+    package var defaultNetworks: [String]
+    /// For runtimes without Kubernetes: networks of every container, in the annotation's grammar.
+    package var networks: String?
+    package var namespaceIsolation: Bool
+    package var globalNamespaces: Set<String>
+    package var systemNamespaces: Set<String>
+    package var multusNamespace: String
+    package var readinessFile: String?
+    /// Types whose executable in binDir or CNI_PATH is run instead of the built-in module.
+    package var externalPlugins: Set<String>
+    package var log: Log
+
+    package static let keys = [
+        "cniVersion", "name", "type", "capabilities", "runtimeConfig", "prevResult", "ipam", "dns", "args", "confDir",
+        "cniDir", "binDir", "cacheDir", "delegates", "clusterNetwork", "defaultNetworks", "networks",
+        "namespaceIsolation", "globalNamespaces", "systemNamespaces", "multusNamespace", "readinessindicatorfile",
+        "externalPlugins", "logLevel", "logFile", "logToStderr", "kubeconfig", "retryDeleteOnError",
+        "cni.dev/valid-attachments", "cni.dev/attachments", "disableCheck", "disableGC",
+    ]
+    /// Keys of Multus that change what happens and have no counterpart here.
+    private static let refused = ["auxiliaryCNIChainName", "logOptions", "daemonSocketDir"]
+
+    /// - Parameter role: `plexus` or `multus`, the name under which the executable runs: it decides the defaults.
+    /// - Parameter isTolerant: for DEL, which a configuration that was broken since must not stop.
+    package init(_ plugin: PluginConfig, role: String, isTolerant: Bool = false) throws(Failure) {
+        self.plugin = plugin
+        let json = plugin.reader
+        do throws(JSONError) {
+            if !isTolerant { try Self.refuseUnknown(json) }
+            confDir = try Self.path(json, "confDir") ?? "/etc/cni/\(role)/net.d"
+            cniDir = try Self.path(json, "cniDir") ?? "/var/lib/cni/\(role)"
+            binDir = try Self.path(json, "binDir") ?? "/opt/cni/bin"
+            cacheDir = try Self.path(json, "cacheDir") ?? "/var/lib/cni/plexus/cache"
+            delegates = try (json.list("delegates") ?? []).map(\.value)
+            clusterNetwork = try json.string("clusterNetwork").flatMap { $0.isEmpty ? nil : $0 }
+            defaultNetworks = try json.strings("defaultNetworks") ?? []
+            networks = try Self.networks(json)
+            namespaceIsolation = try json.bool("namespaceIsolation") ?? false
+            let shared = try json.string("globalNamespaces") ?? ""
+            globalNamespaces = Set((shared.isEmpty ? "default" : shared).split(separator: ",").map { trimmed($0) })
+            systemNamespaces = Set(try json.strings("systemNamespaces") ?? ["kube-system"])
+            multusNamespace = try json.string("multusNamespace") ?? "kube-system"
+            readinessFile = try Self.path(json, "readinessindicatorfile")
+            externalPlugins = Set(try json.strings("externalPlugins") ?? [])
+            _ = try json.bool("retryDeleteOnError")  // a record is always kept until every DEL has succeeded
+            log = try Self.log(json)
+        } catch {
+            throw Failure(error.problem.hasPrefix(unsupported) ? .unsupportedField : .badConfig, "\(error)")
+        }
+        if json.has("kubeconfig") {
+            log.verbose("kubeconfig is not used: definitions come from \(cacheDir)")
+        }
+        guard clusterNetwork != nil || !delegates.isEmpty || isTolerant else {
+            throw Failure(
+                .badConfig, "at least one delegate/clusterNetwork must be specified",
+                details: "add the key delegates or clusterNetwork to the configuration of \(plugin.name)")
+        }
+    }
+
+    private static func refuseUnknown(_ json: Reader) throws(JSONError) {
+        for key in refused where json.has(key) { throw json.error(key, "\(unsupported) of Multus") }
+        for (key, suggestion) in json.unknownKeys(known: keys) {
+            if let suggestion { throw json.error(nil, "unknown key \"\(key)\": did you mean \"\(suggestion)\"?") }
+        }
+    }
+
+    private static func path(_ json: Reader, _ key: String) throws(JSONError) -> String? {
+        guard let path = try json.string(key), !path.isEmpty else { return nil }
+        guard path.hasPrefix("/") else { throw json.error(key, "\"\(path)\" is no absolute path") }
+        return path
+    }
+
+    /// The annotation's text, or its JSON list written out.
+    private static func networks(_ json: Reader) throws(JSONError) -> String? {
+        guard json.has("networks") else { return nil }
+        if let list = json.value.object?.find("networks")?.value, list.array != nil { return list.print() }
+        return try json.string("networks")
+    }
+
+    private static func log(_ json: Reader) throws(JSONError) -> Log {
+        let toStderr = try json.bool("logToStderr") ?? true
+        let file = try path(json, "logFile")
+        let text = try json.string("logLevel") ?? "error"
+        let log = Log(level: LogLevel(rawValue: text) ?? .error, file: file, toStderr: toStderr)
+        if LogLevel(rawValue: text) == nil { log.error("cannot set logLevel to \"\(text)\": panic, error, verbose or debug") }
+        return log
+    }
+}
+
+private let unsupported = "this version does not provide the key"
+
+/// `text` without white space around it.
+func trimmed(_ text: some StringProtocol) -> String {
+    var part = text[...]
+    while part.first?.isWhitespace == true { part = part.dropFirst() }
+    while part.last?.isWhitespace == true { part = part.dropLast() }
+    return String(part)
+}

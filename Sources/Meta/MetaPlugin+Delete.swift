@@ -1,0 +1,138 @@
+import CNI
+import Engine
+import IPAM
+import JSONC
+import Linux
+import Plans
+
+extension MetaPlugin {
+    /// Detaches everything that is known of the pod, and what its derived names still find.
+    package func delete() throws(Failure) {
+        let store = try StateStore.open(config.cniDir)
+        let lock = try store.lock(id)
+        defer { _ = consume lock }
+        let record = try store.read(id, config.log)
+        let kernel = try Kernel.open(sandbox: invocation.netns, mayBeGone: true, mayBeOwn: invocation.netnsOverride)
+        let problems: [Failure]
+        if let record {
+            problems = detach(record, runner(kernel))
+        } else {
+            problems = detachUnrecorded(runner(kernel))
+        }
+        try report(problems)
+        try store.remove(id)
+    }
+
+    func detach(_ record: PodRecord, _ runner: ChainRunner) -> [Failure] {
+        let teardown = Teardown(runner)
+        for entry in record.entries.reversed() {
+            var spec = entry.spec
+            spec.sandbox = invocation.netns
+            teardown.detach(spec, entry.attached)
+        }
+        teardown.finish()
+        return teardown.problems
+    }
+
+    /// No record, or a torn one: the networks that the pod would get now, then its derived names, then every
+    /// lease of the container. What cannot be resolved any more is covered by the latter two.
+    private func detachUnrecorded(_ runner: ChainRunner) -> [Failure] {
+        let teardown = Teardown(runner)
+        var delegates: [Delegate] = []
+        do throws(Failure) {
+            delegates = try DelegateBuilder(config, invocation).buildWhatResolves(config.log)
+        } catch {
+            config.log.verbose("DEL without a record: \(error.message)")
+        }
+        for delegate in delegates.reversed() { teardown.detach(delegate.spec, nil) }
+        teardown.detachByName(
+            id.containerID, interfaces: [id.interface] + (1...16).map { "net\($0)" })
+        teardown.finish()
+        var problems = teardown.problems
+        for directory in storeDirectories(delegates) {
+            do throws(Failure) {
+                try HostLocal.releaseEverything(of: id.containerID, below: directory)
+            } catch {
+                problems.append(error)
+            }
+        }
+        return problems
+    }
+
+    /// Where the addresses of the default, of the delegates and of every cached definition are kept.
+    private func storeDirectories(_ delegates: [Delegate]) -> Set<String> {
+        let plugins = delegates.flatMap(\.spec.list.plugins) + config.delegates
+            + DefinitionCache(path: config.cacheDir).everyConfig().flatMap { $0["plugins"]?.array ?? [$0] }
+        let configured = plugins.flatMap { $0["plugins"]?.array ?? [$0] }.compactMap { $0["ipam"]?["dataDir"]?.string }
+        return Set([HostLocal.defaultDirectory] + configured.filter { $0.hasPrefix("/") })
+    }
+
+    /// The first problem, with the others in its details.
+    func report(_ problems: [Failure]) throws(Failure) {
+        guard var first = problems.first else { return }
+        let others = problems.dropFirst().map(\.message)
+        if !others.isEmpty { first.details += (first.details.isEmpty ? "" : "; ") + others.joined(separator: "; ") }
+        config.log.error("\(invocation.verb?.rawValue ?? "") of \(id.containerID): \(first.message); \(first.details)")
+        throw first
+    }
+
+    // MARK: GC and STATUS
+
+    /// DEL of every container that the runtime no longer names, then GC of each known network.
+    package func collect() throws(Failure) {
+        guard let valid = config.plugin.validAttachments else { return }
+        let containers = Set(valid.map(\.containerID))
+        let alive = Set(valid.map { AttachmentID(containerID: $0.containerID, interface: $0.ifname) })
+        let store = try StateStore.open(config.cniDir)
+        var problems: [Failure] = []
+        var kept: [AttachmentSpec] = []
+        for id in try store.all() {
+            let lock = try store.lock(id)
+            defer { _ = consume lock }
+            guard let record = try store.read(id, config.log) else { continue }
+            if alive.contains(id) {
+                kept += record.entries.map(\.spec)
+                continue
+            }
+            let kernel = try Kernel.open(sandbox: record.sandbox, mayBeGone: true)
+            let found = detach(record, runner(kernel))
+            problems += found
+            if found.isEmpty { try store.remove(id) }
+        }
+        problems += collectNetworks(kept, alive.union(kept.map(\.id)), containers)
+        try report(problems)
+    }
+
+    private func collectNetworks(
+        _ kept: [AttachmentSpec], _ valid: Set<AttachmentID>, _ containers: Set<String>
+    ) -> [Failure] {
+        var problems: [Failure] = []
+        var seen: [NetworkList] = []
+        let defaults = (try? DelegateBuilder(config, invocation).buildDefaults()) ?? []  // a missing one has no leases
+        for spec in defaults.map(\.spec) + kept where !seen.contains(spec.list) && !spec.list.disableGC {
+            seen.append(spec.list)
+            do throws(Failure) {
+                let kernel = try Kernel.open(sandbox: "", mayBeGone: true)
+                try runner(kernel).collect(spec, valid: Array(valid))
+            } catch {
+                problems.append(error.prefixed(spec.name))
+            }
+        }
+        return problems
+    }
+
+    /// Whether an ADD could work now: code 50 and the reason if not.
+    package func status() throws(Failure) {
+        try requireReadiness(.notAvailable)
+        do throws(Failure) {
+            let kernel = try Kernel.open(sandbox: "", mayBeGone: true)
+            for delegate in try DelegateBuilder(config, invocation).buildDefaults() {
+                try runner(kernel).status(delegate.spec)
+            }
+            _ = try StateStore.open(config.cniDir)
+        } catch {
+            if error.code == Failure.Code.limited.rawValue { throw error }
+            throw Failure(code: Failure.Code.notAvailable.rawValue, error.message, details: error.details)
+        }
+    }
+}

@@ -1,0 +1,139 @@
+package import CNI
+import Engine
+import IPAM
+import JSONC
+import Linux
+import Modules
+import Plans
+
+/// The meta-plugin: one call of a runtime, from configuration to result.
+package struct MetaPlugin {
+    let invocation: Invocation
+    let config: MetaConfig
+    let id: AttachmentID
+
+    package init(_ invocation: Invocation, _ config: MetaConfig) {
+        self.invocation = invocation
+        self.config = config
+        self.id = AttachmentID(containerID: invocation.containerID, interface: invocation.interface)
+    }
+
+    func runner(_ kernel: Kernel) -> ChainRunner {
+        ChainRunner(kernel, registry: builtins, isMeta: true, log: config.log)
+    }
+
+    /// Attaches the pod to all its networks, or to none.
+    ///
+    /// - Parameter version: what the result is printed in; one that cannot express it fails before it is too late.
+    /// - Returns: the default network's result.
+    package func add(writtenAs version: Version) throws(Failure) -> CNIResult {
+        try requireReadiness(.tryAgain)
+        let delegates = try DelegateBuilder(config, invocation).build()
+        try DefaultRoute.validate(delegates)
+        let kernel = try Kernel.open(sandbox: invocation.netns, mayBeOwn: invocation.netnsOverride)
+        let runner = runner(kernel)
+        for delegate in delegates { try named(delegate) { () throws(Failure) in try runner.validate(delegate.spec) } }
+
+        let store = try StateStore.open(config.cniDir)
+        let lock = try store.lock(id)
+        defer { _ = consume lock }
+        guard try store.read(id, config.log) == nil else {
+            throw Failure(
+                .generic, "interface \(id.interface) of container \(id.containerID) is attached already",
+                details: "nothing was changed; DEL the container first")
+        }
+        var record = PodRecord(
+            id: id, sandbox: invocation.netns, entries: delegates.map { PodRecord.Entry(spec: $0.spec) })
+        try store.write(record)
+        var journal = Journal()
+        do throws(Failure) {
+            try attach(delegates, runner, &record, &journal)
+            try store.write(record)
+            guard let result = record.entries.first?.attached?.result else {
+                throw Failure(.badConfig, "there is no network to attach to")
+            }
+            _ = try result.json(version)
+            return result
+        } catch {
+            throw rolledBack(error, runner, &journal, store)
+        }
+    }
+
+    private func attach(
+        _ delegates: [Delegate], _ runner: ChainRunner, _ record: inout PodRecord, _ journal: inout Journal
+    ) throws(Failure) {
+        for (index, delegate) in delegates.enumerated() {
+            record.entries[index].attached = try named(delegate) { () throws(Failure) in
+                try runner.add(delegate.spec, &journal)
+            }
+            config.log.verbose("attached \(id.containerID) \(delegate.spec.id.interface) to \(delegate.spec.name)")
+        }
+        guard delegates.contains(where: { $0.defaultRoute != nil }) else { return }
+        let routes = try runner.observe(FactsQuery(routes: true)).routes
+        let steps = DefaultRoute.plan(delegates, routes)
+        try runner.run(steps, &journal)
+        for index in record.entries.indices {
+            let entry = record.entries[index]
+            if let attached = entry.attached {
+                record.entries[index].attached?.result = DefaultRoute.adjust(
+                    attached.result, of: entry.spec.id.interface, steps)
+            }
+        }
+    }
+
+    /// Undoes everything; the record stays only while something is left for DEL.
+    private func rolledBack(
+        _ error: Failure, _ runner: ChainRunner, _ journal: inout Journal, _ store: borrowing StateStore
+    ) -> Failure {
+        var problems = runner.undo(&journal)
+        if problems.isEmpty {
+            do throws(Failure) { try store.remove(id) } catch { problems.append(error.message) }
+        }
+        var error = error
+        if !problems.isEmpty {
+            error.details += (error.details.isEmpty ? "" : "; ") + problems.joined(separator: "; ")
+        }
+        config.log.error("ADD of \(id.containerID) \(id.interface): \(error.message); \(error.details)")
+        return error
+    }
+
+    private func named<R>(
+        _ delegate: Delegate, _ body: () throws(Failure) -> R
+    ) throws(Failure) -> R {
+        do throws(Failure) { return try body() } catch {
+            throw error.prefixed("\(delegate.spec.name) on \(delegate.spec.id.interface)")
+        }
+    }
+
+    func requireReadiness(_ code: Failure.Code) throws(Failure) {
+        guard let file = config.readinessFile, !fileExists(file) else { return }
+        throw Failure(
+            code, "the default network is not ready: there is no readinessindicatorfile \(file)",
+            details: "it appears when the default network's agent has started")
+    }
+
+    /// Compares what every attachment promised with the kernel.
+    package func check() throws(Failure) {
+        let store = try StateStore.open(config.cniDir)
+        let lock = try store.lock(id)
+        defer { _ = consume lock }
+        guard let record = try store.read(id, config.log) else {
+            throw Failure(
+                .containerUnknown, "nothing is known of container \(id.containerID) \(id.interface)",
+                details: "no record in \(config.cniDir)/attachments")
+        }
+        let kernel = try Kernel.open(sandbox: invocation.netns, mayBeOwn: invocation.netnsOverride)
+        for entry in record.entries where entry.spec.list.version >= .v0_4_0 {
+            let attachment = "\(entry.spec.name) on \(entry.spec.id.interface)"
+            guard let attached = entry.attached else {
+                throw Failure(.generic, "\(attachment): its ADD was interrupted", details: "DEL the container")
+            }
+            do throws(Failure) { try runner(kernel).check(entry.spec, attached) } catch {
+                throw error.prefixed(attachment)
+            }
+        }
+    }
+}
+
+/// Every plugin that this executable provides.
+package let builtins = Registry(modules: Modules.modules, sources: addressSources)

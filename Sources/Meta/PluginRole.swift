@@ -1,0 +1,105 @@
+package import CNI
+import Engine
+import IPAM
+import JSONC
+import Linux
+package import Plans
+
+/// The executable under a plugin's own name: that plugin alone, as the reference's is.
+package struct PluginRole {
+    private let invocation: Invocation
+    private let config: PluginConfig
+    private let id: AttachmentID
+    private let spec: AttachmentSpec
+
+    package init(_ invocation: Invocation, _ config: PluginConfig, type: String) throws(Failure) {
+        self.invocation = invocation
+        self.config = config
+        id = AttachmentID(containerID: invocation.containerID, interface: invocation.interface)
+        // The name of the executable decides which plugin runs, whatever `type` says.
+        var json = config.json.object ?? [:]
+        json["type"] = .string(type)
+        let list = try NetworkList.decode(.object(json), defaultName: nil)
+        spec = AttachmentSpec(
+            name: config.name, id: id, sandbox: invocation.netns, args: invocation.args, list: list,
+            searchPath: invocation.path)
+    }
+
+    private func runner(_ kernel: Kernel) -> ChainRunner {
+        let log = Log(level: .error, file: nil, toStderr: true)
+        return ChainRunner(kernel, registry: builtins, isMeta: false, log: log)
+    }
+
+    package func add() throws(Failure) -> CNIResult {
+        let kernel = try Kernel.open(sandbox: invocation.netns, mayBeOwn: invocation.netnsOverride)
+        let runner = runner(kernel)
+        var journal = Journal()
+        do throws(Failure) {
+            try runner.validate(spec)
+            let result = try runner.add(spec, &journal).result
+            // A result that the version cannot express is a failure, and is undone like one.
+            _ = try result.json(config.version)
+            return result
+        } catch {
+            let problems = runner.undo(&journal)
+            guard !problems.isEmpty else { throw error }
+            throw Failure(
+                code: error.code, error.message,
+                details: ([error.details] + problems).filter { !$0.isEmpty }.joined(separator: "; "))
+        }
+    }
+
+    package func delete() throws(Failure) {
+        let kernel = try Kernel.open(
+            sandbox: invocation.netns, mayBeGone: true, mayBeOwn: invocation.netnsOverride)
+        let teardown = Teardown(runner(kernel))
+        teardown.detach(spec, config.previous.map { Attached(result: $0) })
+        teardown.finish()
+        if let problem = teardown.problems.first { throw problem }
+    }
+
+    package func check() throws(Failure) {
+        guard let previous = config.previous else {
+            throw Failure(.badConfig, "Required prevResult missing", details: "CHECK compares the kernel with it")
+        }
+        let kernel = try Kernel.open(sandbox: invocation.netns, mayBeOwn: invocation.netnsOverride)
+        try runner(kernel).check(spec, Attached(result: previous))
+    }
+
+    package func status() throws(Failure) {
+        try runner(Kernel.open(sandbox: "", mayBeGone: true)).status(spec)
+    }
+}
+
+/// The executable under an IPAM plugin's name.
+package struct AddressRole {
+    private let source: any AddressSource.Type
+    private let request: LeaseRequest
+
+    package init(_ source: any AddressSource.Type, _ invocation: Invocation, _ config: PluginConfig) {
+        self.source = source
+        request = LeaseRequest(
+            config: config,
+            id: AttachmentID(containerID: invocation.containerID, interface: invocation.interface),
+            args: invocation.args, isLenient: false)
+    }
+
+    package func add() throws(Failure) -> CNIResult {
+        let lease = try source.allocate(request)
+        var result = CNIResult()
+        result.ips = lease.ips
+        result.routes = lease.routes
+        result.dns = lease.dns
+        return result
+    }
+
+    package func delete() throws(Failure) { try source.release(request) }
+    package func check() throws(Failure) { try source.check(request) }
+    package func status() throws(Failure) { try source.status(request) }
+
+    package func collect() throws(Failure) {
+        guard let valid = request.config.validAttachments else { return }
+        try source.collect(
+            request, valid: valid.map { AttachmentID(containerID: $0.containerID, interface: $0.ifname) })
+    }
+}

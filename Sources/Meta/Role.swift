@@ -1,0 +1,105 @@
+import CNI
+import Engine
+import JSONC
+import Linux
+import Plans
+
+/// What the executable is, by the name it was started under.
+package enum Role {
+    /// `plexus` or `multus`: the meta-plugin with that name's default directories.
+    case meta(String)
+    case plugin(String)
+    case addresses(any AddressSource.Type)
+
+    /// - Parameter path: argv[0]. A name that is no built-in plugin's is the meta-plugin's.
+    package static func named(_ path: String) -> Role {
+        let name = path.split(separator: "/").last.map(String.init) ?? "plexus"
+        if builtins.module(name) != nil { return .plugin(name) }
+        if let source = builtins.source(name) { return .addresses(source) }
+        return .meta(name == "multus" ? name : "plexus")
+    }
+
+    /// Serves one call of a runtime.
+    ///
+    /// - Returns: the exit status; the answer is on stdout.
+    package func run() -> Int32 {
+        var version: Version?
+        do throws(Failure) {
+            guard let invocation = try Invocation.read({ Environment.value($0) }) else {
+                writeStandardError(about)
+                return 0
+            }
+            if invocation.verb == .version {
+                writeStandardOutput(Version.reply())
+                return 0
+            }
+            let config = try PluginConfig.decode(input())
+            version = config.version
+            guard let verb = invocation.verb else {
+                throw Failure(.badEnvironment, "unknown CNI_COMMAND: \(invocation.command)")
+            }
+            try config.requireVersion(for: verb)
+            if let result = try answer(verb, invocation, config) {
+                writeStandardOutput(try result.json(config.version).print(indent: 4) + "\n")
+            }
+            return 0
+        } catch {
+            writeStandardOutput(error.json(version: version?.rawValue).print(indent: 4) + "\n")
+            return 1
+        }
+    }
+
+    private func input() throws(Failure) -> [UInt8] {
+        do throws(SystemError) { return try readStandardInput(limit: 8 << 20) } catch {
+            throw Failure(.io, "cannot read the configuration from stdin: \(error)")
+        }
+    }
+
+    private func answer(
+        _ verb: Verb, _ invocation: Invocation, _ config: PluginConfig
+    ) throws(Failure) -> CNIResult? {
+        switch self {
+        case .meta(let name):
+            let plugin = MetaPlugin(invocation, try MetaConfig(config, role: name, isTolerant: verb == .del))
+            switch verb {
+            case .add: return try plugin.add(writtenAs: config.version)
+            case .del: try plugin.delete()
+            case .check: try plugin.check()
+            case .gc: try plugin.collect()
+            case .status: try plugin.status()
+            case .version: break
+            }
+        case .plugin(let type):
+            let plugin = try PluginRole(invocation, config, type: type)
+            switch verb {
+            case .add: return try plugin.add()
+            case .del: try plugin.delete()
+            case .check: try plugin.check()
+            case .status: try plugin.status()
+            case .gc, .version: break
+            }
+        case .addresses(let source):
+            let role = AddressRole(source, invocation, config)
+            switch verb {
+            case .add: return try role.add()
+            case .del: try role.delete()
+            case .check: try role.check()
+            case .gc: try role.collect()
+            case .status: try role.status()
+            case .version: break
+            }
+        }
+        return nil
+    }
+
+    private var about: String {
+        let name =
+            switch self {
+            case .meta: "Plexus, a CNI meta-plugin: it attaches a pod to its default network and to those it asks for."
+            case .plugin(let type): "CNI plugin \(type), from Plexus."
+            case .addresses(let source): "CNI IPAM plugin \(source.type), from Plexus."
+            }
+        let versions = Version.allCases.map(\.rawValue).joined(separator: ", ")
+        return "\(name)\nCNI protocol versions supported: \(versions)\nA runtime starts it; people run it with --help.\n"
+    }
+}

@@ -1,0 +1,73 @@
+/// What a new link is to be; one RTM_NEWLINK makes it.
+package struct LinkSpec: Hashable, Sendable {
+    package enum Kind: Hashable, Sendable {
+        case bridge
+        case macvlan(parent: String, mode: MACVLANMode)
+        /// A kind without settings of its own that are needed here: dummy, ifb, vrf-less test links.
+        case other(String)
+
+        /// IFLA_INFO_KIND.
+        package var name: String {
+            switch self {
+            case .bridge: "bridge"
+            case .macvlan: "macvlan"
+            case .other(let name): name
+            }
+        }
+    }
+
+    package var name: String
+    package var kind: Kind
+    /// nil leaves the choice to the kernel.
+    package var mtu: UInt32?
+    package var mac: MAC?
+
+    package init(_ name: String, _ kind: Kind, mtu: UInt32? = nil, mac: MAC? = nil) {
+        self.name = name
+        self.kind = kind
+        self.mtu = mtu
+        self.mac = mac
+    }
+}
+
+/// linux/if_link.h, `enum macvlan_mode`.
+package enum MACVLANMode: UInt32, Sendable {
+    case `private` = 1
+    case vepa = 2
+    case bridge = 4
+    case passthru = 8
+}
+
+/// A veth pair: one end in the sandbox, the peer in the host as a port of a bridge.
+package struct VethSpec: Hashable, Sendable {
+    /// Name of the end in the sandbox, and of the one in the host.
+    package var name: String
+    package var peer: String
+    package var mtu: UInt32?
+    package var mac: MAC
+    package var peerMAC: MAC
+    /// The bridge whose port the host end becomes; nil leaves it free.
+    package var controller: String?
+
+    package init(
+        _ name: String, peer: String, mtu: UInt32? = nil, mac: MAC, peerMAC: MAC, controller: String? = nil
+    ) {
+        self.name = name
+        self.peer = peer
+        self.mtu = mtu
+        self.mac = mac
+        self.peerMAC = peerMAC
+        self.controller = controller
+    }
+}
+
+/// Flags of a bridge port; nil leaves one alone. linux/if_link.h, IFLA_BRPORT_MODE and IFLA_BRPORT_ISOLATED.
+package struct PortSettings: Hashable, Sendable {
+    package var hairpin: Bool?
+    package var isolated: Bool?
+
+    package init(hairpin: Bool? = nil, isolated: Bool? = nil) {
+        self.hairpin = hairpin
+        self.isolated = isolated
+    }
+}

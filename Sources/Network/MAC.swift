@@ -1,0 +1,42 @@
+/// A 48-bit hardware address.
+package struct MAC: Hashable, Sendable, CustomStringConvertible {
+    /// Six octets, in the order in which they are written.
+    package let bytes: [UInt8]
+
+    package init?(bytes: [UInt8]) {
+        guard bytes.count == 6 else { return nil }
+        self.bytes = bytes
+    }
+
+    /// `02:00:00:00:00:01`, `02-00-…` or `0200.0000.0001`, in any case (Go's `net.ParseMAC`, 48 bits only).
+    package init?(parsing text: String) {
+        let separator: Character = text.contains(":") ? ":" : text.contains("-") ? "-" : "."
+        let digits = separator == "." ? 4 : 2
+        let groups = text.split(separator: separator, omittingEmptySubsequences: false)
+        guard groups.count == 12 / digits else { return nil }
+        var bytes: [UInt8] = []
+        for group in groups {
+            guard group.utf8.count == digits, group.utf8.first != UInt8(ascii: "+"),
+                let value = UInt16(group, radix: 16)
+            else { return nil }
+            if digits == 4 { bytes.append(UInt8(value >> 8)) }
+            bytes.append(UInt8(truncatingIfNeeded: value))
+        }
+        self.bytes = bytes
+    }
+
+    /// Lower case with colons, as the kernel prints it.
+    package var description: String {
+        bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined(separator: ":")
+    }
+
+    /// A multicast address cannot be a link's own.
+    package var isMulticast: Bool { bytes[0] & 1 == 1 }
+}
+
+extension MAC {
+    /// 00:00:00:00:00:00, the address of `lo`.
+    package static let zero = MAC(sixBytes: Array(repeating: 0, count: 6))
+
+    private init(sixBytes: [UInt8]) { bytes = sixBytes }
+}

@@ -1,0 +1,41 @@
+/// Checks of names that become paths or kernel names.
+package enum Names {
+    /// CNI 1.1, "Parameters": container IDs and network names.
+    package static func isIdentifier(_ text: String) -> Bool {
+        guard let first = text.utf8.first, isAlphanumeric(first) else { return false }
+        return text.utf8.allSatisfy { isAlphanumeric($0) || "_.-".utf8.contains($0) }
+    }
+
+    /// Why `text` cannot name a link, or nil when it can: 1 to 15 bytes, not `.` or `..`, without `/`, `:` and space.
+    package static func interfaceProblem(_ text: String) -> String? {
+        if text.isEmpty { return "is empty" }
+        if text.utf8.count > 15 { return "has \(text.utf8.count) bytes, the kernel takes 15" }
+        if text == "." || text == ".." { return "is a directory name" }
+        if text.unicodeScalars.contains(where: { "/:".unicodeScalars.contains($0) || $0.properties.isWhitespace }) {
+            return "contains '/', ':' or white space"
+        }
+        if text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7f }) { return "contains a control character" }
+        return nil
+    }
+
+    /// One DNS-1123 label: lower-case letters, digits and inner hyphens.
+    package static func isLabel(_ text: String) -> Bool {
+        guard let first = text.utf8.first, let last = text.utf8.last else { return false }
+        return isLowerAlphanumeric(first) && isLowerAlphanumeric(last)
+            && text.utf8.allSatisfy { isLowerAlphanumeric($0) || $0 == UInt8(ascii: "-") }
+    }
+
+    /// A DNS-1123 subdomain of at most 253 bytes: labels joined by dots.
+    package static func isSubdomain(_ text: String) -> Bool {
+        text.utf8.count <= 253
+            && text.split(separator: ".", omittingEmptySubsequences: false).allSatisfy { isLabel(String($0)) }
+    }
+
+    private static func isLowerAlphanumeric(_ byte: UInt8) -> Bool {
+        (0x61...0x7a).contains(byte) || (0x30...0x39).contains(byte)
+    }
+
+    private static func isAlphanumeric(_ byte: UInt8) -> Bool {
+        isLowerAlphanumeric(byte) || (0x41...0x5a).contains(byte)
+    }
+}

@@ -1,0 +1,53 @@
+package import CNI
+package import Network
+
+/// What IPAM hands out.
+package struct Lease: Equatable, Sendable {
+    package var ips: [CNIResult.IP]
+    package var routes: [Route]
+    package var dns: DNS
+    /// How `explain` names an address that is not taken yet: `<address from 192.168.12.0/24>`.
+    package var labels: [IPAddress: String]
+
+    package init(
+        ips: [CNIResult.IP] = [], routes: [Route] = [], dns: DNS = DNS(), labels: [IPAddress: String] = [:]
+    ) {
+        self.ips = ips
+        self.routes = routes
+        self.dns = dns
+        self.labels = labels
+    }
+}
+
+/// One call of an address source.
+package struct LeaseRequest: Sendable {
+    /// The whole network configuration; the source reads its `ipam` object and `runtimeConfig`.
+    package var config: PluginConfig
+    package var id: AttachmentID
+    /// CNI_ARGS.
+    package var args: String
+    /// The meta role: a trailing `;` in CNI_ARGS is tolerated.
+    package var isLenient: Bool
+
+    package init(config: PluginConfig, id: AttachmentID, args: String, isLenient: Bool) {
+        self.config = config
+        self.id = id
+        self.args = args
+        self.isLenient = isLenient
+    }
+}
+
+/// A built-in IPAM type. All verbs are idempotent but `allocate`.
+package protocol AddressSource: Sendable {
+    static var type: String { get }
+    /// Refuses a configuration that `allocate` would refuse; reads no store.
+    static func validate(_ request: LeaseRequest) throws(Failure)
+    static func allocate(_ request: LeaseRequest) throws(Failure) -> Lease
+    /// What `allocate` would give now; touches nothing.
+    static func preview(_ request: LeaseRequest) throws(Failure) -> Lease
+    static func release(_ request: LeaseRequest) throws(Failure)
+    static func check(_ request: LeaseRequest) throws(Failure)
+    /// GC: gives back what belongs to no attachment in `valid`.
+    static func collect(_ request: LeaseRequest, valid: [AttachmentID]) throws(Failure)
+    static func status(_ request: LeaseRequest) throws(Failure)
+}

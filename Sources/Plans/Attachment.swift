@@ -1,0 +1,68 @@
+package import CNI
+package import Network
+
+/// One container's interface on one network.
+package struct AttachmentID: Hashable, Sendable {
+    package let containerID: String
+    package let interface: String
+
+    package init(containerID: String, interface: String) {
+        self.containerID = containerID
+        self.interface = interface
+    }
+}
+
+/// What a module knows of the call besides its configuration.
+package struct Attachment: Sendable {
+    package var id: AttachmentID
+    /// CNI_NETNS as given; empty on a DEL whose namespace is gone.
+    package var sandbox: String
+    package var networkName: String
+    /// SHA-256 of "containerID/interface": the source of every name and address that is derived, 32 bytes.
+    package var digest: [UInt8]
+    /// What the plugin before this one in the chain returned; on CHECK and DEL the chain's final result.
+    package var previous: CNIResult?
+    /// What IPAM gave; nil without IPAM.
+    package var lease: Lease?
+    /// Sysctls as they were before this attachment changed them, by path below /proc/sys.
+    package var saved: [String: String] = [:]
+
+    package init(
+        id: AttachmentID, sandbox: String, networkName: String, digest: [UInt8], previous: CNIResult? = nil
+    ) {
+        precondition(digest.count == 32)
+        self.id = id
+        self.sandbox = sandbox
+        self.networkName = networkName
+        self.digest = digest
+        self.previous = previous
+    }
+
+    package var interface: String { id.interface }
+
+    /// Name of the veth end in the host: `veth` and 11 hexadecimal digits, 15 bytes.
+    package var hostLinkName: String {
+        "veth" + digest[0..<6].map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined().prefix(11)
+    }
+
+    package enum DerivedMAC: Int { case sandbox, host, bridge }
+
+    /// A locally administered unicast address, the same at every call for this attachment.
+    package func mac(_ role: DerivedMAC) -> MAC {
+        let start = 6 + 6 * role.rawValue
+        let bytes = Array(digest[start..<start + 6])
+        return MAC(bytes: [bytes[0] & 0xfc | 0x02] + bytes[1...]) ?? MAC.zero
+    }
+}
+
+/// The side of an attachment that a name or a setting belongs to.
+package enum Place: String, Hashable, Sendable { case host, sandbox }
+
+/// A link, named in its namespace.
+package struct LinkName: Hashable, Sendable {
+    package let place: Place
+    package let name: String
+
+    package static func host(_ name: String) -> LinkName { LinkName(place: .host, name: name) }
+    package static func sandbox(_ name: String) -> LinkName { LinkName(place: .sandbox, name: name) }
+}

@@ -1,0 +1,130 @@
+package import Network
+
+/// A link as the kernel has it.
+package struct LinkFacts: Equatable, Sendable {
+    /// 0 for a link that `explain` only imagines.
+    package var index: Int32
+    package var kind: String
+    package var mac: MAC?
+    package var mtu: UInt32
+    package var isUp: Bool
+    package var isPromiscuous: Bool
+    /// Name of the bridge that the link is a port of.
+    package var controller: String?
+    /// IFLA_LINK: for a veth the index of its peer, in the peer's namespace.
+    package var peerIndex: Int32?
+    package var addresses: [CIDR]
+
+    package init(
+        index: Int32 = 0, kind: String, mac: MAC? = nil, mtu: UInt32 = 1500, isUp: Bool = false,
+        isPromiscuous: Bool = false, controller: String? = nil, peerIndex: Int32? = nil, addresses: [CIDR] = []
+    ) {
+        self.index = index
+        self.kind = kind
+        self.mac = mac
+        self.mtu = mtu
+        self.isUp = isUp
+        self.isPromiscuous = isPromiscuous
+        self.controller = controller
+        self.peerIndex = peerIndex
+        self.addresses = addresses
+    }
+}
+
+/// What a module wants to know of the kernel before it plans.
+package struct FactsQuery: Equatable, Sendable {
+    package var links: [LinkName]
+    /// Routes of the sandbox's main table.
+    package var routes: Bool
+    package var sysctls: [SysctlName]
+
+    package init(links: [LinkName] = [], routes: Bool = false, sysctls: [SysctlName] = []) {
+        self.links = links
+        self.routes = routes
+        self.sysctls = sysctls
+    }
+}
+
+/// A file below /proc/sys, in one of the two namespaces.
+package struct SysctlName: Hashable, Sendable {
+    package let place: Place
+    package let path: String
+
+    package init(_ place: Place, _ path: String) {
+        self.place = place
+        self.path = path
+    }
+}
+
+/// A route of the sandbox and the link it leaves by.
+package struct SandboxRoute: Hashable, Sendable {
+    package var route: Route
+    package var link: String
+
+    package init(_ route: Route, _ link: String) {
+        self.route = route
+        self.link = link
+    }
+}
+
+/// What the kernel said to a query. A link or sysctl that was asked for and is absent does not exist.
+package struct Facts: Equatable, Sendable {
+    package var links: [LinkName: LinkFacts] = [:]
+    package var routes: [SandboxRoute] = []
+    package var sysctls: [SysctlName: String] = [:]
+
+    package init() {}
+}
+
+extension Facts {
+    /// What the facts would be once `steps` were done.
+    package func after(_ steps: [Step]) -> Facts {
+        var facts = self
+        for step in steps { facts.apply(step) }
+        return facts
+    }
+
+    private mutating func apply(_ step: Step) {
+        switch step {
+        case .ensureBridge(let spec):
+            let bridge = LinkFacts(kind: "bridge", mac: spec.mac, mtu: spec.mtu ?? 1500)
+            links[.host(spec.name), default: bridge].isUp = true
+        case .addLink(let spec, let place):
+            links[LinkName(place: place, name: spec.name)] = LinkFacts(
+                kind: spec.kind.name, mac: spec.mac, mtu: spec.mtu ?? 1500)
+        case .addVeth(let veth):
+            let mtu = veth.mtu ?? 1500
+            links[.sandbox(veth.name)] = LinkFacts(kind: "veth", mac: veth.mac, mtu: mtu)
+            links[.host(veth.peer)] = LinkFacts(
+                kind: "veth", mac: veth.peerMAC, mtu: mtu, isUp: true, controller: veth.controller)
+        case .deleteLink(let name):
+            links[name] = nil
+            routes.removeAll { name.place == .sandbox && $0.link == name.name }
+        case .change(let name, let change):
+            links[name]?.apply(change)
+        case .addAddress(let cidr, let name), .ensureAddress(let cidr, let name):
+            if links[name]?.addresses.contains(cidr) == false { links[name]?.addresses.append(cidr) }
+        case .removeAddress(let cidr, let name):
+            links[name]?.addresses.removeAll { $0 == cidr }
+        case .addRoute(let route, let name):
+            routes.append(SandboxRoute(route, name.name))
+        case .removeRoute(let route, let name):
+            routes.removeAll { $0 == SandboxRoute(route, name.name) }
+        case .sysctl(let change):
+            sysctls[SysctlName(change.place, change.path)] = change.value
+        case .setPort, .settle, .awaitCarrier, .masquerade, .removeMasquerade:
+            break
+        }
+    }
+}
+
+extension LinkFacts {
+    fileprivate mutating func apply(_ change: LinkChange) {
+        switch change {
+        case .up(let up): isUp = up
+        case .mtu(let bytes): mtu = bytes
+        case .mac(let address): mac = address
+        case .promiscuous(let on): isPromiscuous = on
+        }
+    }
+}

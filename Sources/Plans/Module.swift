@@ -1,0 +1,53 @@
+package import CNI
+
+/// A plugin's own view of one call: its configuration and CNI_ARGS.
+package struct PluginInput: Sendable {
+    package let config: PluginConfig
+    package let args: CNIArgs
+    /// Runs inside the meta-plugin: a key that is nearly a known one is refused.
+    package let isMeta: Bool
+
+    package init(config: PluginConfig, args: CNIArgs, isMeta: Bool) {
+        self.config = config
+        self.args = args
+        self.isMeta = isMeta
+    }
+}
+
+/// What every built-in plugin provides. Everything here is pure; the engine does the work.
+package protocol Module: Sendable {
+    associatedtype Config: Equatable & Sendable
+    /// The CNI `type` that selects the module, and the name of the executable that runs it alone.
+    static var type: String { get }
+    /// Whether an `ipam` section is handed to an address source.
+    static var usesIPAM: Bool { get }
+    /// The keys of the configuration that belong to this plugin, in the reference's spelling.
+    static var keys: [String] { get }
+    static func parse(_ input: PluginInput) throws(Failure) -> Config
+    static func needs(_ config: Config, _ attachment: Attachment, _ verb: Verb) -> FactsQuery
+    static func plan(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure) -> Plan
+    static func removal(_ config: Config, _ attachment: Attachment, _ facts: Facts) -> Removal
+    /// Compares what `previous` promises with the facts; addresses and routes are the verifier's.
+    static func check(
+        _ config: Config, _ attachment: Attachment, _ previous: CNIResult, _ facts: Facts
+    ) throws(Failure)
+}
+
+extension Module {
+    package static var usesIPAM: Bool { true }
+    package static func check(_: Config, _: Attachment, _: CNIResult, _: Facts) throws(Failure) {}
+}
+
+/// The built-in plugins by type; the engine is given one and knows none by name.
+package struct Registry: Sendable {
+    package let modules: [any Module.Type]
+    package let sources: [any AddressSource.Type]
+
+    package init(modules: [any Module.Type], sources: [any AddressSource.Type]) {
+        self.modules = modules
+        self.sources = sources
+    }
+
+    package func module(_ type: String) -> (any Module.Type)? { modules.first { $0.type == type } }
+    package func source(_ type: String) -> (any AddressSource.Type)? { sources.first { $0.type == type } }
+}

@@ -1,0 +1,31 @@
+package import CNI
+
+/// What a module wants done for ADD, and what it then returns.
+package struct Plan: Equatable, Sendable {
+    package var steps: [Step]
+    package var result: CNIResult
+    /// Interfaces of `result`, by index, whose MAC address the kernel decides: read after the last step.
+    package var readBack: [Int]
+
+    package init(steps: [Step] = [], result: CNIResult, readBack: [Int] = []) {
+        self.steps = steps
+        self.result = result
+        self.readBack = readBack
+    }
+}
+
+/// What a module wants done for DEL. The order of the fields is the order of the work.
+package struct Removal: Equatable, Sendable {
+    /// Restores and host-side cleaning.
+    package var steps: [Step]
+    /// Names in the sandbox of links that the attachment created; deleted together with those of the pod.
+    package var links: [String]
+    /// Links in the host that must be gone with them: peers whose end in the sandbox cannot be reached.
+    package var hostLinks: [String]
+
+    package init(steps: [Step] = [], links: [String] = [], hostLinks: [String] = []) {
+        self.steps = steps
+        self.links = links
+        self.hostLinks = hostLinks
+    }
+}

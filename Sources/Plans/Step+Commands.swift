@@ -1,0 +1,84 @@
+package import Network
+
+extension Step {
+    /// The commands a person would have typed; `ip -n POD` stands for the sandbox.
+    ///
+    /// - Parameter labels: what to print instead of an address that is not taken yet.
+    package func commands(labels: [IPAddress: String] = [:]) -> [String] {
+        func text(_ cidr: CIDR) -> String { labels[cidr.address].map { "\($0)/\(cidr.length)" } ?? "\(cidr)" }
+        switch self {
+        case .ensureBridge(let spec):
+            let mtu = spec.mtu.map { " mtu \($0)" } ?? ""
+            return ["ip link add \(spec.name) address \(spec.mac)\(mtu) up type bridge  # unless it exists"]
+        case .addLink(let spec, let place):
+            let mtu = spec.mtu.map { " mtu \($0)" } ?? ""
+            return ["\(ip(place)) link add \(spec.name)\(mtu) type \(spec.kind.name)"]
+        case .addVeth(let veth):
+            let mtu = veth.mtu.map { " mtu \($0)" } ?? ""
+            let port = veth.controller.map { " master \($0)" } ?? ""
+            return [
+                "ip link add \(veth.peer) address \(veth.peerMAC)\(mtu)\(port) up type veth"
+                    + " peer name \(veth.name) address \(veth.mac)\(mtu) netns POD"
+            ]
+        case .deleteLink(let link): return ["\(ip(link.place)) link delete \(link.name)"]
+        case .change(let link, let change):
+            return ["\(ip(link.place)) link set \(link.name) \(change.words)"]
+        case .setPort(let name, let port):
+            let words = [port.hairpin.map { ("hairpin", $0) }, port.isolated.map { ("isolated", $0) }]
+                .compactMap(\.self).map { "\($0.0) \($0.1 ? "on" : "off")" }
+            return ["bridge link set dev \(name) \(words.joined(separator: " "))"]
+        case .addAddress(let cidr, let link):
+            return ["\(ip(link.place)) addr add \(text(cidr)) dev \(link.name)"]
+        case .removeAddress(let cidr, let link):
+            return ["\(ip(link.place)) addr delete \(text(cidr)) dev \(link.name)"]
+        case .ensureAddress(let cidr, let link):
+            return ["\(ip(link.place)) addr replace \(text(cidr)) dev \(link.name)"]
+        case .addRoute(let route, let link):
+            return ["\(ip(link.place)) route append \(route.words) dev \(link.name)"]
+        case .removeRoute(let route, let link):
+            return ["\(ip(link.place)) route delete \(route.words) dev \(link.name)"]
+        case .sysctl(let change):
+            let enter = change.place == .sandbox ? "ip netns exec POD " : ""
+            return ["\(enter)sysctl -w \(change.path)=\(change.value)"]
+        case .settle(let link): return ["# wait until no address of \(link.name) is tentative"]
+        case .awaitCarrier(let link): return ["# wait until \(link.name) is operational"]
+        case .masquerade(let rule):
+            return rule.addresses.map {
+                let family = $0.family == .v4 ? "ip" : "ip6"
+                return "nft add rule inet cni_plugins_masquerade masq_checks \(family) saddr "
+                    + "\(labels[$0.address] ?? "\($0.address)") \(family) daddr != \($0.network) masquerade"
+            }
+        case .removeMasquerade(let rule):
+            return ["# delete the masquerade rules of \(rule.id.containerID) \(rule.id.interface)"]
+        }
+    }
+
+    private func ip(_ place: Place) -> String {
+        place == .sandbox ? "ip -n POD" : "ip"
+    }
+}
+
+extension LinkChange {
+    fileprivate var words: String {
+        switch self {
+        case .up(let up): up ? "up" : "down"
+        case .mtu(let bytes): "mtu \(bytes)"
+        case .mac(let mac): "address \(mac)"
+        case .promiscuous(let on): "promisc \(on ? "on" : "off")"
+        }
+    }
+}
+
+extension Route {
+    /// As `ip route` takes it.
+    package var words: String {
+        var words = [isDefault ? "default" : "\(destination)"]
+        if let gateway { words.append("via \(gateway)") }
+        if let priority { words.append("metric \(priority)") }
+        if let table { words.append("table \(table)") }
+        if let scope { words.append("scope \(scope)") }
+        if let mtu { words.append("mtu \(mtu)") }
+        if let advmss { words.append("advmss \(advmss)") }
+        return words.joined(separator: " ")
+    }
+}

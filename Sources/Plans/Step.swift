@@ -1,0 +1,92 @@
+package import Network
+
+/// One effect on the kernel, as data. The executor runs it and knows its inverse; `commands` prints it.
+///
+/// Steps named `ensure…` act on what attachments share: they accept what exists and are never undone, but for
+/// a bridge that this very run created.
+package enum Step: Equatable, Sendable {
+    case ensureBridge(BridgeSpec)
+    case addLink(LinkSpec, Place)
+    case addVeth(VethSpec)
+    case deleteLink(LinkName)
+    case change(LinkName, LinkChange)
+    case setPort(String, PortSettings)
+    case addAddress(CIDR, LinkName)
+    case removeAddress(CIDR, LinkName)
+    case ensureAddress(CIDR, LinkName)
+    case addRoute(Route, LinkName)
+    case removeRoute(Route, LinkName)
+    case sysctl(SysctlChange)
+    /// Waits until no IPv6 address of the link is tentative.
+    case settle(LinkName)
+    /// Waits until the link is operational.
+    case awaitCarrier(LinkName)
+    case masquerade(Masquerade)
+    case removeMasquerade(Masquerade)
+}
+
+/// A bridge to create or to accept.
+package struct BridgeSpec: Hashable, Sendable {
+    package var name: String
+    /// Used when the bridge is created.
+    package var mtu: UInt32?
+    package var mac: MAC
+
+    package init(name: String, mtu: UInt32? = nil, mac: MAC) {
+        self.name = name
+        self.mtu = mtu
+        self.mac = mac
+    }
+}
+
+/// A change of one property of a link.
+package enum LinkChange: Hashable, Sendable {
+    case up(Bool)
+    case mtu(UInt32)
+    case mac(MAC)
+    case promiscuous(Bool)
+}
+
+/// A value below /proc/sys.
+package struct SysctlChange: Hashable, Sendable {
+    package enum Lifetime: Hashable, Sendable {
+        /// Goes with the link that it belongs to.
+        case link
+        /// Shared by the node's attachments; written only when it differs, never undone.
+        case shared
+        /// Saved before the change and put back on rollback and DEL.
+        case saved
+    }
+
+    package var place: Place
+    /// `net/ipv4/ip_forward`.
+    package var path: String
+    package var value: String
+    package var lifetime: Lifetime
+    /// A missing file or a refused write is no failure: old kernels lack the setting.
+    package var isOptional: Bool
+
+    package init(
+        _ place: Place, _ path: String, _ value: String, _ lifetime: Lifetime = .link, isOptional: Bool = false
+    ) {
+        self.place = place
+        self.path = path
+        self.value = value
+        self.lifetime = lifetime
+        self.isOptional = isOptional
+    }
+}
+
+/// Source translation for an attachment's addresses.
+package struct Masquerade: Hashable, Sendable {
+    package var networkName: String
+    package var id: AttachmentID
+    /// Addresses with the prefix length of the network they reach untranslated.
+    package var addresses: [CIDR]
+
+    package init(networkName: String, id: AttachmentID, addresses: [CIDR]) {
+        self.networkName = networkName
+        self.id = id
+        self.addresses = addresses
+    }
+}
