@@ -1,4 +1,4 @@
-package import ArgumentParser
+import ArgumentParser
 
 /// What people type. Runtimes pass no arguments and never come here.
 struct PlexusCommand: ParsableCommand {

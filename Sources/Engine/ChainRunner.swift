@@ -1,6 +1,6 @@
 package import CNI
 import JSONC
-import Linux
+package import Linux
 package import Plans
 
 /// Runs the plugins of one network list after another: each is observed, planned and applied before the next,

@@ -106,7 +106,7 @@ extension Executor {
     private func addLink(_ spec: LinkSpec, _ place: Place, _ journal: inout Journal) throws(NetlinkError) {
         let name = LinkName(place: place, name: spec.name)
         try kernel.with(place) { socket throws(NetlinkError) in
-            try socket.add(spec, parentIndex: nil, into: nil)
+            try socket.add(spec)
         }
         journal.record(.step(.deleteLink(name)))
         journal.recordCreation(of: name)
@@ -129,8 +129,8 @@ extension Executor {
     private func removeOrphan(_ name: String) throws(NetlinkError) -> Bool {
         try kernel.with(.host) { socket throws(NetlinkError) in
             guard let link = try socket.link(named: name) else { return true }
-            guard link.kind == "veth", link.linkNamespaceID == nil || !link.isOperational else { return false }
-            if link.linkNamespaceID != nil { return false }
+            // NETNSA_NSID_NOT_ASSIGNED: the namespace of the peer is being torn down.
+            guard link.kind == "veth", let peer = link.parentNamespaceID, peer < 0 else { return false }
             try socket.delete(index: link.index)
             return true
         }

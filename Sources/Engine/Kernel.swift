@@ -1,14 +1,16 @@
-import CNI
+package import CNI
 import Linux
 import Netlink
-package import Plans
+import Network
+import Plans
 
 /// The two namespaces of an attachment, each with its netlink socket: the process's own, and the pod's.
 ///
 /// The sockets stay bound to the namespace that they were opened in, so work is "which socket" and never "where
-/// am I"; only sysctl files need the thread to go there.
+/// am I"; only sysctl files, and sockets that are opened later, need the thread to go there.
 package final class Kernel {
     private var host: RouteSocket
+    private let home: Namespace
     private var sandbox: Sandbox?
     /// False once the thread could not come back from the sandbox: then nothing that depends on where it is may run.
     package private(set) var isHome = true
@@ -16,26 +18,41 @@ package final class Kernel {
     private struct Sandbox: ~Copyable {
         let namespace: Namespace
         var socket: RouteSocket
+
+        mutating func use<R: ~Copyable>(
+            _ body: (inout RouteSocket) throws(NetlinkError) -> R
+        ) throws(NetlinkError) -> R {
+            try body(&socket)
+        }
     }
 
     package var hasSandbox: Bool { sandbox != nil }
 
-    private init(host: consuming RouteSocket) {
+    private init(host: consuming RouteSocket, home: consuming Namespace) {
         self.host = host
+        self.home = home
         self.sandbox = nil
     }
 
-    /// - Parameter path: CNI_NETNS; empty or gone is accepted only with `mayBeGone`, and leaves no sandbox.
+    /// - Parameters:
+    ///   - path: CNI_NETNS; empty or gone is accepted only with `mayBeGone`, and leaves no sandbox.
+    ///   - mayBeOwn: CNI_NETNS_OVERRIDE.
     package static func open(
         sandbox path: String, mayBeGone: Bool = false, mayBeOwn: Bool = false
     ) throws(Failure) -> Kernel {
         let kernel: Kernel
-        do throws(NetlinkError) { kernel = Kernel(host: try RouteSocket.open()) } catch {
+        do throws(NetlinkError) {
+            let home: Namespace
+            do throws(SystemError) { home = try Namespace.current() } catch {
+                throw NetlinkError(operation: error.operation, code: error.code)
+            }
+            kernel = Kernel(host: try RouteSocket.open(), home: home)
+        } catch {
             throw Failure(.generic, "\(error)")
         }
         if path.isEmpty, mayBeGone { return kernel }
         do throws(NamespaceError) {
-            try kernel.enter(Namespace.open(path), mayBeOwn: mayBeOwn)
+            try kernel.enter(Namespace.open(path), path, mayBeOwn: mayBeOwn)
         } catch {
             // What a torn-down pod leaves behind, an empty file included, counts as gone on DEL.
             switch error {
@@ -50,20 +67,26 @@ package final class Kernel {
         return kernel
     }
 
-    private func enter(_ namespace: consuming Namespace, mayBeOwn: Bool) throws(NamespaceError) {
-        if !mayBeOwn {
-            let home: Namespace
-            do throws(SystemError) { home = try Namespace.current() } catch { throw .system(error) }
-            if namespace.isSame(as: home) { throw .own }
-        }
+    private func enter(_ namespace: consuming Namespace, _ path: String, mayBeOwn: Bool) throws(NamespaceError) {
+        if !mayBeOwn, namespace.isSame(as: home) { throw .own }
         let socket: RouteSocket
-        do throws(NamespaceRunError<NetlinkError>) {
-            socket = try namespace.run { () throws(NetlinkError) in try RouteSocket.open() }
+        do throws(EnteringError<NetlinkError>) {
+            socket = try namespace.run(from: home) { () throws(NetlinkError) in try RouteSocket.open() }
         } catch {
-            if case .stranded = error { isHome = false }
-            throw .system(SystemError(operation: "open a netlink socket in the pod: \(error)", code: 0))
+            throw .system(refused(error))
         }
         sandbox = Sandbox(namespace: namespace, socket: socket)
+    }
+
+    /// Notes a thread that is stranded.
+    private func refused<E>(_ error: EnteringError<E>) -> SystemError {
+        switch error {
+        case .enter(let cause): return cause
+        case .body(let cause): return SystemError(operation: "\(cause)", code: (cause as? SystemError)?.code ?? 0)
+        case .stranded(let cause):
+            isHome = false
+            return cause
+        }
     }
 
     /// Runs `body` with the socket of one side. Without a sandbox its side answers "no such device".
@@ -73,10 +96,35 @@ package final class Kernel {
         switch place {
         case .host: return try body(&host)
         case .sandbox:
-            guard sandbox != nil else {
+            guard let result = try sandbox?.use(body) else {
                 throw NetlinkError(operation: "reach the pod's namespace", code: noSuchDevice, text: "it is gone")
             }
-            return try body(&sandbox!.socket)
+            return result
         }
+    }
+
+    /// A veth pair across the two namespaces, in one request.
+    func add(_ veth: VethSpec, controller: Int32?) throws(NetlinkError) {
+        guard let descriptor = sandbox?.namespace.raw else {
+            throw NetlinkError(operation: "reach the pod's namespace", code: noSuchDevice, text: "it is gone")
+        }
+        try host.add(veth, sandbox: descriptor, controller: controller)
+    }
+
+    /// Runs `body` with the thread in the namespace of one side.
+    func at<R: ~Copyable>(
+        _ place: Place, _ body: () throws(SystemError) -> R
+    ) throws(SystemError) -> R {
+        guard isHome else { throw SystemError(operation: "the thread could not leave the pod's namespace", code: 0) }
+        if place == .host { return try body() }
+        let result: R?
+        do throws(EnteringError<SystemError>) {
+            result = try sandbox?.namespace.run(from: home, body)
+        } catch {
+            if case .body(let cause) = error { throw cause }
+            throw refused(error)
+        }
+        guard let result else { throw SystemError(operation: "the pod's namespace is gone", code: noSuchDevice) }
+        return result
     }
 }

@@ -1,4 +1,4 @@
-import CNI
+package import CNI
 import Linux
 import Netlink
 import Network

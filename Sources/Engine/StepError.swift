@@ -1,4 +1,4 @@
-import CNI
+package import CNI
 package import Plans
 
 /// A step that the kernel refused.

@@ -1,4 +1,4 @@
-import CNI
+package import CNI
 import Engine
 import Network
 package import Plans

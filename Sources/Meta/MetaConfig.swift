@@ -1,5 +1,5 @@
 package import CNI
-import JSONC
+package import JSONC
 package import Linux
 
 /// The meta-plugin's own configuration, in Multus's keys.

@@ -1,4 +1,4 @@
-import CNI
+package import CNI
 import Engine
 import IPAM
 import JSONC
@@ -10,7 +10,7 @@ extension MetaPlugin {
     package func delete() throws(Failure) {
         let store = try StateStore.open(config.cniDir)
         let lock = try store.lock(id)
-        defer { _ = consume lock }
+        defer { extendLifetime(lock) }
         let record = try store.read(id, config.log)
         let kernel = try Kernel.open(sandbox: invocation.netns, mayBeGone: true, mayBeOwn: invocation.netnsOverride)
         let problems: [Failure]
@@ -88,7 +88,7 @@ extension MetaPlugin {
         var kept: [AttachmentSpec] = []
         for id in try store.all() {
             let lock = try store.lock(id)
-            defer { _ = consume lock }
+            defer { extendLifetime(lock) }
             guard let record = try store.read(id, config.log) else { continue }
             if alive.contains(id) {
                 kept += record.entries.map(\.spec)

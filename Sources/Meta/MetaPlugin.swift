@@ -4,7 +4,7 @@ import IPAM
 import JSONC
 import Linux
 import Modules
-import Plans
+package import Plans
 
 /// The meta-plugin: one call of a runtime, from configuration to result.
 package struct MetaPlugin {
@@ -36,7 +36,7 @@ package struct MetaPlugin {
 
         let store = try StateStore.open(config.cniDir)
         let lock = try store.lock(id)
-        defer { _ = consume lock }
+        defer { extendLifetime(lock) }
         guard try store.read(id, config.log) == nil else {
             throw Failure(
                 .generic, "interface \(id.interface) of container \(id.containerID) is attached already",
@@ -116,7 +116,7 @@ package struct MetaPlugin {
     package func check() throws(Failure) {
         let store = try StateStore.open(config.cniDir)
         let lock = try store.lock(id)
-        defer { _ = consume lock }
+        defer { extendLifetime(lock) }
         guard let record = try store.read(id, config.log) else {
             throw Failure(
                 .containerUnknown, "nothing is known of container \(id.containerID) \(id.interface)",

@@ -1,6 +1,6 @@
 package import CNI
 import JSONC
-import Linux
+package import Linux
 
 /// Networks that are files: in `confDir`, or named by a path in `clusterNetwork`.
 package enum NetworkFiles {

@@ -2,7 +2,7 @@ import CNI
 import Engine
 import JSONC
 import Linux
-import Plans
+package import Plans
 
 /// What the executable is, by the name it was started under.
 package enum Role {

@@ -1,5 +1,5 @@
 package import CNI
-import JSONC
+package import JSONC
 package import Network
 
 /// One element of the annotation `k8s.v1.cni.cncf.io/networks` (NPWG multi-network specification 1.3, §4.1).

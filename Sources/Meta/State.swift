@@ -1,7 +1,7 @@
 package import CNI
 package import Engine
 import JSONC
-import Linux
+package import Linux
 package import Plans
 
 /// What is known of a container's attachments between ADD and DEL.

@@ -48,7 +48,7 @@ package enum Bridge: Module {
 
     package static func plan(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure) -> Plan {
         try refuseConflicts(config, attachment, facts)
-        var addressing = try Addressing(config, attachment)
+        let addressing = try Addressing(config, attachment)
         let bridge = facts.links[.host(config.bridge)]
         let mac = config.mac ?? attachment.mac(.sandbox)
         var steps: [Step] = [

@@ -63,6 +63,11 @@ package struct LinkName: Hashable, Sendable {
     package let place: Place
     package let name: String
 
+    package init(place: Place, name: String) {
+        self.place = place
+        self.name = name
+    }
+
     package static func host(_ name: String) -> LinkName { LinkName(place: .host, name: name) }
     package static func sandbox(_ name: String) -> LinkName { LinkName(place: .sandbox, name: name) }
 }

@@ -1,0 +1,43 @@
+// Kernel headers in an order that compiles, and calls that Swift's Glibc module hides.
+#ifndef CLINUX_H
+#define CLINUX_H
+
+#include <netinet/in.h>
+#include <net/if.h>
+#include <linux/if_addr.h>
+#include <linux/if_bridge.h>
+#include <linux/if_link.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <linux/veth.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/// setns(2) into a network namespace.
+int clinux_setns_net(int descriptor);
+/// unshare(2) of the network namespace.
+int clinux_unshare_net(void);
+/// memfd_create(2), close-on-exec.
+int clinux_memfd(const char *name);
+/// pipe2(2), close-on-exec.
+int clinux_pipe(int descriptors[2]);
+/// open(2) and openat(2), which are variadic in C.
+int clinux_openat(int directory, const char *path, int flags, unsigned int mode);
+/// 1: the descriptor is a namespace file (NSFS) or below /proc; 0: neither; -1: errno.
+int clinux_is_namespace(int descriptor);
+/// posix_spawn(3) in a process group of its own, with the three standard descriptors given.
+int clinux_spawn(pid_t *pid, const char *path, char *const arguments[], char *const environment[], int input,
+                 int output, int errors);
+/// linkat(2) of a name in a directory to another name in it.
+int clinux_link(int directory, const char *from, const char *to);
+int clinux_renameat(int directory, const char *from, const char *to);
+/// The current time in UTC as RFC 3339, at least 32 bytes.
+void clinux_timestamp(char *text, size_t size);
+/// CLOCK_MONOTONIC in milliseconds.
+int64_t clinux_milliseconds(void);
+
+#endif

@@ -1,0 +1,60 @@
+package import JSONC
+
+/// What leaves the process when a call fails: the CNI error object.
+package struct Failure: Error, Equatable, Sendable {
+    /// CNI 1.1, "Error"; 100 and up are a plugin's own.
+    package enum Code: Int, Sendable {
+        case unknown = 0
+        case incompatibleVersion = 1
+        case unsupportedField = 2
+        case containerUnknown = 3
+        case badEnvironment = 4
+        case io = 5
+        case badJSON = 6
+        case badConfig = 7
+        /// CNI_NETNS is the plugin's own namespace.
+        case ownNamespace = 8
+        case tryAgain = 11
+        /// STATUS: no ADD can work now.
+        case notAvailable = 50
+        /// STATUS: the same, and containers that run may have lost connectivity.
+        case limited = 51
+        /// Everything that has no code of its own.
+        case generic = 999
+    }
+
+    package var code: Int
+    package var message: String
+    /// The cause, and what to do.
+    package var details: String
+
+    package init(_ code: Code, _ message: String, details: String = "") {
+        self.init(code: code.rawValue, message, details: details)
+    }
+
+    package init(code: Int, _ message: String, details: String = "") {
+        self.code = code
+        self.message = message
+        self.details = details
+    }
+
+    /// The same with who or where in front.
+    package func prefixed(_ text: String) -> Failure {
+        Failure(code: code, "\(text): \(message)", details: details)
+    }
+
+    package func json(version: String?) -> JSON {
+        var json: JSONObject = [:]
+        if let version { json["cniVersion"] = .string(version) }
+        json["code"] = .int(Int64(code))
+        json["msg"] = .string(message)
+        if !details.isEmpty { json["details"] = .string(details) }
+        return .object(json)
+    }
+
+    /// An error object that another plugin printed; nil when it is none.
+    package static func parse(_ json: JSON) -> Failure? {
+        guard let code = json["code"]?.int, code >= 0 else { return nil }
+        return Failure(code: Int(code), json["msg"]?.string ?? "", details: json["details"]?.string ?? "")
+    }
+}

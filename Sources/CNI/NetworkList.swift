@@ -1,0 +1,139 @@
+package import JSONC
+import Network
+
+/// A network configuration list, or a single plugin's configuration as a list of one. CNI 1.1, section 1.
+package struct NetworkList: Equatable, Sendable {
+    package var name: String
+    package var version: Version
+    package var disableCheck: Bool
+    package var disableGC: Bool
+    /// The plugins' own objects, unchanged.
+    package var plugins: [JSON]
+
+    /// - Parameter defaultName: stands in for a name that is missing or empty.
+    package static func decode(_ json: JSON, defaultName: String?) throws(Failure) -> NetworkList {
+        do throws(JSONError) {
+            return try decode(Reader(json), defaultName)
+        } catch {
+            throw Failure(.badConfig, "\(error)")
+        }
+    }
+
+    private static func decode(_ json: Reader, _ defaultName: String?) throws(JSONError) -> NetworkList {
+        try json.requireObject()
+        var name = try json.string("name") ?? ""
+        if name.isEmpty { name = defaultName ?? "" }
+        guard Names.isIdentifier(name) else {
+            throw json.error("name", name.isEmpty ? "missing network name" : "invalid characters found in network name \"\(name)\"")
+        }
+        var list = NetworkList(
+            name: name, version: try version(json), disableCheck: try flag(json, "disableCheck"),
+            disableGC: try flag(json, "disableGC"), plugins: [])
+        if let type = try json.string("type"), !type.isEmpty {
+            try check(type, json)
+            list.plugins = [json.value]
+            return list
+        }
+        guard let plugins = try json.list("plugins") else {
+            throw json.error(nil, "delegate must have the 'type' or 'plugins' field")
+        }
+        guard !plugins.isEmpty else { throw json.error("plugins", "no plugins in list") }
+        for plugin in plugins {
+            try plugin.requireObject()
+            guard let type = try plugin.string("type"), !type.isEmpty else {
+                throw plugin.error("type", "a plugin delegate must have the 'type' field")
+            }
+            try check(type, plugin)
+        }
+        list.plugins = plugins.map(\.value)
+        return list
+    }
+
+    private static func check(_ type: String, _ json: Reader) throws(JSONError) {
+        guard !type.contains("/"), type != ".", type != "..", type.unicodeScalars.allSatisfy({ $0.value > 0x20 }) else {
+            throw json.error("type", "invalid plugin name: \"\(type)\"")
+        }
+    }
+
+    /// `cniVersion`, or the highest of `cniVersions` that is known here.
+    private static func version(_ json: Reader) throws(JSONError) -> Version {
+        var texts = try json.strings("cniVersions") ?? []
+        let single = try json.string("cniVersion") ?? ""
+        if !single.isEmpty { texts.append(single) }
+        if texts.isEmpty { return .v0_1_0 }
+        guard let highest = texts.compactMap({ Version(rawValue: $0) }).max() else {
+            throw json.error("cniVersion", "\(texts.joined(separator: ", ")): incompatible CNI versions")
+        }
+        return highest
+    }
+
+    /// libcni accepts the words as strings too.
+    private static func flag(_ json: Reader, _ key: String) throws(JSONError) -> Bool {
+        if let text = json.value.object?[key]?.string?.lowercased(), let value = Bool(text) { return value }
+        return try json.bool(key) ?? false
+    }
+
+    /// The list as a document that `decode` takes.
+    package var json: JSON {
+        [
+            "cniVersion": .string(version.rawValue), "name": .string(name), "disableCheck": .bool(disableCheck),
+            "disableGC": .bool(disableGC), "plugins": .array(plugins),
+        ]
+    }
+
+    /// What the plugin at `index` gets on stdin: its own object, with the list's name and version, and what the
+    /// runtime or the meta-plugin adds. Keys nobody knows stay as they are.
+    ///
+    /// - Parameters:
+    ///   - runtimeConfig: by capability; only those that the plugin declares are passed on. Empty leaves the
+    ///     plugin's own.
+    ///   - cniArgs: wins over the plugin's own `args.cni`, key by key.
+    package func config(
+        at index: Int, previous: CNIResult?, runtimeConfig: JSONObject, cniArgs: JSONObject?,
+        validAttachments: JSON? = nil
+    ) throws(Failure) -> JSON {
+        guard plugins.indices.contains(index), var plugin = plugins[index].object else {
+            throw Failure(.badConfig, "plugins[\(index)] is no object")
+        }
+        plugin["name"] = .string(name)
+        plugin["cniVersion"] = .string(version.rawValue)
+        let granted = runtimeConfig.members.filter { plugin["capabilities"]?[$0.key]?.bool == true }
+        if !granted.isEmpty { plugin["runtimeConfig"] = .object(JSONObject(granted.map(Self.normalized))) }
+        if let cniArgs { plugin["args"] = try merged(cniArgs, into: plugin["args"], index) }
+        if let previous { plugin["prevResult"] = try previous.json(version) }
+        if let validAttachments {
+            plugin["cni.dev/valid-attachments"] = validAttachments
+            plugin["cni.dev/attachments"] = validAttachments
+        }
+        return .object(plugin)
+    }
+
+    private func merged(_ extra: JSONObject, into args: JSON?, _ index: Int) throws(Failure) -> JSON {
+        guard var object = (args ?? [:]).object, var own = (object["cni"] ?? [:]).object else {
+            throw Failure(.badConfig, "plugins[\(index)].args.cni is no object: cni-args cannot be merged into it")
+        }
+        for (key, value) in extra.members { own[key] = value }
+        object["cni"] = .object(own)
+        return .object(object)
+    }
+
+    /// containerd writes Go's field names (`HostPort`); plugins expect `hostPort`.
+    private static func normalized(_ member: (key: String, value: JSON)) -> (key: String, value: JSON) {
+        guard ["portMappings", "bandwidth", "dns"].contains(member.key) else { return member }
+        return (member.key, lowered(member.value))
+    }
+
+    private static func lowered(_ json: JSON) -> JSON {
+        switch json {
+        case .array(let values): .array(values.map(lowered))
+        case .object(let object):
+            .object(
+                JSONObject(
+                    object.members.map {
+                        let key = $0.key == "HostIP" ? "hostIP" : $0.key.prefix(1).lowercased() + $0.key.dropFirst()
+                        return (key, $0.value)
+                    }))
+        default: json
+        }
+    }
+}

@@ -1,0 +1,97 @@
+package import JSONC
+import Network
+
+/// The configuration of one plugin: the document on stdin, with what every plugin understands read from it.
+package struct PluginConfig: Sendable {
+    package let json: JSON
+    package let name: String
+    package let type: String
+    package let version: Version
+    package let previous: CNIResult?
+    package let runtimeConfig: Reader?
+    /// nil when the configuration has no `dns`.
+    package let dns: DNS?
+    /// nil without an `ipam` section or with an empty one.
+    package let ipamType: String?
+    /// GC: who is alive; nil when the runtime did not say.
+    package let validAttachments: [(containerID: String, ifname: String)]?
+
+    /// Keys that every plugin understands.
+    package static let keys = [
+        "cniVersion", "name", "type", "capabilities", "ipam", "dns", "args", "prevResult", "runtimeConfig",
+        "cni.dev/valid-attachments", "cni.dev/attachments",
+    ]
+
+    package var reader: Reader { Reader(json) }
+
+    /// - Throws: code 6 for what is no JSON, 7 for a bad name or type, 1 for an unknown version.
+    package static func decode(_ bytes: [UInt8]) throws(Failure) -> PluginConfig {
+        let json: JSON
+        do throws(JSONError) { json = try JSON.parse(bytes).value } catch {
+            throw Failure(.badJSON, "error unmarshall network config: \(error)", details: "the configuration on stdin")
+        }
+        return try PluginConfig(json)
+    }
+
+    package init(_ json: JSON) throws(Failure) {
+        self.json = json
+        let reader = Reader(json)
+        let head: (name: String?, type: String, version: String?)
+        do throws(JSONError) {
+            try reader.requireObject()
+            head = (try reader.string("name"), try reader.string("type") ?? "", try reader.string("cniVersion"))
+        } catch {
+            throw Failure(.badJSON, "error unmarshall network config: \(error)")
+        }
+        guard let name = head.name, !name.isEmpty else {
+            throw Failure(.badConfig, "missing network name", details: "add the key name to the configuration")
+        }
+        guard Names.isIdentifier(name) else {
+            throw Failure(
+                .badConfig, "invalid characters found in network name",
+                details: "\"\(name)\": letters, digits, '_', '.' and '-', the first one alphanumeric")
+        }
+        self.name = name
+        type = head.type
+        let version = try Version(parsing: head.version)
+        self.version = version
+        do throws(JSONError) {
+            dns = try reader.object("dns").map { object throws(JSONError) in try DNS(object) }
+            let ipam = try reader.object("ipam")
+            ipamType = try ipam?.string("type").flatMap { $0.isEmpty ? nil : $0 }
+            runtimeConfig = try reader.object("runtimeConfig")
+            validAttachments = try Self.attachments(reader)
+            _ = try reader.object("capabilities")
+        } catch {
+            throw Failure(.badConfig, "\(error)")
+        }
+        do throws(JSONError) {
+            previous = try reader.object("prevResult").map { object throws(JSONError) in
+                try CNIResult.parse(object.value, assuming: version)
+            }
+        } catch {
+            throw Failure(.badConfig, "could not parse prevResult: \(error)")
+        }
+    }
+
+    private static func attachments(_ reader: Reader) throws(JSONError) -> [(containerID: String, ifname: String)]? {
+        // libcni sends both: the second is an early misspelling.
+        for key in ["cni.dev/valid-attachments", "cni.dev/attachments"] where reader.has(key) {
+            var found: [(containerID: String, ifname: String)] = []
+            for entry in try reader.list(key) ?? [] {
+                found.append((try entry.string("containerID") ?? "", try entry.string("ifname") ?? ""))
+            }
+            return found
+        }
+        return nil
+    }
+
+    /// Refuses a verb that this configuration's version does not know yet.
+    package func requireVersion(for verb: Verb) throws(Failure) {
+        guard version >= verb.minimum else {
+            throw Failure(
+                .incompatibleVersion, "config version does not allow \(verb.rawValue)",
+                details: "cniVersion is \(version.rawValue), \(verb.rawValue) came with \(verb.minimum.rawValue)")
+        }
+    }
+}

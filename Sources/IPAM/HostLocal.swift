@@ -1,0 +1,202 @@
+package import CNI
+import Linux
+import Network
+package import Plans
+
+/// Addresses from ranges of this node, written down in files. CNI reference plugin `host-local`.
+package enum HostLocal: AddressSource {
+    package static let type = "host-local"
+    package static let defaultDirectory = "/var/lib/cni/networks"
+
+    package static func validate(_ request: LeaseRequest) throws(Failure) { _ = try HostLocalConfig(request) }
+
+    package static func allocate(_ request: LeaseRequest) throws(Failure) -> Lease {
+        let config = try HostLocalConfig(request)
+        var given: [IPAddress] = []
+        do throws(Failure) {
+            return try allocate(config, request.id, &given)
+        } catch {
+            // What this call took, and nothing else: an earlier attachment of the container keeps its own.
+            try withStore(config) { store throws(SystemError) in
+                let lock = try store.lock()
+                for address in given { try store.remove(address) }
+                _ = consume lock
+            }
+            throw error
+        }
+    }
+
+    private static func allocate(
+        _ config: HostLocalConfig, _ id: AttachmentID, _ given: inout [IPAddress]
+    ) throws(Failure) -> Lease {
+        var wanted = config.requested
+        var lease = Lease(routes: config.routes, dns: config.dns)
+        for (index, set) in config.sets.enumerated() {
+            let asked = wanted.firstIndex { set.range(of: $0) != nil }.map { wanted.remove(at: $0) }
+            var found: (address: IPAddress, range: AddressRange)?
+            do throws(SystemError) {
+                let store = try LeaseStore.open(config.directory)
+                let lock = try store.lock()
+                if let asked {
+                    found = try reserve(asked, set, id, store)
+                } else {
+                    found = try choose(set, index, id, store)
+                }
+                if let found {
+                    given.append(found.address)
+                    try store.setLastReserved(found.address, set: index)
+                }
+                _ = consume lock
+            } catch {
+                throw Failure(
+                    error.code == 0 ? .generic : .io, "failed to allocate for range \(index): \(error)",
+                    details: "addresses are kept in \(config.directory)")
+            }
+            guard let found else { throw exhausted(set, index, asked, config) }
+            lease.ips.append(
+                .init(address: CIDR(found.address, found.range.subnet.length), gateway: found.range.gateway))
+        }
+        guard wanted.isEmpty else {
+            throw Failure(
+                .generic, "failed to allocate all requested IPs: \(wanted.map { "\($0)" }.joined(separator: " "))",
+                details: "each range set gives one address; ranges: \(config.sets.map(\.text).joined(separator: "; "))")
+        }
+        return lease
+    }
+
+    private static func reserve(
+        _ address: IPAddress, _ set: RangeSet, _ id: AttachmentID, _ store: borrowing LeaseStore
+    ) throws(SystemError) -> (address: IPAddress, range: AddressRange)? {
+        guard let range = set.range(of: address) else { return nil }
+        guard address != range.gateway else {
+            throw SystemError(operation: "requested IP \(address) is subnet's gateway", code: 0)
+        }
+        return try store.reserve(address, id) ? (address, range) : nil
+    }
+
+    private static func choose(
+        _ set: RangeSet, _ index: Int, _ id: AttachmentID, _ store: borrowing LeaseStore
+    ) throws(SystemError) -> (address: IPAddress, range: AddressRange)? {
+        if let own = try store.addresses(of: id).first(where: { set.range(of: $0) != nil }) {
+            throw SystemError(
+                operation: "\(own) has been allocated to \(id.containerID), duplicate allocation is not allowed", code: 0)
+        }
+        let last = store.lastReserved(set: index)
+        return try set.firstFree(after: last) { address, _ throws(SystemError) in try store.reserve(address, id) }
+    }
+
+    private static func exhausted(
+        _ set: RangeSet, _ index: Int, _ asked: IPAddress?, _ config: HostLocalConfig
+    ) -> Failure {
+        let cause =
+            asked.map { "requested IP address \($0) is not available in range set \(set.text)" }
+            ?? "no IP addresses available in range set: \(set.text)"
+        return Failure(
+            .generic, "failed to allocate for range \(index): \(cause)",
+            details: "who has which is in \(config.directory); widen the range or DEL what is no longer used")
+    }
+
+    package static func preview(_ request: LeaseRequest) throws(Failure) -> Lease {
+        let config = try HostLocalConfig(request)
+        var wanted = config.requested
+        var lease = Lease(routes: config.routes, dns: config.dns)
+        for (index, set) in config.sets.enumerated() {
+            if let position = wanted.firstIndex(where: { set.range(of: $0) != nil }) {
+                let address = wanted.remove(at: position)
+                if let range = set.range(of: address) {
+                    lease.ips.append(.init(address: CIDR(address, range.subnet.length), gateway: range.gateway))
+                }
+                continue
+            }
+            var free: (address: IPAddress, range: AddressRange)?
+            do throws(SystemError) {
+                if let store = try LeaseStore.openIfPresent(config.directory) {
+                    free = try set.firstFree(after: store.lastReserved(set: index)) { address, _ throws(SystemError) in
+                        try store.isFree(address)
+                    }
+                } else {
+                    free = set.firstFree(after: nil) { _, _ in true }
+                }
+            } catch {
+                throw Failure(.io, "\(error)")
+            }
+            guard let free else { throw exhausted(set, index, nil, config) }
+            lease.ips.append(.init(address: CIDR(free.address, free.range.subnet.length), gateway: free.range.gateway))
+            lease.labels[free.address] = "<address from \(free.range.subnet)>"
+        }
+        return lease
+    }
+
+    package static func release(_ request: LeaseRequest) throws(Failure) {
+        try withStore(try HostLocalConfig(request)) { store throws(SystemError) in
+            let lock = try store.lock()
+            for address in try store.addresses(of: request.id) { try store.remove(address) }
+            _ = consume lock
+        }
+    }
+
+    package static func check(_ request: LeaseRequest) throws(Failure) {
+        var found = false
+        try withStore(try HostLocalConfig(request)) { store throws(SystemError) in
+            let lock = try store.lock()
+            found = try !store.addresses(of: request.id).isEmpty
+            _ = consume lock
+        }
+        guard found else {
+            throw Failure(.generic, "host-local: Failed to find address added by container \(request.id.containerID)")
+        }
+    }
+
+    package static func collect(_ request: LeaseRequest, valid: [AttachmentID]) throws(Failure) {
+        let containers = Set(valid.map(\.containerID))
+        let attachments = Set(valid)
+        try withStore(try HostLocalConfig(request)) { store throws(SystemError) in
+            let lock = try store.lock()
+            for entry in try store.entries() where !entry.owner.isEmpty {
+                let (containerID, interface) = LeaseStore.parse(entry.owner)
+                let isValid =
+                    interface.map { attachments.contains(AttachmentID(containerID: containerID, interface: $0)) }
+                    ?? containers.contains(containerID)
+                if !isValid { try store.remove(entry.address) }
+            }
+            _ = consume lock
+        }
+    }
+
+    package static func status(_ request: LeaseRequest) throws(Failure) {
+        do throws(Failure) { _ = try preview(request) } catch {
+            throw Failure(.notAvailable, error.message, details: error.details)
+        }
+    }
+
+    /// Every address of a container, in all networks below `directory`: for a DEL that has no record.
+    package static func releaseEverything(of containerID: String, below directory: String) throws(Failure) {
+        do throws(SystemError) {
+            let networks: [String]
+            do throws(SystemError) { networks = try Directory.open(directory).names() } catch where error.isNotFound {
+                return
+            }
+            for network in networks where Names.isIdentifier(network) {
+                guard let store = try? LeaseStore.openIfPresent("\(directory)/\(network)") else { continue }
+                let lock = try store.lock()
+                for entry in try store.entries() where LeaseStore.parse(entry.owner).containerID == containerID {
+                    try store.remove(entry.address)
+                }
+                _ = consume lock
+            }
+        } catch {
+            throw Failure(.io, "host-local: \(error)")
+        }
+    }
+
+    private static func withStore(
+        _ config: HostLocalConfig, _ body: (borrowing LeaseStore) throws(SystemError) -> Void
+    ) throws(Failure) {
+        do throws(SystemError) {
+            guard let store = try LeaseStore.openIfPresent(config.directory) else { return }
+            try body(store)
+        } catch {
+            throw Failure(.io, "host-local: \(error)", details: "addresses are kept in \(config.directory)")
+        }
+    }
+}

@@ -1,0 +1,105 @@
+package import CNI
+import JSONC
+import Linux
+package import Network
+import Plans
+
+/// The `ipam` section of host-local, with what runtimeConfig, args and CNI_ARGS ask for.
+package struct HostLocalConfig: Equatable, Sendable {
+    package var sets: [RangeSet]
+    package var routes: [Route]
+    package var dns: DNS
+    package var directory: String
+    /// Addresses that are asked for, each once.
+    package var requested: [IPAddress]
+
+    static let keys = ["type", "ranges", "subnet", "rangeStart", "rangeEnd", "gateway", "routes", "dataDir", "resolvConf"]
+
+    init(_ request: LeaseRequest) throws(Failure) {
+        do throws(JSONError) { try self.init(reading: request) } catch {
+            throw Failure(.badConfig, "\(error)", details: "the ipam section of network \(request.config.name)")
+        }
+        let families = Dictionary(grouping: sets, by: \.family)
+        if request.config.version < .v0_3_0, families.values.contains(where: { $0.count > 1 }) {
+            throw Failure(
+                .badConfig, "CNI version \(request.config.version.rawValue) does not support more than 1 address per family")
+        }
+    }
+
+    private init(reading request: LeaseRequest) throws(JSONError) {
+        let json = request.config.reader
+        guard let ipam = try json.object("ipam") else { throw json.error(nil, "IPAM config missing 'ipam' key") }
+        if request.isLenient { try ipam.refuseNearMisses(Self.keys) }
+        sets = []
+        for set in try request.config.runtimeConfig?.list("ipRanges") ?? [] { sets.append(try RangeSet(set.elements(), set)) }
+        if ipam.has("subnet") { sets.append(try RangeSet([ipam], ipam)) }
+        for set in try ipam.list("ranges") ?? [] { sets.append(try RangeSet(set.elements(), set)) }
+        guard !sets.isEmpty else { throw ipam.error("ranges", "no IP ranges specified") }
+        for (index, set) in sets.enumerated() {
+            if let other = sets[..<index].firstIndex(where: { $0.overlaps(set) }) {
+                throw ipam.error("ranges", "range set \(other) overlaps with \(index)")
+            }
+        }
+        routes = []
+        for route in try ipam.list("routes") ?? [] { routes.append(try Route(route)) }
+        let directory = try ipam.string("dataDir") ?? ""
+        self.directory = "\(directory.isEmpty ? HostLocal.defaultDirectory : directory)/\(request.config.name)"
+        dns = DNS()
+        if let path = try ipam.string("resolvConf"), !path.isEmpty {
+            do throws(SystemError) { dns = resolvConf(try readFile(path, limit: 1 << 20)) } catch {
+                throw ipam.error("resolvConf", "\(error)")
+            }
+        }
+        requested = try Self.requested(request, json)
+    }
+
+    /// CNI_ARGS, then `args.cni.ips`, then `runtimeConfig.ips`; a prefix length is taken and dropped.
+    private static func requested(_ request: LeaseRequest, _ json: Reader) throws(JSONError) -> [IPAddress] {
+        var texts: [(text: String, source: String)] = []
+        do throws(Failure) {
+            let args = try CNIArgs.parse(request.args, lenient: request.isLenient)
+            if !request.isLenient { try args.requireKnown(["IP"]) }
+            // One address by the reference; the meta role sends several joined by commas.
+            texts += (args["IP"] ?? "").split(separator: ",").map { (String($0), "CNI_ARGS IP") }
+        } catch {
+            throw JSONError(path: "", problem: error.message)
+        }
+        for ip in try json.object("args")?.object("cni")?.strings("ips") ?? [] { texts.append((ip, "args.cni.ips")) }
+        for ip in try request.config.runtimeConfig?.strings("ips") ?? [] { texts.append((ip, "runtimeConfig.ips")) }
+        var addresses: [IPAddress] = []
+        for (text, source) in texts where !text.isEmpty {
+            guard let address = IPAddress(parsing: text) ?? CIDR(parsing: text)?.address else {
+                throw JSONError(path: source, problem: "invalid IP address: \(text)")
+            }
+            if !addresses.contains(address) { addresses.append(address) }
+        }
+        return addresses
+    }
+}
+
+extension Reader {
+    /// A key that nearly is a known one is a typing error.
+    func refuseNearMisses(_ known: [String]) throws(JSONError) {
+        for (key, suggestion) in unknownKeys(known: known) {
+            if let suggestion { throw error(key, "unknown key \"\(key)\": did you mean \"\(suggestion)\"?") }
+        }
+    }
+}
+
+/// resolv.conf(5) as a result's DNS section.
+func resolvConf(_ bytes: [UInt8]) -> DNS {
+    var dns = DNS()
+    for line in String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isNewline) {
+        guard let first = line.first, first != "#", first != ";" else { continue }
+        let words = line.split(whereSeparator: \.isWhitespace).map(String.init)
+        guard words.count >= 2 else { continue }
+        switch words[0] {
+        case "nameserver": dns.nameservers.append(words[1])
+        case "domain": dns.domain = words[1]
+        case "search": dns.search += words[1...]
+        case "options": dns.options += words[1...]
+        default: break
+        }
+    }
+    return dns
+}

@@ -1,0 +1,93 @@
+import CNI
+import Linux
+import Network
+import Plans
+
+/// host-local's files: one for each address that is out, named by it, and the last one given of each set. Byte for
+/// byte the reference's, and under the same lock: both may work on one directory at the same time.
+struct LeaseStore: ~Copyable {
+    private let directory: Directory
+    /// Bytes: container ID and interface name.
+    private static let limit = 4096
+
+    static func open(_ path: String) throws(SystemError) -> LeaseStore {
+        LeaseStore(directory: try Directory.create(path, mode: 0o755))
+    }
+
+    /// nil when nothing was ever given out.
+    static func openIfPresent(_ path: String) throws(SystemError) -> LeaseStore? {
+        do throws(SystemError) { return LeaseStore(directory: try Directory.open(path)) } catch where error.isNotFound {
+            return nil
+        }
+    }
+
+    /// flock(2) on `lock`, as the reference takes it.
+    func lock() throws(SystemError) -> Lock { try Lock.take(in: directory, "lock", mode: 0o750) }
+
+    /// `<containerID>\r\n<interface>`, without a newline at the end.
+    private static func content(_ id: AttachmentID) -> String { "\(trimmed(id.containerID))\r\n\(id.interface)" }
+
+    /// Writes down that `id` has `address`.
+    ///
+    /// - Returns: false when it is somebody's. An empty file, which a crash left, is nobody's.
+    func reserve(_ address: IPAddress, _ id: AttachmentID) throws(SystemError) -> Bool {
+        let bytes = Array(Self.content(id).utf8)
+        if try directory.createExclusive("\(address)", bytes, mode: 0o600) { return true }
+        guard try directory.readIfPresent("\(address)", limit: Self.limit)?.isEmpty == true else { return false }
+        try directory.remove("\(address)")
+        return try directory.createExclusive("\(address)", bytes, mode: 0o600)
+    }
+
+    func isFree(_ address: IPAddress) throws(SystemError) -> Bool {
+        try directory.readIfPresent("\(address)", limit: Self.limit)?.isEmpty ?? true
+    }
+
+    func lastReserved(set: Int) -> IPAddress? {
+        let bytes = try? directory.readIfPresent("last_reserved_ip.\(set)", limit: Self.limit)  // a hint, no more
+        return bytes.flatMap { IPAddress(parsing: String(decoding: $0, as: UTF8.self)) }
+    }
+
+    func setLastReserved(_ address: IPAddress, set: Int) throws(SystemError) {
+        try directory.replace("last_reserved_ip.\(set)", with: Array("\(address)".utf8), mode: 0o600)
+    }
+
+    struct Entry {
+        let address: IPAddress
+        let owner: String
+    }
+
+    /// Every address that is out.
+    func entries() throws(SystemError) -> [Entry] {
+        var entries: [Entry] = []
+        for name in try directory.names() {
+            guard let address = IPAddress(parsing: name) else { continue }
+            // What cannot be read belongs to nobody that we could name.
+            guard let bytes = try? directory.readIfPresent(name, limit: Self.limit) else { continue }
+            entries.append(Entry(address: address, owner: trimmed(String(decoding: bytes, as: UTF8.self))))
+        }
+        return entries
+    }
+
+    /// Addresses of `id`; without any, those that an old release wrote down with the container's ID alone.
+    func addresses(of id: AttachmentID) throws(SystemError) -> [IPAddress] {
+        let all = try entries()
+        let exact = all.filter { $0.owner == Self.content(id) }
+        return (exact.isEmpty ? all.filter { $0.owner == trimmed(id.containerID) } : exact).map(\.address)
+    }
+
+    func remove(_ address: IPAddress) throws(SystemError) { try directory.remove("\(address)") }
+
+    /// Container ID, and interface name unless the file is of the old form.
+    static func parse(_ owner: String) -> (containerID: String, interface: String?) {
+        let lines = owner.split(omittingEmptySubsequences: true) { $0 == "\r\n" || $0 == "\n" || $0 == "\r" }
+        return (lines.first.map(String.init) ?? "", lines.count > 1 ? String(lines[1]) : nil)
+    }
+}
+
+/// `text` without white space around it.
+func trimmed(_ text: String) -> String {
+    var part = text[...]
+    while part.first?.isWhitespace == true { part = part.dropFirst() }
+    while part.last?.isWhitespace == true { part = part.dropLast() }
+    return String(part)
+}

@@ -1,0 +1,68 @@
+internal import CJSON
+
+/// A parsed document, with the paths of keys that stand in it twice (the last one counts).
+package struct JSONDocument: Sendable {
+    package let value: JSON
+    package let duplicates: [String]
+}
+
+extension JSON {
+    package static func parse(_ text: String) throws(JSONError) -> JSONDocument { try parse(Array(text.utf8)) }
+
+    /// Strict RFC 8259, at most 8 MiB and 128 levels deep, integers of 64 bits.
+    package static func parse(_ bytes: [UInt8]) throws(JSONError) -> JSONDocument {
+        var scanner = Scanner(bytes)
+        try scanner.scanDocument()
+        guard let tokener = json_tokener_new_ex(Int32(Scanner.maximumDepth + 1)) else {
+            throw JSONError(path: "", problem: "out of memory")
+        }
+        defer { json_tokener_free(tokener) }
+        json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8)
+        // The NUL ends a number that is the whole document.
+        let root = (bytes + [0]).withUnsafeBufferPointer { buffer in
+            buffer.baseAddress.map { start in
+                start.withMemoryRebound(to: CChar.self, capacity: buffer.count) {
+                    json_tokener_parse_ex(tokener, $0, Int32(buffer.count))
+                }
+            } ?? nil
+        }
+        defer { json_object_put(root) }
+        let status = json_tokener_get_error(tokener)
+        guard status == json_tokener_success else {
+            throw JSONError(path: "", problem: String(cString: json_tokener_error_desc(status)))
+        }
+        return JSONDocument(value: JSON(root), duplicates: scanner.duplicates)
+    }
+
+    private init(_ node: OpaquePointer?) {
+        switch json_object_get_type(node) {
+        case json_type_boolean: self = .bool(json_object_get_boolean(node) != 0)
+        case json_type_double: self = .double(json_object_get_double(node))
+        case json_type_int:
+            let unsigned = json_object_get_uint64(node)
+            self = unsigned > UInt64(Int64.max) ? .unsigned(unsigned) : .int(json_object_get_int64(node))
+        case json_type_string:
+            let count = Int(json_object_get_string_len(node))
+            self = .string(
+                json_object_get_string(node).map {
+                    String(decoding: UnsafeRawBufferPointer(start: $0, count: count), as: UTF8.self)
+                } ?? "")
+        case json_type_array:
+            self = .array((0..<json_object_array_length(node)).map { JSON(json_object_array_get_idx(node, $0)) })
+        case json_type_object: self = .object(Self.members(node))
+        default: self = .null
+        }
+    }
+
+    private static func members(_ node: OpaquePointer?) -> JSONObject {
+        var members: [(key: String, value: JSON)] = []
+        var iterator = json_object_iter_begin(node)
+        var end = json_object_iter_end(node)
+        while json_object_iter_equal(&iterator, &end) == 0 {
+            let key = json_object_iter_peek_name(&iterator).map { String(cString: $0) } ?? ""
+            members.append((key, JSON(json_object_iter_peek_value(&iterator))))
+            json_object_iter_next(&iterator)
+        }
+        return JSONObject(members)
+    }
+}

@@ -1,0 +1,207 @@
+/// One pass over the bytes that refuses what json-c lets through: single quotes, NaN, raw control characters, keys
+/// with NUL, integers beyond 64 bits; and that notes duplicate keys. RFC 8259.
+struct Scanner {
+    static let maximumSize = 8 << 20
+    static let maximumDepth = 128
+
+    private let bytes: [UInt8]
+    private var position = 0
+    private var depth = 0
+    private var path: [String] = []
+    private(set) var duplicates: [String] = []
+
+    init(_ bytes: [UInt8]) { self.bytes = bytes }
+
+    mutating func scanDocument() throws(JSONError) {
+        guard bytes.count <= Self.maximumSize else {
+            throw JSONError(path: "", problem: "document of \(bytes.count) bytes, the limit is \(Self.maximumSize)")
+        }
+        skipSpace()
+        guard position < bytes.count else { throw JSONError(path: "", problem: "empty document") }
+        try scanValue()
+        skipSpace()
+        guard position == bytes.count else { throw error("unexpected \(found) after the document") }
+    }
+
+    private mutating func scanValue() throws(JSONError) {
+        switch peek {
+        case UInt8(ascii: "{"): try scanObject()
+        case UInt8(ascii: "["): try scanArray()
+        case UInt8(ascii: "\""): _ = try scanString()
+        case UInt8(ascii: "t"): try scanWord("true")
+        case UInt8(ascii: "f"): try scanWord("false")
+        case UInt8(ascii: "n"): try scanWord("null")
+        case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"): try scanNumber()
+        default: throw error("expected a value, found \(found)")
+        }
+    }
+
+    private mutating func scanObject() throws(JSONError) {
+        try enter()
+        var keys: Set<[UInt8]> = []
+        skipSpace()
+        if take("}") { return leave() }
+        while true {
+            skipSpace()
+            guard peek == UInt8(ascii: "\"") else { throw error("expected a key, found \(found)") }
+            let key = try scanString()
+            let text = String(decoding: key, as: UTF8.self)
+            guard !key.contains(0) else { throw error("a key contains NUL") }
+            path.append(path.isEmpty ? text : "." + text)
+            if !keys.insert(key).inserted { duplicates.append(path.joined()) }
+            skipSpace()
+            guard take(":") else { throw error("expected ':', found \(found)") }
+            skipSpace()
+            try scanValue()
+            path.removeLast()
+            skipSpace()
+            if take("}") { return leave() }
+            guard take(",") else { throw error("expected ',' or '}', found \(found)") }
+        }
+    }
+
+    private mutating func scanArray() throws(JSONError) {
+        try enter()
+        skipSpace()
+        if take("]") { return leave() }
+        var index = 0
+        while true {
+            path.append("[\(index)]")
+            skipSpace()
+            try scanValue()
+            path.removeLast()
+            index += 1
+            skipSpace()
+            if take("]") { return leave() }
+            guard take(",") else { throw error("expected ',' or ']', found \(found)") }
+        }
+    }
+
+    private mutating func enter() throws(JSONError) {
+        position += 1
+        depth += 1
+        guard depth <= Self.maximumDepth else { throw error("nested deeper than \(Self.maximumDepth)") }
+    }
+
+    private mutating func leave() { depth -= 1 }
+
+    /// The string's bytes with escapes resolved far enough to compare keys.
+    private mutating func scanString() throws(JSONError) -> [UInt8] {
+        position += 1
+        let start = position
+        var unescaped: [UInt8] = []
+        while position < bytes.count {
+            let byte = bytes[position]
+            switch byte {
+            case UInt8(ascii: "\""):
+                let raw = bytes[start..<position]
+                guard String(validating: raw, as: UTF8.self) != nil else { throw error("invalid UTF-8 in a string") }
+                position += 1
+                return unescaped
+            case UInt8(ascii: "\\"): try scanEscape(into: &unescaped)
+            case 0..<0x20: throw error("raw control character \(byte) in a string")
+            default:
+                unescaped.append(byte)
+                position += 1
+            }
+        }
+        throw error("a string does not end")
+    }
+
+    private mutating func scanEscape(into text: inout [UInt8]) throws(JSONError) {
+        position += 1
+        let simple: [UInt8: UInt8] = [
+            0x22: 0x22, 0x5c: 0x5c, 0x2f: 0x2f, 0x62: 8, 0x66: 12, 0x6e: 10, 0x72: 13, 0x74: 9,
+        ]
+        if let byte = simple[peek] {
+            text.append(byte)
+            position += 1
+            return
+        }
+        guard peek == UInt8(ascii: "u") else { throw error("unknown escape \\\(found)") }
+        var unit = try scanUnit()
+        if (0xd800..<0xdc00).contains(unit) {
+            guard peek == UInt8(ascii: "\\") else { throw error("half a surrogate pair") }
+            position += 1
+            guard peek == UInt8(ascii: "u") else { throw error("half a surrogate pair") }
+            let low = try scanUnit()
+            guard (0xdc00..<0xe000).contains(low) else { throw error("half a surrogate pair") }
+            unit = 0x10000 + (unit - 0xd800) << 10 + (low - 0xdc00)
+        }
+        guard let scalar = Unicode.Scalar(unit) else { throw error("half a surrogate pair") }
+        text += Array(Character(scalar).utf8)
+    }
+
+    /// `uXXXX`, from the u on.
+    private mutating func scanUnit() throws(JSONError) -> UInt32 {
+        var unit: UInt32 = 0
+        for _ in 0..<4 {
+            position += 1
+            guard let digit = Character(Unicode.Scalar(peek)).hexDigitValue else { throw error("expected a hex digit") }
+            unit = unit << 4 | UInt32(digit)
+        }
+        position += 1
+        return unit
+    }
+
+    private mutating func scanWord(_ word: String) throws(JSONError) {
+        for byte in word.utf8 {
+            guard peek == byte else { throw error("expected \(word), found \(found)") }
+            position += 1
+        }
+    }
+
+    private mutating func scanNumber() throws(JSONError) {
+        let start = position
+        _ = take("-")
+        guard isDigit else { throw error("expected a digit, found \(found)") }
+        if !take("0") { skipDigits() }
+        guard !isDigit else { throw error("a number with a leading zero") }
+        var isInteger = true
+        if take(".") {
+            guard isDigit else { throw error("expected a digit, found \(found)") }
+            skipDigits()
+            isInteger = false
+        }
+        if take("e") || take("E") {
+            if !take("+") { _ = take("-") }
+            guard isDigit else { throw error("expected a digit, found \(found)") }
+            skipDigits()
+            isInteger = false
+        }
+        guard isInteger else { return }
+        let text = String(decoding: bytes[start..<position], as: UTF8.self)
+        guard Int64(text) != nil || UInt64(text) != nil else { throw error("the integer \(text) needs more than 64 bits") }
+    }
+
+    // MARK: Bytes
+
+    /// 0 at the end of the document.
+    private var peek: UInt8 { position < bytes.count ? bytes[position] : 0 }
+    private var isDigit: Bool { (0x30...0x39).contains(peek) }
+
+    private mutating func take(_ character: Unicode.Scalar) -> Bool {
+        guard position < bytes.count, bytes[position] == UInt8(ascii: character) else { return false }
+        position += 1
+        return true
+    }
+
+    private mutating func skipDigits() { while isDigit { position += 1 } }
+
+    private mutating func skipSpace() {
+        while position < bytes.count, [0x20, 0x09, 0x0a, 0x0d].contains(bytes[position]) { position += 1 }
+    }
+
+    private var found: String {
+        guard position < bytes.count else { return "the end of the document" }
+        let byte = bytes[position]
+        return (0x21...0x7e).contains(byte) ? "'\(Character(Unicode.Scalar(byte)))'" : "byte \(byte)"
+    }
+
+    private func error(_ problem: String) -> JSONError {
+        let before = bytes[..<min(position, bytes.count)]
+        let line = before.count { $0 == 0x0a } + 1
+        let column = before.count - (before.lastIndex(of: 0x0a).map { $0 + 1 } ?? 0) + 1
+        return JSONError(path: path.joined(), problem: "\(problem) (line \(line), column \(column))")
+    }
+}

@@ -1,0 +1,90 @@
+/// A JSON value. Objects keep the order and the spelling of their keys.
+package indirect enum JSON: Equatable, Sendable {
+    case null
+    case bool(Bool)
+    case int(Int64)
+    /// Only numbers above `Int64.max`.
+    case unsigned(UInt64)
+    case double(Double)
+    case string(String)
+    case array([JSON])
+    case object(JSONObject)
+
+    package subscript(key: String) -> JSON? { object?[key] }
+
+    package var string: String? { if case .string(let value) = self { value } else { nil } }
+    package var bool: Bool? { if case .bool(let value) = self { value } else { nil } }
+    package var int: Int64? { if case .int(let value) = self { value } else { nil } }
+    package var array: [JSON]? { if case .array(let value) = self { value } else { nil } }
+    package var object: JSONObject? { if case .object(let value) = self { value } else { nil } }
+}
+
+/// Members of a JSON object, in order.
+package struct JSONObject: Sendable {
+    package var members: [(key: String, value: JSON)]
+
+    package init(_ members: [(key: String, value: JSON)] = []) { self.members = members }
+
+    /// The member spelled exactly so; setting nil removes it.
+    package subscript(key: String) -> JSON? {
+        get { members.first { $0.key == key }?.value }
+        set {
+            let index = members.firstIndex { $0.key == key }
+            switch (index, newValue) {
+            case (let index?, let value?): members[index].value = value
+            case (let index?, nil): members.remove(at: index)
+            case (nil, let value?): members.append((key, value))
+            case (nil, nil): break
+            }
+        }
+    }
+
+    /// The member that Go's decoder would take for `key`: spelled exactly so, else in any letter case.
+    package func find(_ key: String) -> (key: String, value: JSON)? {
+        if let exact = members.first(where: { $0.key == key }) { return exact }
+        return members.last { folded($0.key) == folded(key) }
+    }
+}
+
+/// ASCII letters in lower case.
+func folded(_ key: String) -> [UInt8] {
+    key.utf8.map { (0x41...0x5a).contains($0) ? $0 | 0x20 : $0 }
+}
+
+extension JSONObject: Equatable {
+    /// The order of members does not matter.
+    package static func == (a: JSONObject, b: JSONObject) -> Bool {
+        a.members.count == b.members.count && a.members.allSatisfy { b[$0.key] == $0.value }
+    }
+}
+
+extension JSONObject: ExpressibleByDictionaryLiteral {
+    package init(dictionaryLiteral elements: (String, JSON)...) {
+        self.init(elements.map { (key: $0.0, value: $0.1) })
+    }
+}
+
+extension JSON: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, ExpressibleByBooleanLiteral,
+    ExpressibleByArrayLiteral, ExpressibleByDictionaryLiteral
+{
+    package init(stringLiteral value: String) { self = .string(value) }
+    package init(integerLiteral value: Int64) { self = .int(value) }
+    package init(booleanLiteral value: Bool) { self = .bool(value) }
+    package init(arrayLiteral elements: JSON...) { self = .array(elements) }
+    package init(dictionaryLiteral elements: (String, JSON)...) {
+        self = .object(JSONObject(elements.map { (key: $0.0, value: $0.1) }))
+    }
+}
+
+/// What is wrong with a document, and where: `plugins[0].ipam.type`; an empty path is the whole document.
+package struct JSONError: Error, Equatable, Sendable, CustomStringConvertible {
+    package let path: String
+    package let problem: String
+
+    package init(path: String, problem: String) {
+        self.path = path
+        self.problem = problem
+    }
+
+    package var description: String { path.isEmpty ? problem : "\(path): \(problem)" }
+}

@@ -1,0 +1,142 @@
+internal import CLinux
+internal import Glibc
+
+/// What a program that was run left.
+package struct ChildResult: Sendable {
+    package enum Status: Equatable, Sendable {
+        case exited(CInt)
+        case signalled(CInt)
+        /// It did not end in time, and its process group was killed.
+        case timedOut
+        /// It printed more than was allowed, and its process group was killed.
+        case flooded
+    }
+
+    package var status: Status
+    package var output: [UInt8]
+    package var errors: [UInt8]
+}
+
+/// Runs a program to its end: bytes in, bytes and status out.
+package enum Child {
+    /// - Parameters:
+    ///   - environment: `NAME=value`, all of it.
+    ///   - deadline: seconds. A grandchild that keeps stdout open does not hold us longer either.
+    package static func run(
+        path: String, environment: [String], input: [UInt8], deadline: Int, outputLimit: Int = 8 << 20
+    ) throws(SystemError) -> ChildResult {
+        let end = clinux_milliseconds() + Int64(deadline) * 1000
+        // A memfd holds all of the input: no pipe to fill, no SIGPIPE.
+        let source = Descriptor(adopting: clinux_memfd("stdin"))
+        guard source.raw >= 0 else { throw SystemError("memfd_create") }
+        try source.writeAll(input, name: "stdin of \(path)")
+        lseek(source.raw, 0, SEEK_SET)
+        var output = try Pipe()
+        var errors = try Pipe()
+        let pid = try spawn(path, environment, source, output, errors)
+        output.closeWriter()
+        errors.closeWriter()
+        var result = ChildResult(status: .timedOut, output: [], errors: [])
+        let isWhole = collect(output, errors, &result, end, outputLimit)
+        result.status = wait(for: pid, isWhole, end, result.output.count > outputLimit)
+        return result
+    }
+
+    /// "Text file busy": an installer is replacing it; waits up to five seconds for that.
+    private static func spawn(
+        _ path: String, _ environment: [String], _ source: borrowing Descriptor, _ output: borrowing Pipe,
+        _ errors: borrowing Pipe
+    ) throws(SystemError) -> pid_t {
+        var pid: pid_t = 0
+        var status: CInt = 0
+        for attempt in 0..<50 {
+            if attempt > 0 { usleep(100_000) }
+            status = withCStrings([path]) { arguments in
+                withCStrings(environment) { variables in
+                    clinux_spawn(&pid, path, arguments, variables, source.raw, output.writer, errors.writer)
+                }
+            }
+            if status != ETXTBSY { break }
+        }
+        guard status == 0 else { throw SystemError(operation: "start \(path)", code: status) }
+        return pid
+    }
+
+    /// Reads both pipes to their ends.
+    ///
+    /// - Returns: false when the time or the limit was up first.
+    private static func collect(
+        _ output: borrowing Pipe, _ errors: borrowing Pipe, _ result: inout ChildResult, _ end: Int64, _ limit: Int
+    ) -> Bool {
+        var polls = [output.reader, errors.reader].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+        var chunk = [UInt8](repeating: 0, count: 16384)
+        while polls.contains(where: { $0.fd >= 0 }) {
+            let left = end - clinux_milliseconds()
+            guard left > 0 else { return false }
+            guard poll(&polls, 2, CInt(left)) >= 0 || errno == EINTR else { return false }
+            for index in 0..<2 where polls[index].fd >= 0 && polls[index].revents != 0 {
+                let count = retrying { read(polls[index].fd, &chunk, chunk.count) }
+                guard count > 0 else {
+                    polls[index].fd = -1
+                    continue
+                }
+                if index == 0 {
+                    result.output += chunk[..<count]
+                    if result.output.count > limit { return false }
+                } else {
+                    // The end of a long stderr says most.
+                    result.errors = (result.errors + chunk[..<count]).suffix(65536)
+                }
+            }
+        }
+        return true
+    }
+
+    private static func wait(for pid: pid_t, _ isWhole: Bool, _ end: Int64, _ isFlooded: Bool) -> ChildResult.Status {
+        var status: CInt = 0
+        while isWhole {
+            let found = retrying { waitpid(pid, &status, WNOHANG) }
+            if found == pid { return decoded(status) }
+            guard clinux_milliseconds() < end else { break }
+            usleep(500)
+        }
+        kill(-pid, SIGKILL)
+        _ = retrying { waitpid(pid, &status, 0) }
+        return isFlooded ? .flooded : .timedOut
+    }
+
+    private static func decoded(_ status: CInt) -> ChildResult.Status {
+        let signal = status & 0x7f
+        return signal == 0 ? .exited(status >> 8 & 0xff) : .signalled(signal)
+    }
+
+    private static func withCStrings<R>(_ texts: [String], _ body: ([UnsafeMutablePointer<CChar>?]) -> R) -> R {
+        let copies = texts.map { strdup($0) }
+        defer { for copy in copies { free(copy) } }
+        return body(copies + [nil])
+    }
+}
+
+/// Two descriptors, both close-on-exec.
+private struct Pipe: ~Copyable {
+    let reader: CInt
+    private(set) var writer: CInt
+
+    init() throws(SystemError) {
+        var both: [CInt] = [-1, -1]
+        let status = clinux_pipe(&both)
+        reader = both[0]
+        writer = both[1]
+        guard status == 0 else { throw SystemError("pipe") }
+    }
+
+    deinit {
+        close(reader)
+        if writer >= 0 { close(writer) }
+    }
+
+    mutating func closeWriter() {
+        close(writer)
+        writer = -1
+    }
+}

@@ -1,0 +1,77 @@
+internal import CLinux
+internal import Glibc
+
+/// An owned file descriptor, close-on-exec, closed when the value goes away.
+package struct Descriptor: ~Copyable, Sendable {
+    package let raw: CInt
+
+    package init(adopting raw: CInt) { self.raw = raw }
+
+    deinit { close(raw) }
+
+    /// - Parameter flags: fcntl.h, O_…; O_CLOEXEC is added.
+    static func open(
+        _ path: String, _ flags: CInt, mode: UInt32 = 0o600, in directory: CInt = AT_FDCWD
+    ) throws(SystemError) -> Descriptor {
+        let raw = retrying { clinux_openat(directory, path, flags | O_CLOEXEC, mode) }
+        guard raw >= 0 else { throw SystemError("open \(path)") }
+        return Descriptor(adopting: raw)
+    }
+
+    package func readAll(limit: Int, name: String = "file") throws(SystemError) -> [UInt8] {
+        var bytes: [UInt8] = []
+        let chunk = 16384
+        while true {
+            let start = bytes.count
+            bytes.append(contentsOf: repeatElement(0, count: chunk))
+            let count = bytes.withUnsafeMutableBytes { buffer in
+                retrying { read(raw, buffer.baseAddress.map { $0 + start }, chunk) }
+            }
+            guard count >= 0 else { throw SystemError("read \(name)") }
+            bytes.removeLast(chunk - count)
+            if count == 0 { return bytes }
+            guard bytes.count <= limit else {
+                throw SystemError(operation: "\(name) has more than \(limit) bytes", code: 0)
+            }
+        }
+    }
+
+    package func writeAll(_ bytes: [UInt8], name: String = "file") throws(SystemError) {
+        var done = 0
+        while done < bytes.count {
+            let count = bytes.withUnsafeBytes { buffer in
+                retrying { write(raw, buffer.baseAddress.map { $0 + done }, bytes.count - done) }
+            }
+            guard count > 0 else { throw SystemError("write \(name)") }
+            done += count
+        }
+    }
+}
+
+/// The content of a file.
+package func readFile(_ path: String, limit: Int) throws(SystemError) -> [UInt8] {
+    try Descriptor.open(path, O_RDONLY).readAll(limit: limit, name: path)
+}
+
+package func readStandardInput(limit: Int) throws(SystemError) -> [UInt8] {
+    let input = Descriptor(adopting: fcntl(0, F_DUPFD_CLOEXEC, 3))
+    guard input.raw >= 0 else { throw SystemError("read stdin") }
+    return try input.readAll(limit: limit, name: "stdin")
+}
+
+package func writeStandardOutput(_ text: String) { writeText(text, to: 1) }
+package func writeStandardError(_ text: String) { writeText(text, to: 2) }
+
+/// In one piece when the kernel takes it so; there is nobody to tell of a failure.
+private func writeText(_ text: String, to descriptor: CInt) {
+    var bytes = Array(text.utf8)[...]
+    while !bytes.isEmpty {
+        let count = bytes.withUnsafeBytes { buffer in retrying { write(descriptor, buffer.baseAddress, buffer.count) } }
+        guard count > 0 else { return }
+        bytes = bytes.dropFirst(count)
+    }
+}
+
+package func isTerminal(_ descriptor: CInt) -> Bool { isatty(descriptor) == 1 }
+
+package func exitProcess(_ status: Int32) -> Never { exit(status) }

@@ -1,0 +1,128 @@
+internal import CLinux
+internal import Glibc
+
+/// An open directory: names below it are used without following links.
+package struct Directory: ~Copyable, Sendable {
+    private let descriptor: Descriptor
+    private let path: String
+
+    private static let flags = O_RDONLY | O_DIRECTORY
+
+    package static func open(_ path: String) throws(SystemError) -> Directory {
+        Directory(descriptor: try Descriptor.open(path, flags), path: path)
+    }
+
+    /// Opens a directory, and makes it with its parents when it is missing.
+    package static func create(_ path: String, mode: UInt32 = 0o700) throws(SystemError) -> Directory {
+        do throws(SystemError) { return try open(path) } catch where error.isNotFound {}
+        var made = path.hasPrefix("/") ? "" : "."
+        for part in path.split(separator: "/") {
+            made += "/\(part)"
+            guard mkdir(made, mode) == 0 || errno == EEXIST else { throw SystemError("mkdir \(made)") }
+        }
+        return try open(path)
+    }
+
+    package func subdirectory(_ name: String) throws(SystemError) -> Directory {
+        Directory(
+            descriptor: try Descriptor.open(name, Self.flags | O_NOFOLLOW, in: descriptor.raw), path: "\(path)/\(name)")
+    }
+
+    /// Owned by root or this user, and not writable by others.
+    package func isSafe() -> Bool {
+        var info = stat()
+        guard fstat(descriptor.raw, &info) == 0 else { return false }
+        return (info.st_uid == 0 || info.st_uid == geteuid()) && info.st_mode & S_IWOTH == 0
+    }
+
+    /// The content of a regular file; a link, a pipe or a device is refused.
+    package func read(_ name: String, limit: Int) throws(SystemError) -> [UInt8] {
+        let file = try Descriptor.open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, in: descriptor.raw)
+        var info = stat()
+        guard fstat(file.raw, &info) == 0 else { throw SystemError("stat \(path)/\(name)") }
+        guard info.st_mode & S_IFMT == S_IFREG else {
+            throw SystemError(operation: "\(path)/\(name) is no regular file", code: 0)
+        }
+        return try file.readAll(limit: limit, name: "\(path)/\(name)")
+    }
+
+    /// nil when there is no such file.
+    package func readIfPresent(_ name: String, limit: Int) throws(SystemError) -> [UInt8]? {
+        do throws(SystemError) { return try read(name, limit: limit) } catch where error.isNotFound { return nil }
+    }
+
+    /// Writes a new file under a temporary name, then renames it over `name`.
+    ///
+    /// Without fsync: after a power cut the file may be empty, and readers take that for "unknown".
+    package func replace(_ name: String, with bytes: [UInt8], mode: UInt32 = 0o600) throws(SystemError) {
+        let draft = try writeDraft(name, bytes, mode)
+        guard clinux_renameat(descriptor.raw, draft, name) == 0 else {
+            let error = SystemError("rename \(path)/\(draft) to \(name)")
+            unlinkat(descriptor.raw, draft, 0)
+            throw error
+        }
+    }
+
+    /// Makes a file whose content is there from its first moment on.
+    ///
+    /// - Returns: false when the name is taken.
+    package func createExclusive(_ name: String, _ bytes: [UInt8], mode: UInt32 = 0o600) throws(SystemError) -> Bool {
+        let draft = try writeDraft(name, bytes, mode)
+        defer { unlinkat(descriptor.raw, draft, 0) }
+        if clinux_link(descriptor.raw, draft, name) == 0 { return true }
+        guard errno == EEXIST else { throw SystemError("link \(path)/\(name)") }
+        return false
+    }
+
+    private func writeDraft(_ name: String, _ bytes: [UInt8], _ mode: UInt32) throws(SystemError) -> String {
+        let draft = ".\(name.utf8.count > 200 ? "draft" : name).\(getpid()).tmp"
+        unlinkat(descriptor.raw, draft, 0)
+        let file = try Descriptor.open(draft, O_WRONLY | O_CREAT | O_EXCL, mode: mode, in: descriptor.raw)
+        do throws(SystemError) { try file.writeAll(bytes, name: "\(path)/\(name)") } catch {
+            unlinkat(descriptor.raw, draft, 0)
+            throw error
+        }
+        return draft
+    }
+
+    /// - Returns: false when there was no such file.
+    @discardableResult
+    package func remove(_ name: String) throws(SystemError) -> Bool {
+        if unlinkat(descriptor.raw, name, 0) == 0 { return true }
+        guard errno == ENOENT else { throw SystemError("remove \(path)/\(name)") }
+        return false
+    }
+
+    /// All names but `.` and `..`, in no order.
+    package func names() throws(SystemError) -> [String] {
+        let copy = clinux_openat(descriptor.raw, ".", Self.flags | O_CLOEXEC, 0)
+        guard copy >= 0, let stream = fdopendir(copy) else { throw SystemError("list \(path)") }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name != ".", name != ".." { names.append(name) }
+        }
+        return names
+    }
+
+    func openLock(_ name: String, mode: UInt32) throws(SystemError) -> Descriptor {
+        try Descriptor.open(name, O_RDONLY | O_CREAT | O_NOFOLLOW, mode: mode, in: descriptor.raw)
+    }
+
+    /// Whether `name` still is the file that `file` has open.
+    func isCurrent(_ name: String, _ file: borrowing Descriptor) -> Bool {
+        var (now, opened) = (stat(), stat())
+        return fstatat(descriptor.raw, name, &now, AT_SYMLINK_NOFOLLOW) == 0 && fstat(file.raw, &opened) == 0
+            && now.st_ino == opened.st_ino
+    }
+}
+
+package func fileExists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+
+package func isRegularFile(_ path: String) -> Bool {
+    var info = stat()
+    return stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFREG
+}

@@ -1,0 +1,49 @@
+internal import CLinux
+internal import Glibc
+
+/// From silent to talkative.
+package enum LogLevel: String, Comparable, Sendable, CaseIterable {
+    case panic, error, verbose, debug
+
+    package static func < (a: LogLevel, b: LogLevel) -> Bool {
+        (allCases.firstIndex(of: a) ?? 0) < (allCases.firstIndex(of: b) ?? 0)
+    }
+}
+
+/// Lines `<RFC 3339 time> [<level>] <text>` on stderr, in a file, or both. Never fails.
+package struct Log: Sendable {
+    private let level: LogLevel
+    private let file: String?
+    private let toStderr: Bool
+
+    package init(level: LogLevel, file: String?, toStderr: Bool) {
+        self.level = level
+        self.file = file
+        self.toStderr = toStderr
+    }
+
+    package func error(_ text: @autoclosure () -> String) { write(.error, text) }
+    package func verbose(_ text: @autoclosure () -> String) { write(.verbose, text) }
+    package func debug(_ text: @autoclosure () -> String) { write(.debug, text) }
+
+    private func write(_ level: LogLevel, _ text: () -> String) {
+        guard level <= self.level, toStderr || file != nil else { return }
+        var time = [CChar](repeating: 0, count: 32)
+        clinux_timestamp(&time, time.count)
+        let stamp = String(decoding: time.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let line = "\(stamp) [\(level.rawValue)] \(text().replacing("\n", with: " "))\n"
+        if toStderr { writeStandardError(line) }
+        guard let file else { return }
+        do throws(SystemError) {
+            try Descriptor.open(file, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, mode: 0o644)
+                .writeAll(Array(line.utf8))
+        } catch {
+            writeStandardError("log file: \(error)\n")
+        }
+    }
+}
+
+/// Variables of the process's environment.
+package enum Environment {
+    package static func value(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
+}

@@ -1,0 +1,83 @@
+internal import CLinux
+internal import Glibc
+
+/// Why a network namespace cannot be used.
+package enum NamespaceError: Error, Equatable, Sendable, CustomStringConvertible {
+    case missing(String)
+    case notANamespace(String)
+    /// The calling process's own, where the pod's was expected.
+    case own
+    case system(SystemError)
+
+    package var description: String {
+        switch self {
+        case .missing(let path): "\(path): no such file or directory"
+        case .notANamespace(let path): "\(path) is no network namespace: unknown FS magic"
+        case .own: "the namespace is this process's own"
+        case .system(let error): "\(error)"
+        }
+    }
+}
+
+/// What running inside a namespace ended with.
+package enum EnteringError<Body: Error>: Error {
+    case enter(SystemError)
+    case body(Body)
+    /// The thread is still inside: whatever depends on where it is must stop.
+    case stranded(SystemError)
+}
+
+/// An open network namespace.
+package struct Namespace: ~Copyable, Sendable {
+    private let descriptor: Descriptor
+
+    package init(adopting raw: CInt) { descriptor = Descriptor(adopting: raw) }
+
+    package var raw: CInt { descriptor.raw }
+
+    package static func open(_ path: String) throws(NamespaceError) -> Namespace {
+        let raw = retrying { clinux_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0) }
+        guard raw >= 0 else {
+            let error = SystemError("open \(path)")
+            throw error.code == ENOENT || error.code == ENOTDIR ? .missing(path) : .system(error)
+        }
+        let namespace = Namespace(adopting: raw)
+        switch clinux_is_namespace(raw) {
+        case 1: return namespace
+        case 0: throw .notANamespace(path)
+        default: throw .system(SystemError("statfs \(path)"))
+        }
+    }
+
+    /// The calling thread's.
+    package static func current() throws(SystemError) -> Namespace {
+        let raw = clinux_openat(AT_FDCWD, "/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC, 0)
+        guard raw >= 0 else { throw SystemError("open the current network namespace") }
+        return Namespace(adopting: raw)
+    }
+
+    package func isSame(as other: borrowing Namespace) -> Bool {
+        var (a, b) = (stat(), stat())
+        return fstat(raw, &a) == 0 && fstat(other.raw, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino
+    }
+
+    /// Runs `body` with the calling thread inside, and comes back to `home`.
+    package func run<R: ~Copyable, E: Error>(
+        from home: borrowing Namespace, _ body: () throws(E) -> R
+    ) throws(EnteringError<E>) -> R {
+        guard clinux_setns_net(raw) == 0 else { throw .enter(SystemError("enter the pod's network namespace")) }
+        let result: R
+        do throws(E) { result = try body() } catch {
+            try comeBack(to: home, E.self)
+            throw .body(error)
+        }
+        try comeBack(to: home, E.self)
+        return result
+    }
+
+    private func comeBack<E: Error>(to home: borrowing Namespace, _: E.Type) throws(EnteringError<E>) {
+        guard clinux_setns_net(home.raw) == 0 else {
+            throw .stranded(SystemError("return to the host's network namespace"))
+        }
+    }
+}

@@ -1,0 +1,38 @@
+internal import Glibc
+
+/// A system call that failed.
+package struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// `open /run/netns/x`.
+    package let operation: String
+    /// errno; 0 when `operation` says it all.
+    package let code: CInt
+
+    package init(operation: String, code: CInt) {
+        self.operation = operation
+        self.code = code
+    }
+
+    /// Takes errno as the last call left it.
+    init(_ operation: String) { self.init(operation: operation, code: errno) }
+
+    package var description: String { code == 0 ? operation : "\(operation): \(errorText(code))" }
+    package var isNotFound: Bool { code == ENOENT }
+}
+
+/// The C library's text for an errno.
+package func errorText(_ code: CInt) -> String { strerror(code).map { String(cString: $0) } ?? "error \(code)" }
+
+/// Repeats a call that a signal interrupted.
+package func retrying(_ call: () -> CInt) -> CInt {
+    while true {
+        let result = call()
+        if result >= 0 || errno != EINTR { return result }
+    }
+}
+
+package func retrying(_ call: () -> Int) -> Int {
+    while true {
+        let result = call()
+        if result >= 0 || errno != EINTR { return result }
+    }
+}

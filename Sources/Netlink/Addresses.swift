@@ -1,0 +1,83 @@
+internal import CLinux
+internal import CMnl
+internal import Glibc
+package import Network
+
+/// An address of a link. linux/if_addr.h.
+package struct AddressInfo: Equatable, Sendable {
+    package var cidr: CIDR
+    package var index: Int32
+    var flags: UInt32
+
+    /// Duplicate address detection is not through.
+    package var isTentative: Bool { flags & UInt32(IFA_F_TENTATIVE) != 0 && flags & UInt32(IFA_F_OPTIMISTIC) == 0 }
+    /// Somebody else has it.
+    package var isDuplicate: Bool { flags & UInt32(IFA_F_DADFAILED) != 0 }
+}
+
+extension RouteSocket {
+    /// Addresses of one link, both families.
+    package mutating func addresses(index: Int32) throws(NetlinkError) -> [AddressInfo] {
+        let request = Request(RTM_GETADDR, 0)
+        var message = ifaddrmsg()
+        message.ifa_index = UInt32(index)
+        request.extra(message)
+        var found: [AddressInfo] = []
+        try socket.converse(request, "list addresses", NLM_F_DUMP, restart: { found = [] }) {
+            type, payload throws(NetlinkError) in
+            guard type == UInt16(RTM_NEWADDR), let address = try AddressInfo(payload), address.index == index else { return }
+            found.append(address)
+        }
+        return found
+    }
+
+    package mutating func add(_ cidr: CIDR, index: Int32) throws(NetlinkError) {
+        let request = Request(RTM_NEWADDR, Self.create)
+        request.extra(ifaddrmsg.of(cidr, index))
+        request.attributes(of: AddressSpace.self) {
+            $0.put(.local, cidr.address)
+            $0.put(.address, cidr.address)
+            if cidr.family == .v4, cidr.length < 31 { $0.put(.broadcast, cidr.last) }
+        }
+        try socket.acknowledge(request, "add address \(cidr)")
+    }
+
+    package mutating func remove(_ cidr: CIDR, index: Int32) throws(NetlinkError) {
+        let request = Request(RTM_DELADDR, 0)
+        request.extra(ifaddrmsg.of(cidr, index))
+        request.attributes(of: AddressSpace.self) { $0.put(.local, cidr.address) }
+        try socket.acknowledge(request, "remove address \(cidr)")
+    }
+}
+
+extension ifaddrmsg {
+    fileprivate static func of(_ cidr: CIDR, _ index: Int32) -> ifaddrmsg {
+        var message = ifaddrmsg()
+        message.ifa_family = UInt8(cidr.family == .v4 ? AF_INET : AF_INET6)
+        message.ifa_prefixlen = UInt8(cidr.length)
+        message.ifa_index = UInt32(index)
+        return message
+    }
+}
+
+extension AddressInfo {
+    /// The payload of RTM_NEWADDR; nil for a family that is not IP's.
+    init?(_ payload: UnsafeRawBufferPointer) throws(NetlinkError) {
+        let size = MemoryLayout<ifaddrmsg>.size
+        guard payload.count >= size else { throw NetlinkError(operation: "read an address: the reply is short", code: 0) }
+        let message = payload.loadUnaligned(as: ifaddrmsg.self)
+        var (local, address): (IPAddress?, IPAddress?)
+        var flags = UInt32(message.ifa_flags)
+        try AttributeReader(bytes: UnsafeRawBufferPointer(rebasing: payload[size...])).forEach {
+            type, value throws(NetlinkError) in
+            switch Int(type) {
+            case Int(IFA_LOCAL): local = value.asAddress
+            case Int(IFA_ADDRESS): address = value.asAddress
+            case Int(IFA_FLAGS): flags = value.asUInt32 ?? flags
+            default: break
+            }
+        }
+        guard let own = local ?? address, Int(message.ifa_prefixlen) <= own.family.width else { return nil }
+        self.init(cidr: CIDR(own, Int(message.ifa_prefixlen)), index: Int32(message.ifa_index), flags: flags)
+    }
+}

@@ -1,0 +1,123 @@
+internal import CLinux
+internal import CMnl
+internal import Glibc
+package import Network
+
+/// A unicast route of the main table and the link it leaves by.
+package struct RouteInfo: Equatable, Sendable {
+    package var route: Route
+    package var index: Int32
+}
+
+extension RouteSocket {
+    /// Routes of the main table; each next hop of a multipath route counts as one.
+    package mutating func routes(family: IPAddress.Family) throws(NetlinkError) -> [RouteInfo] {
+        let request = Request(RTM_GETROUTE, 0)
+        var message = rtmsg()
+        message.rtm_family = UInt8(family == .v4 ? AF_INET : AF_INET6)
+        message.rtm_table = UInt8(RT_TABLE_MAIN.rawValue)
+        request.extra(message)
+        var found: [RouteInfo] = []
+        try socket.converse(request, "list routes", NLM_F_DUMP, restart: { found = [] }) {
+            type, payload throws(NetlinkError) in
+            if type == UInt16(RTM_NEWROUTE) { found += try RouteInfo.read(payload, family) }
+        }
+        return found
+    }
+
+    /// Adds a route beside those that exist for other gateways; the same one again is EEXIST.
+    package mutating func add(_ route: Route, index: Int32) throws(NetlinkError) {
+        let request = Request(RTM_NEWROUTE, NLM_F_CREATE)
+        request.extra(Self.message(route, scope: route.scope ?? UInt8(RT_SCOPE_UNIVERSE.rawValue)))
+        Self.put(route, index, request)
+        try socket.acknowledge(request, "add route \(route.destination)\(route.gateway.map { " via \($0)" } ?? "")")
+    }
+
+    package mutating func remove(_ route: Route, index: Int32) throws(NetlinkError) {
+        let request = Request(RTM_DELROUTE, 0)
+        request.extra(Self.message(route, scope: route.scope ?? UInt8(RT_SCOPE_NOWHERE.rawValue)))
+        Self.put(route, index, request)
+        try socket.acknowledge(request, "remove route \(route.destination)")
+    }
+
+    private static func message(_ route: Route, scope: UInt8) -> rtmsg {
+        var message = rtmsg()
+        message.rtm_family = UInt8(route.family == .v4 ? AF_INET : AF_INET6)
+        message.rtm_dst_len = UInt8(route.destination.length)
+        message.rtm_table = UInt8(truncatingIfNeeded: min(route.table ?? UInt32(RT_TABLE_MAIN.rawValue), 255))
+        message.rtm_protocol = UInt8(RTPROT_BOOT)
+        message.rtm_scope = scope
+        message.rtm_type = UInt8(RTN_UNICAST)
+        return message
+    }
+
+    private static func put(_ route: Route, _ index: Int32, _ request: borrowing Request) {
+        request.attributes(of: RouteSpace.self) {
+            $0.put(.destination, route.destination.address)
+            $0.put(.link, index)
+            if let gateway = route.gateway { $0.put(.gateway, gateway) }
+            if let priority = route.priority { $0.put(.priority, priority) }
+            if let table = route.table, table > 255 { $0.put(.table, table) }
+            guard route.mtu != nil || route.advmss != nil else { return }
+            $0.put(.metrics) { metrics in
+                if let mtu = route.mtu { metrics.put(.mtu, mtu) }
+                if let advmss = route.advmss { metrics.put(.advmss, advmss) }
+            }
+        }
+    }
+}
+
+extension RouteInfo {
+    /// The payload of RTM_NEWROUTE; empty for what is no unicast route of the main table.
+    static func read(_ payload: UnsafeRawBufferPointer, _ family: IPAddress.Family) throws(NetlinkError) -> [RouteInfo] {
+        let size = MemoryLayout<rtmsg>.size
+        guard payload.count >= size else { throw NetlinkError(operation: "read a route: the reply is short", code: 0) }
+        let message = payload.loadUnaligned(as: rtmsg.self)
+        guard Int(message.rtm_type) == Int(RTN_UNICAST), message.rtm_flags & UInt32(RTM_F_CLONED) == 0,
+            Int(message.rtm_dst_len) <= family.width
+        else { return [] }
+        var destination = IPAddress(family, bits: 0)
+        var table = UInt32(message.rtm_table)
+        var hops: [(gateway: IPAddress?, index: Int32)] = []
+        var single: (gateway: IPAddress?, index: Int32) = (nil, 0)
+        var priority: UInt32?
+        try AttributeReader(bytes: UnsafeRawBufferPointer(rebasing: payload[size...])).forEach {
+            type, value throws(NetlinkError) in
+            switch UInt32(type) {
+            case RTA_DST.rawValue: destination = value.asAddress ?? destination
+            case RTA_GATEWAY.rawValue: single.gateway = value.asAddress
+            case RTA_OIF.rawValue: single.index = value.asInt32 ?? 0
+            case RTA_PRIORITY.rawValue: priority = value.asUInt32
+            case RTA_TABLE.rawValue: table = value.asUInt32 ?? table
+            case RTA_MULTIPATH.rawValue: hops = try nextHops(value)
+            default: break
+            }
+        }
+        guard table == UInt32(RT_TABLE_MAIN.rawValue) else { return [] }
+        let cidr = CIDR(destination, Int(message.rtm_dst_len))
+        // 1024 is what the kernel gives an IPv6 route that asks for none.
+        let metric = family == .v6 && priority == 1024 ? nil : priority
+        return (hops.isEmpty ? [single] : hops).map {
+            RouteInfo(route: Route(cidr, via: $0.gateway, priority: metric), index: $0.index)
+        }
+    }
+
+    /// RTA_MULTIPATH: rtnexthop structures, each with attributes.
+    private static func nextHops(
+        _ value: UnsafeRawBufferPointer
+    ) throws(NetlinkError) -> [(gateway: IPAddress?, index: Int32)] {
+        var hops: [(gateway: IPAddress?, index: Int32)] = []
+        var rest = value
+        while rest.count >= 8 {
+            let length = Int(rest.loadUnaligned(as: UInt16.self))
+            guard length >= 8, length <= rest.count else { break }
+            var hop: (gateway: IPAddress?, index: Int32) = (nil, rest.loadUnaligned(fromByteOffset: 4, as: Int32.self))
+            try AttributeReader(bytes: UnsafeRawBufferPointer(rebasing: rest[8..<length])).forEach {
+                if UInt32($0) == RTA_GATEWAY.rawValue { hop.gateway = $1.asAddress }
+            }
+            hops.append(hop)
+            rest = UnsafeRawBufferPointer(rebasing: rest[min((length + 3) & ~3, rest.count)...])
+        }
+        return hops
+    }
+}

@@ -1,0 +1,178 @@
+internal import CLinux
+internal import CMnl
+internal import Glibc
+internal import Linux
+
+/// A netlink socket of any protocol, bound to the namespace that it was opened in.
+struct Socket: ~Copyable {
+    private let handle: OpaquePointer
+    private var sequence: UInt32
+
+    /// Seconds: a plugin that hangs holds up a pod.
+    private static let timeout = 5
+
+    static func open(_ protocolNumber: CInt, _ name: String) throws(NetlinkError) -> Socket {
+        guard let handle = mnl_socket_open2(protocolNumber, Int32(SOCK_CLOEXEC.rawValue)) else {
+            throw NetlinkError(operation: "open a \(name) socket", code: errno)
+        }
+        let socket = Socket(handle: handle, sequence: UInt32(truncatingIfNeeded: clinux_milliseconds()))
+        var on: CInt = 1
+        // Refused by kernels that lack them, which then answer with less.
+        for option in [NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK] {
+            mnl_socket_setsockopt(handle, CInt(option), &on, socklen_t(MemoryLayout<CInt>.size))
+        }
+        var limit = timeval(tv_sec: Self.timeout, tv_usec: 0)
+        setsockopt(socket.descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        guard mnl_socket_bind(handle, 0, 0) == 0 else { throw NetlinkError(operation: "bind a \(name) socket", code: errno) }
+        return socket
+    }
+
+    private init(handle: OpaquePointer, sequence: UInt32) {
+        self.handle = handle
+        self.sequence = sequence
+    }
+
+    deinit { mnl_socket_close(handle) }
+
+    var descriptor: CInt { mnl_socket_get_fd(handle) }
+
+    func join(group: CInt) throws(NetlinkError) {
+        var group = group
+        let status = mnl_socket_setsockopt(
+            handle, CInt(NETLINK_ADD_MEMBERSHIP), &group, socklen_t(MemoryLayout<CInt>.size))
+        guard status == 0 else { throw NetlinkError(operation: "listen to netlink group \(group)", code: errno) }
+    }
+
+    /// Sends one request and waits for its ACK.
+    mutating func acknowledge(_ request: borrowing Request, _ operation: String) throws(NetlinkError) {
+        try converse(request, operation, NLM_F_ACK) { _, _ in }
+    }
+
+    /// Sends one request and hands each of its replies to `visit`: message type, and payload with its fixed header.
+    ///
+    /// - Parameter flags: `NLM_F_DUMP` for all objects; a dump that the kernel interrupted starts over.
+    mutating func converse(
+        _ request: borrowing Request, _ operation: String, _ flags: CInt,
+        restart: () -> Void = {}, _ visit: (UInt16, UnsafeRawBufferPointer) throws(NetlinkError) -> Void
+    ) throws(NetlinkError) {
+        request.header.pointee.nlmsg_flags |= UInt16(flags)
+        for _ in 0..<5 {
+            sequence &+= 1
+            request.sequence = sequence
+            try send(request, operation)
+            let isConsistent = try receive(operation, isDump: flags & NLM_F_DUMP != 0, visit)
+            if isConsistent { return }
+            restart()
+        }
+        throw NetlinkError(operation: operation, code: EINTR, text: "the dump was interrupted five times")
+    }
+
+    private func send(_ request: borrowing Request, _ operation: String) throws(NetlinkError) {
+        let sent = request.withBytes { bytes in retrying { mnl_socket_sendto(handle, bytes.baseAddress, bytes.count) } }
+        guard sent >= 0 else { throw NetlinkError(operation: operation, code: errno) }
+    }
+
+    /// - Returns: false when objects changed while they were listed.
+    private func receive(
+        _ operation: String, isDump: Bool, _ visit: (UInt16, UnsafeRawBufferPointer) throws(NetlinkError) -> Void
+    ) throws(NetlinkError) -> Bool {
+        let buffer = Buffer()
+        var isConsistent = true
+        while true {
+            let bytes = try buffer.fill(handle, operation)
+            var rest = bytes
+            while let message = Message(&rest) {
+                guard message.sequence == sequence else { continue }
+                if message.flags & UInt16(NLM_F_DUMP_INTR) != 0 { isConsistent = false }
+                switch message.type {
+                case UInt16(NLMSG_ERROR):
+                    try message.throwIfRefused(operation)
+                    return isConsistent
+                case UInt16(NLMSG_DONE):
+                    return isConsistent
+                case UInt16(NLMSG_NOOP): continue
+                default:
+                    try visit(message.type, message.payload)
+                    // A single object comes with an ACK behind it; of a dump nothing does but DONE.
+                    if !isDump, message.flags & UInt16(NLM_F_MULTI) == 0 { continue }
+                }
+            }
+        }
+    }
+
+    /// Sends messages that were built in one buffer and waits for `count` ACKs; the first error is thrown.
+    mutating func batch(_ request: borrowing Request, _ operation: String, acknowledgements count: Int) throws(NetlinkError) {
+        try send(request, operation)
+        let buffer = Buffer()
+        var left = count
+        var refused: NetlinkError?
+        while left > 0 {
+            var rest = try buffer.fill(handle, operation)
+            while let message = Message(&rest) {
+                guard message.type == UInt16(NLMSG_ERROR) else { continue }
+                left -= 1
+                do throws(NetlinkError) { try message.throwIfRefused(operation) } catch { refused = refused ?? error }
+            }
+            // nfnetlink gives up a batch at an error in its frame: nothing more may come.
+            if refused != nil, !hasMore() { break }
+        }
+        if let refused { throw refused }
+    }
+
+    private func hasMore() -> Bool {
+        var poller = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        return poll(&poller, 1, 0) > 0
+    }
+}
+
+/// A receive buffer.
+private struct Buffer: ~Copyable {
+    private let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 32768, alignment: 8)
+
+    deinit { bytes.deallocate() }
+
+    func fill(_ handle: OpaquePointer, _ operation: String) throws(NetlinkError) -> UnsafeRawBufferPointer {
+        let count = retrying { Int(mnl_socket_recvfrom(handle, bytes.baseAddress, bytes.count)) }
+        guard count >= 0 else {
+            let text = errno == EAGAIN ? "the kernel did not answer" : nil
+            throw NetlinkError(operation: operation, code: errno, text: text)
+        }
+        return UnsafeRawBufferPointer(rebasing: bytes[..<count])
+    }
+}
+
+/// One message of a reply.
+private struct Message {
+    let type: UInt16
+    let flags: UInt16
+    let sequence: UInt32
+    let payload: UnsafeRawBufferPointer
+
+    /// Takes the first message off `rest`; nil when there is none.
+    init?(_ rest: inout UnsafeRawBufferPointer) {
+        guard rest.count >= 16 else { return nil }
+        let length = Int(rest.loadUnaligned(as: UInt32.self))
+        guard length >= 16, length <= rest.count else { return nil }
+        type = rest.loadUnaligned(fromByteOffset: 4, as: UInt16.self)
+        flags = rest.loadUnaligned(fromByteOffset: 6, as: UInt16.self)
+        sequence = rest.loadUnaligned(fromByteOffset: 8, as: UInt32.self)
+        payload = UnsafeRawBufferPointer(rebasing: rest[16..<length])
+        rest = UnsafeRawBufferPointer(rebasing: rest[min((length + 3) & ~3, rest.count)...])
+    }
+
+    /// nlmsgerr: errno, the echoed header, with NLM_F_CAPPED nothing else of the request, then attributes.
+    func throwIfRefused(_ operation: String) throws(NetlinkError) {
+        guard let code = payload.asInt32, code != 0 else { return }
+        var text: String?
+        if flags & UInt16(NLM_F_ACK_TLVS) != 0, payload.count >= 20 {
+            let echoed = Int(payload.loadUnaligned(fromByteOffset: 4, as: UInt32.self))
+            let start = flags & UInt16(NLM_F_CAPPED) != 0 ? 20 : 4 + ((echoed + 3) & ~3)
+            if start <= payload.count {
+                try AttributeReader(bytes: UnsafeRawBufferPointer(rebasing: payload[start...])).forEach {
+                    if $0 == UInt16(NLMSGERR_ATTR_MSG.rawValue) { text = $1.asString }
+                }
+            }
+        }
+        throw NetlinkError(operation: operation, code: -code, text: text)
+    }
+}
