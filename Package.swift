@@ -16,10 +16,11 @@ let package = Package(
     products: [.executable(name: "plexus", targets: ["plexus"])],
     dependencies: [.package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")],
     targets: [
-        .systemLibrary(name: "CMnl", pkgConfig: "libmnl", providers: [.apt(["libmnl-dev"])]),
-        .systemLibrary(name: "CJSON", pkgConfig: "json-c", providers: [.apt(["libjson-c-dev"])]),
-        .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
-        .systemLibrary(name: "CMD", pkgConfig: "libmd", providers: [.apt(["libmd-dev"])]),
+        // No pkg-config: its -L would come before the archives that scripts/build names.
+        .systemLibrary(name: "CMnl", providers: [.apt(["libmnl-dev"])]),
+        .systemLibrary(name: "CJSON", providers: [.apt(["libjson-c-dev"])]),
+        .systemLibrary(name: "CYAML", providers: [.apt(["libyaml-dev"])]),
+        .systemLibrary(name: "CMD", providers: [.apt(["libmd-dev"])]),
         .target(name: "CLinux"),
 
         .target(name: "Network", swiftSettings: safe),
@@ -48,5 +49,24 @@ let package = Package(
             swiftSettings: safe),
         .executableTarget(
             name: "plexus", dependencies: ["Commands", "Meta", "Linux", "CNI"], swiftSettings: safe),
+
+        // Tests may use Foundation. Those below need no root; the two last ones do.
+        .target(name: "Support", path: "Tests/Support", swiftSettings: settings),
+        .testTarget(name: "NetworkTests", dependencies: ["Network"], swiftSettings: settings),
+        .testTarget(name: "JSONCTests", dependencies: ["JSONC", "YAML"], swiftSettings: settings),
+        .testTarget(name: "CNITests", dependencies: ["CNI", "JSONC", "Network"], swiftSettings: settings),
+        .testTarget(name: "LinuxTests", dependencies: ["Linux"], swiftSettings: settings),
+        .testTarget(name: "NetlinkTests", dependencies: ["Netlink", "Network", "CMnl", "CLinux"], swiftSettings: settings),
+        .testTarget(
+            name: "IPAMTests", dependencies: ["IPAM", "Plans", "CNI", "JSONC", "Network", "Support"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "ModulesTests", dependencies: ["Modules", "Plans", "CNI", "JSONC", "Network"], swiftSettings: settings),
+        .testTarget(
+            name: "MetaTests", dependencies: ["Meta", "Plans", "CNI", "JSONC", "Network"], swiftSettings: settings),
+        .testTarget(
+            name: "NamespaceTests", dependencies: ["Engine", "Netlink", "Plans", "Linux", "Network", "CNI", "Support"],
+            swiftSettings: settings),
+        .testTarget(name: "EndToEndTests", dependencies: ["Support"], swiftSettings: settings),
     ]
 )

@@ -1,0 +1,121 @@
+import JSONC
+import Testing
+import YAML
+
+@Suite struct JSONDocuments {
+    @Test func valuesSurviveARoundTrip() throws {
+        let text = #"{"b":[1,-2,9007199254740993,18446744073709551615,1.5,true,false,null],"a":{"x":"\"\\\n\u0001é𝄞/"},"e":[],"o":{}}"#
+        let value = try JSON.parse(text).value
+        #expect(value.print() == text)
+        #expect(try JSON.parse(value.print(indent: 4)).value == value)
+    }
+
+    @Test func markupIsEscapedAsGoDoes() {
+        #expect(JSON.string("<a&b>\u{2028}").print() == #""\u003ca\u0026b\u003e\u2028""#)
+    }
+
+    @Test(arguments: [
+        ("", "empty document"), ("{}x", "unexpected 'x' after the document"), ("{'a':1}", "expected a key"),
+        ("[NaN]", "expected a value, found 'N'"), ("[1,]", "expected a value"), (#"{"a":1,}"#, "expected a key"),
+        ("[01]", "leading zero"), ("[1.]", "expected a digit"), ("[-]", "expected a digit"),
+        ("[18446744073709551616]", "more than 64 bits"), ("[\"a\nb\"]", "raw control character"),
+        (#"["\x"]"#, "unknown escape"), (#"["\ud800"]"#, "half a surrogate"), (#"{"a\u0000b":1}"#, "NUL"),
+        ("[\"abc", "does not end"), ("{\"a\" 1}", "expected ':'"), ("[1 2]", "expected ',' or ']'"), ("tru", "expected true"),
+        ("/* c */ {}", "expected a value"),
+    ])
+    func whatIsNoJSONIsRefusedWithItsPlace(text: String, problem: String) {
+        let error = #expect(throws: JSONError.self) { try JSON.parse(text) }
+        #expect(error?.problem.contains(problem) == true, "\(String(describing: error))")
+    }
+
+    @Test func limitsHold() throws {
+        #expect(throws: JSONError.self) { try JSON.parse(String(repeating: "[", count: 129)) }
+        let deep = String(repeating: "[", count: 128) + String(repeating: "]", count: 128)
+        #expect(try JSON.parse(deep).duplicates.isEmpty)
+        #expect(throws: JSONError.self) { try JSON.parse([UInt8](repeating: 0x20, count: 8 << 20 + 1)) }
+        #expect(throws: JSONError.self) { try JSON.parse([0x22, 0xff, 0x22]) }
+    }
+
+    @Test func duplicatesAreNamedAndTheLastOneCounts() throws {
+        let document = try JSON.parse(#"{"a":1,"b":[{"c":1,"\u0063":2}],"a":3}"#)
+        #expect(document.duplicates == ["b[0].c", "a"])
+        #expect(document.value["a"] == 3)
+    }
+}
+
+@Suite struct Readers {
+    let reader: Reader
+
+    init() throws {
+        reader = Reader(try JSON.parse(#"{"Name":"x","n":7,"list":[{"a":"b"},5],"nothing":null,"o":{"b":true}}"#).value)
+    }
+
+    @Test func keysMatchAsInGo() throws {
+        #expect(try reader.string("name") == "x")
+        #expect(try reader.int("N") == 7)
+        #expect(try reader.string("nothing") == nil)
+        #expect(reader.present("nothing"))
+        #expect(!reader.has("nothing"))
+        #expect(try reader.object("o")?.bool("b") == true)
+    }
+
+    @Test func errorsNamePathAndValue() {
+        func text(_ body: () throws -> Void) -> String {
+            do { try body() } catch { return "\(error)" }
+            return ""
+        }
+        #expect(text { _ = try reader.int("name") } == "Name: cannot unmarshal: expected an integer, found the string \"x\"")
+        #expect(text { _ = try reader.list("list")?[1].string("a") } == "")
+        #expect(text { _ = try reader.strings("list") } == "list[0]: cannot unmarshal: expected a string, found an object")
+        #expect(text { try reader.list("list")?[1].requireObject() } == "list[1]: cannot unmarshal: expected an object, found the number 5")
+        #expect(text { _ = try reader.int("n", in: 0...5) } == "n: 7 is outside 0 to 5")
+    }
+
+    @Test(arguments: [
+        ("isGatway", "isGateway"), ("brigde", "bridge"), ("clusterNetwrok", "clusterNetwork"), ("BRIDGE", "-"),
+        ("mtus", "-none"), ("comment", "-none"), ("vlanId", "-none"),
+    ])
+    func nearMissesAreSuggested(key: String, expected: String) {
+        let found = Reader(.object([key: 1])).unknownKeys(known: ["bridge", "isGateway", "clusterNetwork", "mtu", "vlan"])
+        if expected == "-" {
+            #expect(found.isEmpty)
+        } else {
+            #expect(found.first?.suggestion == (expected == "-none" ? nil : expected))
+        }
+    }
+}
+
+@Suite struct Manifests {
+    @Test func aDefinitionAsKubectlPrintsIt() throws {
+        let text = """
+            apiVersion: k8s.cni.cncf.io/v1
+            kind: NetworkAttachmentDefinition
+            metadata:
+              annotations:
+                note: "true"
+                empty: ""
+              generation: 1
+              name: net-a
+            spec:
+              config: |-
+                {"type": "bridge",
+                 "x": 1}
+              list: [a, 2, 2.5, yes, null, ~, -3, 1e3]
+            """
+        let json = try YAML.parse(Array(text.utf8))
+        #expect(json["metadata"]?["annotations"]?["note"] == "true")
+        #expect(json["metadata"]?["generation"] == 1)
+        #expect(json["spec"]?["config"] == "{\"type\": \"bridge\",\n \"x\": 1}")
+        #expect(json["spec"]?["list"] == ["a", 2, .double(2.5), "yes", .null, .null, -3, .double(1000)])
+    }
+
+    @Test(arguments: [
+        ("a: 1\na: 2", "stands twice"), ("a: &x 1", "anchors"), ("a: *x", "aliases"), ("a: !!str 1", "tags"),
+        ("a: 1\n---\nb: 2", "more than one document"), ("a: [1", "did not find"), ("<<: {a: 1}", "merge keys"),
+        ("? [a]\n: 1", "no scalar"), (String(repeating: "[", count: 65), "deeper"),
+    ])
+    func whatKubectlNeverPrintsIsRefused(text: String, problem: String) {
+        let error = #expect(throws: YAMLError.self) { try YAML.parse(Array(text.utf8)) }
+        #expect(error?.problem.contains(problem) == true, "\(String(describing: error))")
+    }
+}
