@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "clinux.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -51,7 +52,7 @@ int clinux_spawn(pid_t *pid, const char *path, char *const arguments[], char *co
     return status;
 }
 
-int clinux_link(int directory, const char *from, const char *to) { return linkat(directory, from, directory, to, 0); }
+ssize_t clinux_getdents(int directory, void *buffer, size_t size) { return getdents64(directory, buffer, size); }
 
 int clinux_renameat(int directory, const char *from, const char *to) {
     return renameat(directory, from, directory, to);

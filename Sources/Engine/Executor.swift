@@ -14,7 +14,35 @@ package final class Executor {
 
     /// Runs `steps`; the first that is refused ends it, with everything done so far in the journal.
     package func run(_ steps: [Step], _ journal: inout Journal) throws(StepError) {
-        for step in steps { try run(step, &journal) }
+        var rest = steps[...]
+        while let step = rest.first {
+            let settings = rest.prefix { $0.isSandboxSetting }
+            if settings.count > 1 {
+                try runInside(settings, &journal)
+                rest = rest.dropFirst(settings.count)
+            } else {
+                try run(step, &journal)
+                rest = rest.dropFirst()
+            }
+        }
+    }
+
+    /// Sysctls of the pod that follow one another share one visit to its namespace.
+    private func runInside(_ settings: ArraySlice<Step>, _ journal: inout Journal) throws(StepError) {
+        var refused: StepError?
+        do throws(SystemError) {
+            try kernel.inside { () throws(SystemError) in
+                for step in settings {
+                    do throws(StepError) { try run(step, &journal) } catch {
+                        refused = error
+                        return
+                    }
+                }
+            }
+        } catch {
+            throw StepError(step: settings.first ?? .settle(.sandbox("")), code: error.code, description: "\(error)")
+        }
+        if let refused { throw refused }
     }
 
     private func run(_ step: Step, _ journal: inout Journal) throws(StepError) {
@@ -176,5 +204,11 @@ extension Executor {
             throw NetlinkError(
                 operation: "set sysctl \(change.path) to \"\(change.value)\"", code: error.code, text: nil)
         }
+    }
+}
+
+extension Step {
+    fileprivate var isSandboxSetting: Bool {
+        if case .sysctl(let change) = self { change.place == .sandbox } else { false }
     }
 }

@@ -15,6 +15,9 @@ package final class Kernel {
     /// False once the thread could not come back from the sandbox: then nothing that depends on where it is may run.
     package private(set) var isHome = true
 
+    /// The thread is in the sandbox, for several visits in one.
+    private var isInside = false
+
     private struct Sandbox: ~Copyable {
         let namespace: Namespace
         var socket: RouteSocket
@@ -116,7 +119,7 @@ package final class Kernel {
         _ place: Place, _ body: () throws(SystemError) -> R
     ) throws(SystemError) -> R {
         guard isHome else { throw SystemError(operation: "the thread could not leave the pod's namespace", code: 0) }
-        if place == .host { return try body() }
+        if place == .host || isInside { return try body() }
         let result: R?
         do throws(EnteringError<SystemError>) {
             result = try sandbox?.namespace.run(from: home, body)
@@ -126,5 +129,14 @@ package final class Kernel {
         }
         guard let result else { throw SystemError(operation: "the pod's namespace is gone", code: noSuchDevice) }
         return result
+    }
+
+    /// Stays in the sandbox while `body` runs; it must touch nothing of the host's that depends on the thread.
+    func inside(_ body: () throws(SystemError) -> Void) throws(SystemError) {
+        try at(.sandbox) { () throws(SystemError) in
+            isInside = true
+            defer { isInside = false }
+            try body()
+        }
     }
 }

@@ -10,7 +10,7 @@ extension Kernel {
         var facts = Facts()
         do throws(NetlinkError) {
             for name in query.links where name.place == .host || hasSandbox {
-                facts.links[name] = try linkFacts(name)
+                facts.links[name] = try linkFacts(name, query.addresses.contains(name))
             }
             if query.routes, hasSandbox { facts.routes = try sandboxRoutes() }
         } catch {
@@ -22,14 +22,14 @@ extension Kernel {
         return facts
     }
 
-    private func linkFacts(_ name: LinkName) throws(NetlinkError) -> LinkFacts? {
+    private func linkFacts(_ name: LinkName, _ withAddresses: Bool) throws(NetlinkError) -> LinkFacts? {
         try with(name.place) { socket throws(NetlinkError) in
             guard let link = try socket.link(named: name.name) else { return nil }
             var facts = LinkFacts(
                 index: link.index, kind: link.kind ?? "", mac: link.mac, mtu: link.mtu, isUp: link.isUp,
                 isPromiscuous: link.isPromiscuous, peerIndex: link.parentIndex)
             if let index = link.controllerIndex { facts.controller = try socket.link(index: index)?.name }
-            facts.addresses = try socket.addresses(index: link.index).map(\.cidr)
+            if withAddresses { facts.addresses = try socket.addresses(index: link.index).map(\.cidr) }
             return facts
         }
     }

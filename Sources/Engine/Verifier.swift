@@ -10,7 +10,7 @@ struct Verifier {
 
     func check(_ result: CNIResult, _ attachment: Attachment) throws(Failure) {
         let link = LinkName.sandbox(attachment.interface)
-        let facts = try kernel.observe(FactsQuery(links: [link], routes: true))
+        let facts = try kernel.observe(FactsQuery(links: [link], addresses: [link], routes: true))
         guard let found = facts.links[link] else {
             throw Failure(.generic, "interface \(attachment.interface) does not exist in \(attachment.sandbox)")
         }

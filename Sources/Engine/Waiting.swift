@@ -8,14 +8,15 @@ import Plans
 extension Executor {
     /// Until no IPv6 address of the link is tentative; one that a neighbour has is an error.
     func settle(_ link: LinkName) throws(NetlinkError) {
-        try wait(link, milliseconds: 5000) { socket, index throws(NetlinkError) in
+        let index = try index(of: link)
+        try wait(link, milliseconds: 5000) { socket throws(NetlinkError) in
             let addresses = try socket.addresses(index: index).filter { $0.cidr.family == .v6 }
             if let duplicate = addresses.first(where: \.isDuplicate) {
                 throw NetlinkError(
                     operation: "settle \(link.name): IPv6 address \(duplicate.cidr) is in use (DADFAILED)", code: 0)
             }
             return !addresses.contains(where: \.isTentative)
-        } tolerating: { socket, index throws(NetlinkError) in
+        } tolerating: { socket throws(NetlinkError) in
             // A link without carrier never settles.
             try socket.link(index: index)?.isOperational != true
         }
@@ -23,20 +24,19 @@ extension Executor {
 
     /// Until the link is operational, as a bridge port is when both ends of the pair are up.
     func awaitCarrier(_ link: LinkName) throws(NetlinkError) {
-        try wait(link, milliseconds: 2500) { socket, index throws(NetlinkError) in
-            try socket.link(index: index)?.isOperational == true
-        } tolerating: { _, _ in
+        try wait(link, milliseconds: 2500) { socket throws(NetlinkError) in
+            try socket.link(named: link.name)?.isOperational == true
+        } tolerating: { _ in
             false
         }
     }
 
     private func wait(
-        _ link: LinkName, milliseconds: Int64, _ isDone: (inout RouteSocket, Int32) throws(NetlinkError) -> Bool,
-        tolerating: (inout RouteSocket, Int32) throws(NetlinkError) -> Bool
+        _ link: LinkName, milliseconds: Int64, _ isDone: (inout RouteSocket) throws(NetlinkError) -> Bool,
+        tolerating: (inout RouteSocket) throws(NetlinkError) -> Bool
     ) throws(NetlinkError) {
-        let index = try index(of: link)
         func look() throws(NetlinkError) -> Bool {
-            try kernel.with(link.place) { socket throws(NetlinkError) in try isDone(&socket, index) }
+            try kernel.with(link.place) { socket throws(NetlinkError) in try isDone(&socket) }
         }
         if try look() { return }
         let deadline = monotonicMilliseconds() + milliseconds
@@ -44,7 +44,7 @@ extension Executor {
         repeat {
             if try look() { return }
         } while monitor.wait(until: deadline)
-        let isTolerated = try kernel.with(link.place) { socket throws(NetlinkError) in try tolerating(&socket, index) }
+        let isTolerated = try kernel.with(link.place) { socket throws(NetlinkError) in try tolerating(&socket) }
         guard isTolerated else {
             throw NetlinkError(operation: "bridge port in error state: \(link.name) did not come up in time", code: 0)
         }

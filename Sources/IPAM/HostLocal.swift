@@ -12,22 +12,25 @@ package enum HostLocal: AddressSource {
 
     package static func allocate(_ request: LeaseRequest) throws(Failure) -> Lease {
         let config = try HostLocalConfig(request)
-        var given: [IPAddress] = []
-        do throws(Failure) {
-            return try allocate(config, request.id, &given)
-        } catch {
-            // What this call took, and nothing else: an earlier attachment of the container keeps its own.
-            try withStore(config) { store throws(SystemError) in
-                let lock = try store.lock()
+        var lease: Lease?
+        var refused: Failure?
+        try withStore(config, create: true) { store throws(SystemError) in
+            let lock = try store.lock()
+            defer { extendLifetime(lock) }
+            var given: [IPAddress] = []
+            do throws(Failure) { lease = try allocate(config, request.id, store, &given) } catch {
+                refused = error
+                // What this call took, and nothing else: an earlier attachment of the container keeps its own.
                 for address in given { try store.remove(address) }
-                _ = consume lock
             }
-            throw error
         }
+        if let refused { throw refused }
+        guard let lease else { throw Failure(.generic, "host-local gave no address") }
+        return lease
     }
 
     private static func allocate(
-        _ config: HostLocalConfig, _ id: AttachmentID, _ given: inout [IPAddress]
+        _ config: HostLocalConfig, _ id: AttachmentID, _ store: borrowing LeaseStore, _ given: inout [IPAddress]
     ) throws(Failure) -> Lease {
         var wanted = config.requested
         var lease = Lease(routes: config.routes, dns: config.dns)
@@ -35,8 +38,6 @@ package enum HostLocal: AddressSource {
             let asked = wanted.firstIndex { set.range(of: $0) != nil }.map { wanted.remove(at: $0) }
             var found: (address: IPAddress, range: AddressRange)?
             do throws(SystemError) {
-                let store = try LeaseStore.open(config.directory)
-                let lock = try store.lock()
                 if let asked {
                     found = try reserve(asked, set, id, store)
                 } else {
@@ -46,7 +47,6 @@ package enum HostLocal: AddressSource {
                     given.append(found.address)
                     try store.setLastReserved(found.address, set: index)
                 }
-                _ = consume lock
             } catch {
                 throw Failure(
                     error.code == 0 ? .generic : .io, "failed to allocate for range \(index): \(error)",
@@ -130,8 +130,8 @@ package enum HostLocal: AddressSource {
     package static func release(_ request: LeaseRequest) throws(Failure) {
         try withStore(try HostLocalConfig(request)) { store throws(SystemError) in
             let lock = try store.lock()
+            defer { extendLifetime(lock) }
             for address in try store.addresses(of: request.id) { try store.remove(address) }
-            _ = consume lock
         }
     }
 
@@ -139,8 +139,8 @@ package enum HostLocal: AddressSource {
         var found = false
         try withStore(try HostLocalConfig(request)) { store throws(SystemError) in
             let lock = try store.lock()
+            defer { extendLifetime(lock) }
             found = try !store.addresses(of: request.id).isEmpty
-            _ = consume lock
         }
         guard found else {
             throw Failure(.generic, "host-local: Failed to find address added by container \(request.id.containerID)")
@@ -152,6 +152,7 @@ package enum HostLocal: AddressSource {
         let attachments = Set(valid)
         try withStore(try HostLocalConfig(request)) { store throws(SystemError) in
             let lock = try store.lock()
+            defer { extendLifetime(lock) }
             for entry in try store.entries() where !entry.owner.isEmpty {
                 let (containerID, interface) = LeaseStore.parse(entry.owner)
                 let isValid =
@@ -159,7 +160,6 @@ package enum HostLocal: AddressSource {
                     ?? containers.contains(containerID)
                 if !isValid { try store.remove(entry.address) }
             }
-            _ = consume lock
         }
     }
 
@@ -179,22 +179,25 @@ package enum HostLocal: AddressSource {
             for network in networks where Names.isIdentifier(network) {
                 guard let store = try? LeaseStore.openIfPresent("\(directory)/\(network)") else { continue }
                 let lock = try store.lock()
+            defer { extendLifetime(lock) }
                 for entry in try store.entries() where LeaseStore.parse(entry.owner).containerID == containerID {
                     try store.remove(entry.address)
                 }
-                _ = consume lock
-            }
+                }
         } catch {
             throw Failure(.io, "host-local: \(error)")
         }
     }
 
     private static func withStore(
-        _ config: HostLocalConfig, _ body: (borrowing LeaseStore) throws(SystemError) -> Void
+        _ config: HostLocalConfig, create: Bool = false, _ body: (borrowing LeaseStore) throws(SystemError) -> Void
     ) throws(Failure) {
         do throws(SystemError) {
-            guard let store = try LeaseStore.openIfPresent(config.directory) else { return }
-            try body(store)
+            if create {
+                try body(LeaseStore.open(config.directory))
+            } else if let store = try LeaseStore.openIfPresent(config.directory) {
+                try body(store)
+            }
         } catch {
             throw Failure(.io, "host-local: \(error)", details: "addresses are kept in \(config.directory)")
         }

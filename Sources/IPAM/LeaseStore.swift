@@ -48,7 +48,7 @@ struct LeaseStore: ~Copyable {
     }
 
     func setLastReserved(_ address: IPAddress, set: Int) throws(SystemError) {
-        try directory.replace("last_reserved_ip.\(set)", with: Array("\(address)".utf8), mode: 0o600)
+        try directory.write("last_reserved_ip.\(set)", Array("\(address)".utf8), mode: 0o600)
     }
 
     struct Entry {

@@ -18,7 +18,8 @@ package struct Descriptor: ~Copyable, Sendable {
         return Descriptor(adopting: raw)
     }
 
-    package func readAll(limit: Int, name: String = "file") throws(SystemError) -> [UInt8] {
+    /// - Parameter isRegular: a read that gives less than it might was the last one.
+    package func readAll(limit: Int, name: String = "file", isRegular: Bool = false) throws(SystemError) -> [UInt8] {
         var bytes: [UInt8] = []
         let chunk = 16384
         while true {
@@ -29,7 +30,7 @@ package struct Descriptor: ~Copyable, Sendable {
             }
             guard count >= 0 else { throw SystemError("read \(name)") }
             bytes.removeLast(chunk - count)
-            if count == 0 { return bytes }
+            if count == 0 || (isRegular && count < chunk) { return bytes }
             guard bytes.count <= limit else {
                 throw SystemError(operation: "\(name) has more than \(limit) bytes", code: 0)
             }

@@ -43,7 +43,7 @@ package struct Directory: ~Copyable, Sendable {
         guard info.st_mode & S_IFMT == S_IFREG else {
             throw SystemError(operation: "\(path)/\(name) is no regular file", code: 0)
         }
-        return try file.readAll(limit: limit, name: "\(path)/\(name)")
+        return try file.readAll(limit: limit, name: "\(path)/\(name)", isRegular: true)
     }
 
     /// nil when there is no such file.
@@ -63,24 +63,36 @@ package struct Directory: ~Copyable, Sendable {
         }
     }
 
-    /// Makes a file whose content is there from its first moment on.
+    /// Makes a file with this content. One whose writing a crash cut short is empty.
     ///
     /// - Returns: false when the name is taken.
     package func createExclusive(_ name: String, _ bytes: [UInt8], mode: UInt32 = 0o600) throws(SystemError) -> Bool {
-        let draft = try writeDraft(name, bytes, mode)
-        defer { unlinkat(descriptor.raw, draft, 0) }
-        if clinux_link(descriptor.raw, draft, name) == 0 { return true }
-        guard errno == EEXIST else { throw SystemError("link \(path)/\(name)") }
-        return false
+        let file: Descriptor
+        do throws(SystemError) {
+            file = try Descriptor.open(name, O_WRONLY | O_CREAT | O_EXCL, mode: mode, in: descriptor.raw)
+        } catch where error.code == EEXIST {
+            return false
+        }
+        do throws(SystemError) { try file.writeAll(bytes, name: "\(path)/\(name)") } catch {
+            unlinkat(descriptor.raw, name, 0)
+            throw error
+        }
+        return true
+    }
+
+    /// Writes a file in place, for content that may be lost.
+    package func write(_ name: String, _ bytes: [UInt8], mode: UInt32 = 0o600) throws(SystemError) {
+        let flags = O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW
+        try Descriptor.open(name, flags, mode: mode, in: descriptor.raw).writeAll(bytes, name: "\(path)/\(name)")
     }
 
     private func writeDraft(_ name: String, _ bytes: [UInt8], _ mode: UInt32) throws(SystemError) -> String {
-        let draft = ".\(name.utf8.count > 200 ? "draft" : name).\(getpid()).tmp"
+        let draft = ".\(name).\(getpid()).tmp"
+        if try createExclusive(draft, bytes, mode: mode) { return draft }
+        // A process that had our number died over it.
         unlinkat(descriptor.raw, draft, 0)
-        let file = try Descriptor.open(draft, O_WRONLY | O_CREAT | O_EXCL, mode: mode, in: descriptor.raw)
-        do throws(SystemError) { try file.writeAll(bytes, name: "\(path)/\(name)") } catch {
-            unlinkat(descriptor.raw, draft, 0)
-            throw error
+        guard try createExclusive(draft, bytes, mode: mode) else {
+            throw SystemError(operation: "create \(path)/\(draft)", code: EEXIST)
         }
         return draft
     }
@@ -95,17 +107,22 @@ package struct Directory: ~Copyable, Sendable {
 
     /// All names but `.` and `..`, in no order.
     package func names() throws(SystemError) -> [String] {
-        let copy = clinux_openat(descriptor.raw, ".", Self.flags | O_CLOEXEC, 0)
-        guard copy >= 0, let stream = fdopendir(copy) else { throw SystemError("list \(path)") }
-        defer { closedir(stream) }
+        guard lseek(descriptor.raw, 0, SEEK_SET) == 0 else { throw SystemError("list \(path)") }
         var names: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+        var buffer = [UInt8](repeating: 0, count: 32768)
+        while true {
+            let count = clinux_getdents(descriptor.raw, &buffer, buffer.count)
+            guard count >= 0 else { throw SystemError("list \(path)") }
+            if count == 0 { return names }
+            var start = 0
+            // getdents64(2): inode, offset, 16 bits of length, a byte of type, the name with its NUL.
+            while start < count {
+                let length = Int(buffer[start + 16]) | Int(buffer[start + 17]) << 8
+                let name = String(decoding: buffer[(start + 19)..<(start + length)].prefix { $0 != 0 }, as: UTF8.self)
+                if name != ".", name != ".." { names.append(name) }
+                start += length
             }
-            if name != ".", name != ".." { names.append(name) }
         }
-        return names
     }
 
     func openLock(_ name: String, mode: UInt32) throws(SystemError) -> Descriptor {

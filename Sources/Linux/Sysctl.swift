@@ -4,7 +4,7 @@ internal import Glibc
 package enum Sysctl {
     /// - Parameter path: `/proc/sys/net/ipv4/ip_forward`. Without the newline at its end.
     package static func read(_ path: String) throws(SystemError) -> String {
-        let bytes = try Descriptor.open(path, O_RDONLY).readAll(limit: 1 << 16, name: path)
+        let bytes = try Descriptor.open(path, O_RDONLY).readAll(limit: 1 << 16, name: path, isRegular: true)
         return String(decoding: bytes.last == 0x0a ? bytes.dropLast() : bytes[...], as: UTF8.self)
     }
 

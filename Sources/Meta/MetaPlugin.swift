@@ -44,9 +44,9 @@ package struct MetaPlugin {
         }
         var record = PodRecord(
             id: id, sandbox: invocation.netns, entries: delegates.map { PodRecord.Entry(spec: $0.spec) })
-        try store.write(record)
         var journal = Journal()
         do throws(Failure) {
+            try store.write(record)
             try attach(delegates, runner, &record, &journal)
             try store.write(record)
             guard let result = record.entries.first?.attached?.result else {

@@ -51,7 +51,7 @@ extension Bridge {
             }
             steps += ips.map { .addAddress($0.address, link) }
             steps.append(.change(link, .up(true)))
-            if ips.contains(where: { $0.gateway?.family == .v6 }) { steps.append(.settle(link)) }
+            if config.enabledad, ips.contains(where: { $0.gateway?.family == .v6 }) { steps.append(.settle(link)) }
             for var route in routes {
                 route.gateway = route.gateway ?? ips.first { $0.gateway?.family == route.family }?.gateway
                 steps.append(.addRoute(route, link))

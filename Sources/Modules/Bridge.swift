@@ -37,7 +37,7 @@ package enum Bridge: Module {
     package static func needs(_ config: Config, _ attachment: Attachment, _ verb: Verb) -> FactsQuery {
         let ours: [LinkName] = [.host(config.bridge), .sandbox(attachment.interface)]
         switch verb {
-        case .add: return FactsQuery(links: ours)
+        case .add: return FactsQuery(links: ours, addresses: config.isGateway ? [.host(config.bridge)] : [])
         case .check:
             // The peer has another name when the reference plugin made the pair.
             let promised = attachment.previous?.interfaces.filter { $0.sandbox ?? "" == "" } ?? []

@@ -17,7 +17,7 @@ package enum Loopback: Module {
 
     package static func needs(_ config: Config, _ attachment: Attachment, _ verb: Verb) -> FactsQuery {
         switch verb {
-        case .add: FactsQuery(links: [lo], sysctls: [disabled])
+        case .add: FactsQuery(links: [lo], addresses: [lo], sysctls: [disabled])
         case .check: FactsQuery(links: [lo])
         default: FactsQuery()
         }

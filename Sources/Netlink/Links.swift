@@ -59,7 +59,7 @@ extension RouteSocket {
     private mutating func one(_ request: borrowing Request, _ operation: String) throws(NetlinkError) -> LinkInfo? {
         var found: LinkInfo?
         do throws(NetlinkError) {
-            try socket.converse(request, operation, NLM_F_ACK) { type, payload throws(NetlinkError) in
+            try socket.converse(request, operation, 0) { type, payload throws(NetlinkError) in
                 if type == UInt16(RTM_NEWLINK) { found = try LinkInfo(payload) }
             }
         } catch where error.code == ENODEV {
@@ -237,19 +237,20 @@ extension RouteSocket {
         try socket.acknowledge(request, "delete links of group \(group)")
     }
 
-    /// Puts links into a group, 128 messages at a time: more ACKs overflow the receive buffer.
+    /// Puts links into a group, 128 messages at a time: more answers may overflow the receive buffer.
     package mutating func setGroup(_ indexes: [Int32], _ group: UInt32) throws(NetlinkError) {
         var rest = indexes[...]
         while let first = rest.first {
             let part = rest.prefix(128)
             rest = rest.dropFirst(part.count)
-            var request = Request(RTM_SETLINK, NLM_F_ACK, capacity: 16384)
+            var request = Request(RTM_SETLINK, 0, capacity: 16384)
             for index in part {
-                if index != first { request.next(RTM_SETLINK, NLM_F_ACK) }
+                if index != first { request.next(RTM_SETLINK, 0) }
                 request.extra(ifinfomsg.of(index: index))
                 request.attributes(of: LinkSpace.self) { $0.put(.group, group) }
             }
-            try socket.batch(request, "group links", acknowledgements: part.count)
+            request.header.pointee.nlmsg_flags |= UInt16(NLM_F_ACK)
+            try socket.batch(request, "group links")
         }
     }
 }

@@ -54,21 +54,22 @@ package struct NftSocket: ~Copyable {
         var transaction = Transaction(capacity: capacity)
         body(&transaction)
         transaction.close()
-        try socket.batch(transaction.request, operation, acknowledgements: transaction.count)
+        try socket.batch(transaction.request, operation)
     }
 }
 
 /// Messages between NFNL_MSG_BATCH_BEGIN and NFNL_MSG_BATCH_END.
 struct Transaction: ~Copyable {
     var request: Request
-    private(set) var count = 0
 
     init(capacity: Int) {
         request = Request(NFNL_MSG_BATCH_BEGIN, 0, capacity: capacity)
         request.extra(NftSocket.header(AF_UNSPEC, resource: UInt16(NFNL_SUBSYS_NFTABLES)))
     }
 
+    /// The last message asks for an ACK, the transaction's.
     mutating func close() {
+        request.header.pointee.nlmsg_flags |= UInt16(NLM_F_ACK)
         request.next(NFNL_MSG_BATCH_END, 0)
         request.extra(NftSocket.header(AF_UNSPEC, resource: UInt16(NFNL_SUBSYS_NFTABLES)))
     }
@@ -76,10 +77,9 @@ struct Transaction: ~Copyable {
     mutating func add<Space>(
         _ message: some BinaryInteger, _ flags: CInt, family: CInt, _: Space.Type, _ body: (Builder<Space>) -> Void
     ) {
-        request.next(NftSocket.type(message), flags | NLM_F_ACK)
+        request.next(NftSocket.type(message), flags)
         request.extra(NftSocket.header(family))
         request.attributes(of: Space.self, body)
-        count += 1
     }
 }
 

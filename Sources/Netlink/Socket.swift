@@ -23,7 +23,7 @@ struct Socket: ~Copyable {
         }
         var limit = timeval(tv_sec: Self.timeout, tv_usec: 0)
         setsockopt(socket.descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-        guard mnl_socket_bind(handle, 0, 0) == 0 else { throw NetlinkError(operation: "bind a \(name) socket", code: errno) }
+        // Not bound by hand: the kernel does that with the first message.
         return socket
     }
 
@@ -50,7 +50,7 @@ struct Socket: ~Copyable {
 
     /// Sends one request and hands each of its replies to `visit`: message type, and payload with its fixed header.
     ///
-    /// - Parameter flags: `NLM_F_DUMP` for all objects; a dump that the kernel interrupted starts over.
+    /// - Parameter flags: 0 for one object, `NLM_F_DUMP` for all, `NLM_F_ACK` for none; a dump that the kernel interrupted starts over.
     mutating func converse(
         _ request: borrowing Request, _ operation: String, _ flags: CInt,
         restart: () -> Void = {}, _ visit: (UInt16, UnsafeRawBufferPointer) throws(NetlinkError) -> Void
@@ -60,7 +60,7 @@ struct Socket: ~Copyable {
             sequence &+= 1
             request.sequence = sequence
             try send(request, operation)
-            let isConsistent = try receive(operation, isDump: flags & NLM_F_DUMP != 0, visit)
+            let isConsistent = try receive(operation, isQuestion: flags == 0, visit)
             if isConsistent { return }
             restart()
         }
@@ -74,7 +74,7 @@ struct Socket: ~Copyable {
 
     /// - Returns: false when objects changed while they were listed.
     private func receive(
-        _ operation: String, isDump: Bool, _ visit: (UInt16, UnsafeRawBufferPointer) throws(NetlinkError) -> Void
+        _ operation: String, isQuestion: Bool, _ visit: (UInt16, UnsafeRawBufferPointer) throws(NetlinkError) -> Void
     ) throws(NetlinkError) -> Bool {
         let buffer = Buffer()
         var isConsistent = true
@@ -93,35 +93,30 @@ struct Socket: ~Copyable {
                 case UInt16(NLMSG_NOOP): continue
                 default:
                     try visit(message.type, message.payload)
-                    // A single object comes with an ACK behind it; of a dump nothing does but DONE.
-                    if !isDump, message.flags & UInt16(NLM_F_MULTI) == 0 { continue }
+                    // The answer to a question for one object is one message, unless an ACK was asked for.
+                    if isQuestion { return isConsistent }
                 }
             }
         }
     }
 
-    /// Sends messages that were built in one buffer and waits for `count` ACKs; the first error is thrown.
-    mutating func batch(_ request: borrowing Request, _ operation: String, acknowledgements count: Int) throws(NetlinkError) {
+    /// Sends messages that were built in one buffer, of which the last that can fail asks for an ACK.
+    ///
+    /// Errors come unasked and in order, so the first answer tells how the batch went.
+    mutating func batch(_ request: borrowing Request, _ operation: String) throws(NetlinkError) {
         try send(request, operation)
         let buffer = Buffer()
-        var left = count
-        var refused: NetlinkError?
-        while left > 0 {
-            var rest = try buffer.fill(handle, operation)
-            while let message = Message(&rest) {
-                guard message.type == UInt16(NLMSG_ERROR) else { continue }
-                left -= 1
-                do throws(NetlinkError) { try message.throwIfRefused(operation) } catch { refused = refused ?? error }
-            }
-            // nfnetlink gives up a batch at an error in its frame: nothing more may come.
-            if refused != nil, !hasMore() { break }
+        var rest = try buffer.fill(handle, operation)
+        defer { drain() }
+        while let message = Message(&rest) {
+            if message.type == UInt16(NLMSG_ERROR) { try message.throwIfRefused(operation) }
         }
-        if let refused { throw refused }
     }
 
-    private func hasMore() -> Bool {
-        var poller = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-        return poll(&poller, 1, 0) > 0
+    /// Drops what else was said about a batch, so that the next answer is the next request's.
+    private func drain() {
+        var scrap = [UInt8](repeating: 0, count: 4096)
+        while recv(descriptor, &scrap, scrap.count, CInt(MSG_DONTWAIT)) > 0 {}
     }
 }
 

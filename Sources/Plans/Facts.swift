@@ -34,12 +34,17 @@ package struct LinkFacts: Equatable, Sendable {
 /// What a module wants to know of the kernel before it plans.
 package struct FactsQuery: Equatable, Sendable {
     package var links: [LinkName]
+    /// Those of `links` whose addresses matter.
+    package var addresses: [LinkName]
     /// Routes of the sandbox's main table.
     package var routes: Bool
     package var sysctls: [SysctlName]
 
-    package init(links: [LinkName] = [], routes: Bool = false, sysctls: [SysctlName] = []) {
+    package init(
+        links: [LinkName] = [], addresses: [LinkName] = [], routes: Bool = false, sysctls: [SysctlName] = []
+    ) {
         self.links = links
+        self.addresses = addresses
         self.routes = routes
         self.sysctls = sysctls
     }

@@ -8,7 +8,7 @@ import Testing
         var variables: [String: String?] = [
             "CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_NETNS": "/n", "CNI_IFNAME": "eth0", "CNI_PATH": "/a:/b",
         ]
-        for (key, value) in changes { variables[key] = value }
+        for (key, value) in changes { variables[key] = .some(value) }
         return try Invocation.read { variables[$0] ?? nil }
     }
 
@@ -16,8 +16,8 @@ import Testing
         let call = try #require(try Self.invocation([:]))
         #expect(call.verb == .add)
         #expect(call.path == ["/a", "/b"])
-        #expect(try Self.invocation(["CNI_COMMAND": .some(nil)]) == nil)
-        #expect(try Self.invocation(["CNI_COMMAND": "DEL", "CNI_NETNS": .some(nil)])?.netns == "")
+        #expect(try Self.invocation(["CNI_COMMAND": nil]) == nil)
+        #expect(try Self.invocation(["CNI_COMMAND": "DEL", "CNI_NETNS": nil])?.netns == "")
         #expect(try Self.invocation(["CNI_COMMAND": "BAD"])?.verb == nil)
     }
 

@@ -73,7 +73,7 @@ import YAML
 
     @Test(arguments: [
         ("isGatway", "isGateway"), ("brigde", "bridge"), ("clusterNetwrok", "clusterNetwork"), ("BRIDGE", "-"),
-        ("mtus", "-none"), ("comment", "-none"), ("vlanId", "-none"),
+        ("volume", "-none"), ("comment", "-none"), ("vlanId", "-none"),
     ])
     func nearMissesAreSuggested(key: String, expected: String) {
         let found = Reader(.object([key: 1])).unknownKeys(known: ["bridge", "isGateway", "clusterNetwork", "mtu", "vlan"])

@@ -1,4 +1,4 @@
-package import Foundation
+import Foundation
 
 /// A throwaway node: a network namespace that stands for the host, directories, and pods. Everything goes with it.
 package final class Node: Sendable {

@@ -1,4 +1,4 @@
-package import Foundation
+import Foundation
 
 /// Runs a program and gives back what it printed. Tests use the system's own tools as their oracle.
 package struct Ran: Sendable {

@@ -32,8 +32,8 @@ int clinux_is_namespace(int descriptor);
 /// posix_spawn(3) in a process group of its own, with the three standard descriptors given.
 int clinux_spawn(pid_t *pid, const char *path, char *const arguments[], char *const environment[], int input,
                  int output, int errors);
-/// linkat(2) of a name in a directory to another name in it.
-int clinux_link(int directory, const char *from, const char *to);
+/// getdents64(2).
+ssize_t clinux_getdents(int directory, void *buffer, size_t size);
 int clinux_renameat(int directory, const char *from, const char *to);
 /// The current time in UTC as RFC 3339, at least 32 bytes.
 void clinux_timestamp(char *text, size_t size);
