@@ -8,8 +8,7 @@ final class BridgeLock {
 
     init(_ bridge: String) throws(NetlinkError) {
         do throws(SystemError) {
-            let directory = try Directory.create("/run/plexus", mode: 0o700)
-            lock = try Lock.take(in: directory, "bridge.\(bridge).lock", exclusive: false)
+            lock = try Lock.take(path: "/run/plexus/bridge.\(bridge).lock", exclusive: false)
         } catch {
             throw NetlinkError(operation: "lock bridge \(bridge): \(error)", code: error.code, text: nil)
         }

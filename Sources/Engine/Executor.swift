@@ -9,6 +9,7 @@ package final class Executor {
     let kernel: Kernel
     private var indexes: [LinkName: Int32] = [:]
     var bridgeLocks: [String: BridgeLock] = [:]
+    private var ensured: [String: BridgeSpec] = [:]
 
     package init(_ kernel: Kernel) { self.kernel = kernel }
 
@@ -113,7 +114,11 @@ extension Executor {
     private func ensureBridge(_ spec: BridgeSpec, _ journal: inout Journal) throws(NetlinkError) {
         if bridgeLocks[spec.name] == nil { bridgeLocks[spec.name] = try BridgeLock(spec.name) }
         let name = LinkName.host(spec.name)
-        let existing = try kernel.with(.host) { socket throws(NetlinkError) in try socket.link(named: spec.name) }
+        ensured[spec.name] = spec
+        var existing = kernel.seen[spec.name]
+        if existing == nil {
+            existing = try kernel.with(.host) { socket throws(NetlinkError) in try socket.link(named: spec.name) }
+        }
         if let existing {
             indexes[name] = existing.index
             if existing.isUp { return }
@@ -142,15 +147,32 @@ extension Executor {
 
     /// A peer whose sandbox died lives on for some 30 ms: its name is free once it is deleted.
     private func addVeth(_ veth: VethSpec, _ journal: inout Journal) throws(NetlinkError) {
-        let controller: Int32? = if let bridge = veth.controller { try index(of: .host(bridge)) } else { nil }
         do throws(NetlinkError) {
-            try kernel.add(veth, controller: controller)
-        } catch where error.code == alreadyExists {
-            guard try removeOrphan(veth.peer) else { throw error }
-            try kernel.add(veth, controller: controller)
+            try kernel.add(veth, controller: controllerIndex(veth))
+        } catch {
+            let mayRepeat =
+                error.code == alreadyExists ? try removeOrphan(veth.peer) : try restoreBridge(veth.controller, &journal)
+            guard mayRepeat else { throw error }
+            try kernel.add(veth, controller: controllerIndex(veth))
         }
         journal.record(.step(.deleteLink(.sandbox(veth.name))))
         journal.recordCreation(of: .sandbox(veth.name), .host(veth.peer))
+    }
+
+    private func controllerIndex(_ veth: VethSpec) throws(NetlinkError) -> Int32? {
+        guard let bridge = veth.controller else { return nil }
+        return try index(of: .host(bridge))
+    }
+
+    /// Makes a bridge anew that another ADD's undo deleted before we held its lock; false when it is there.
+    private func restoreBridge(_ name: String?, _ journal: inout Journal) throws(NetlinkError) -> Bool {
+        guard let name, let spec = ensured[name] else { return false }
+        let isThere = try kernel.with(.host) { socket throws(NetlinkError) in try socket.link(named: name) != nil }
+        if isThere { return false }
+        indexes[.host(name)] = nil
+        kernel.seen[name] = nil
+        try ensureBridge(spec, &journal)
+        return true
     }
 
     /// Deletes a veth end in the host if the namespace of its peer is gone; false when it is somebody's.

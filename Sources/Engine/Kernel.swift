@@ -15,6 +15,8 @@ package final class Kernel {
     /// False once the thread could not come back from the sandbox: then nothing that depends on where it is may run.
     package private(set) var isHome = true
 
+    /// Links of the host that were looked at already.
+    var seen: [String: LinkInfo] = [:]
     /// The thread is in the sandbox, for several visits in one.
     private var isInside = false
 

@@ -24,7 +24,9 @@ extension Kernel {
 
     private func linkFacts(_ name: LinkName, _ withAddresses: Bool) throws(NetlinkError) -> LinkFacts? {
         try with(name.place) { socket throws(NetlinkError) in
-            guard let link = try socket.link(named: name.name) else { return nil }
+            let found = try socket.link(named: name.name)
+            if name.place == .host { seen[name.name] = found }
+            guard let link = found else { return nil }
             var facts = LinkFacts(
                 index: link.index, kind: link.kind ?? "", mac: link.mac, mtu: link.mtu, isUp: link.isUp,
                 isPromiscuous: link.isPromiscuous, peerIndex: link.parentIndex)

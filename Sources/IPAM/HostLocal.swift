@@ -34,6 +34,8 @@ package enum HostLocal: AddressSource {
     ) throws(Failure) -> Lease {
         var wanted = config.requested
         var lease = Lease(routes: config.routes, dns: config.dns)
+        let own: [IPAddress]
+        do throws(SystemError) { own = try store.addresses(of: id) } catch { throw Failure(.io, "host-local: \(error)") }
         for (index, set) in config.sets.enumerated() {
             let asked = wanted.firstIndex { set.range(of: $0) != nil }.map { wanted.remove(at: $0) }
             var found: (address: IPAddress, range: AddressRange)?
@@ -41,7 +43,7 @@ package enum HostLocal: AddressSource {
                 if let asked {
                     found = try reserve(asked, set, id, store)
                 } else {
-                    found = try choose(set, index, id, store)
+                    found = try choose(set, index, id, own, store)
                 }
                 if let found {
                     given.append(found.address)
@@ -75,9 +77,9 @@ package enum HostLocal: AddressSource {
     }
 
     private static func choose(
-        _ set: RangeSet, _ index: Int, _ id: AttachmentID, _ store: borrowing LeaseStore
+        _ set: RangeSet, _ index: Int, _ id: AttachmentID, _ own: [IPAddress], _ store: borrowing LeaseStore
     ) throws(SystemError) -> (address: IPAddress, range: AddressRange)? {
-        if let own = try store.addresses(of: id).first(where: { set.range(of: $0) != nil }) {
+        if let own = own.first(where: { set.range(of: $0) != nil }) {
             throw SystemError(
                 operation: "\(own) has been allocated to \(id.containerID), duplicate allocation is not allowed", code: 0)
         }

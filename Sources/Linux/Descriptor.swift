@@ -55,9 +55,7 @@ package func readFile(_ path: String, limit: Int) throws(SystemError) -> [UInt8]
 }
 
 package func readStandardInput(limit: Int) throws(SystemError) -> [UInt8] {
-    let input = Descriptor(adopting: fcntl(0, F_DUPFD_CLOEXEC, 3))
-    guard input.raw >= 0 else { throw SystemError("read stdin") }
-    return try input.readAll(limit: limit, name: "stdin")
+    try Descriptor(adopting: 0).readAll(limit: limit, name: "stdin")
 }
 
 package func writeStandardOutput(_ text: String) { writeText(text, to: 1) }

@@ -23,6 +23,7 @@ package struct Directory: ~Copyable, Sendable {
         return try open(path)
     }
 
+    /// - Parameter name: may have several parts; the last one is not followed if it is a link.
     package func subdirectory(_ name: String) throws(SystemError) -> Directory {
         Directory(
             descriptor: try Descriptor.open(name, Self.flags | O_NOFOLLOW, in: descriptor.raw), path: "\(path)/\(name)")
@@ -87,7 +88,7 @@ package struct Directory: ~Copyable, Sendable {
     }
 
     private func writeDraft(_ name: String, _ bytes: [UInt8], _ mode: UInt32) throws(SystemError) -> String {
-        let draft = ".\(name).\(getpid()).tmp"
+        let draft = ".\(name).\(processID).tmp"
         if try createExclusive(draft, bytes, mode: mode) { return draft }
         // A process that had our number died over it.
         unlinkat(descriptor.raw, draft, 0)
@@ -105,9 +106,8 @@ package struct Directory: ~Copyable, Sendable {
         return false
     }
 
-    /// All names but `.` and `..`, in no order.
+    /// All names but `.` and `..`, in no order; once for each opening of the directory.
     package func names() throws(SystemError) -> [String] {
-        guard lseek(descriptor.raw, 0, SEEK_SET) == 0 else { throw SystemError("list \(path)") }
         var names: [String] = []
         var buffer = [UInt8](repeating: 0, count: 32768)
         while true {
@@ -129,13 +129,10 @@ package struct Directory: ~Copyable, Sendable {
         try Descriptor.open(name, O_RDONLY | O_CREAT | O_NOFOLLOW, mode: mode, in: descriptor.raw)
     }
 
-    /// Whether `name` still is the file that `file` has open.
-    func isCurrent(_ name: String, _ file: borrowing Descriptor) -> Bool {
-        var (now, opened) = (stat(), stat())
-        return fstatat(descriptor.raw, name, &now, AT_SYMLINK_NOFOLLOW) == 0 && fstat(file.raw, &opened) == 0
-            && now.st_ino == opened.st_ino
-    }
 }
+
+/// One call for all drafts.
+private let processID = getpid()
 
 package func fileExists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 

@@ -10,17 +10,34 @@ package struct Lock: ~Copyable, Sendable {
     package static func take(
         in directory: borrowing Directory, _ name: String, mode: UInt32 = 0o600, exclusive: Bool = true
     ) throws(SystemError) -> Lock {
-        let file = try directory.openLock(name, mode: mode)
-        guard retrying({ flock(file.raw, exclusive ? LOCK_EX : LOCK_SH) }) == 0 else { throw SystemError("lock \(name)") }
-        return Lock(file)
+        Lock(try held(directory.openLock(name, mode: mode), name, exclusive))
     }
 
     /// The same on a file that its last holder removes: who waited meanwhile starts again with the new file.
     package static func takeRemovable(in directory: borrowing Directory, _ name: String) throws(SystemError) -> Lock {
         while true {
             let lock = try take(in: directory, name)
-            if directory.isCurrent(name, lock.file) { return lock }
+            var info = stat()
+            if fstat(lock.file.raw, &info) == 0, info.st_nlink > 0 { return lock }
         }
+    }
+
+    /// Waits for the lock on the file at `path`; its directory is made when missing.
+    package static func take(path: String, exclusive: Bool) throws(SystemError) -> Lock {
+        let flags = O_RDONLY | O_CREAT | O_NOFOLLOW
+        do throws(SystemError) { return Lock(try held(Descriptor.open(path, flags), path, exclusive)) } catch
+            where error.isNotFound
+        {
+            _ = try Directory.create("/" + path.split(separator: "/").dropLast().joined(separator: "/"), mode: 0o700)
+        }
+        return Lock(try held(Descriptor.open(path, flags), path, exclusive))
+    }
+
+    private static func held(
+        _ file: consuming Descriptor, _ name: String, _ exclusive: Bool
+    ) throws(SystemError) -> Descriptor {
+        guard retrying({ flock(file.raw, exclusive ? LOCK_EX : LOCK_SH) }) == 0 else { throw SystemError("lock \(name)") }
+        return file
     }
 
     /// From shared to exclusive, if nobody else holds it.

@@ -92,7 +92,7 @@ package struct DefinitionCache: Sendable {
             guard root.isSafe() else {
                 throw SystemError(operation: "is writable by others, or not owned by this user: refused", code: 0)
             }
-            return try root.subdirectory(kind).subdirectory(namespace)
+            return try root.subdirectory("\(kind)/\(namespace)")
         } catch where error.isNotFound {
             return nil
         }

@@ -1,7 +1,7 @@
 package import CNI
 import Engine
 import IPAM
-import JSONC
+package import JSONC
 import Linux
 import Modules
 package import Plans
@@ -25,8 +25,8 @@ package struct MetaPlugin {
     /// Attaches the pod to all its networks, or to none.
     ///
     /// - Parameter version: what the result is printed in; one that cannot express it fails before it is too late.
-    /// - Returns: the default network's result.
-    package func add(writtenAs version: Version) throws(Failure) -> CNIResult {
+    /// - Parameter respond: takes the default network's result while the attachment is still locked.
+    package func add(writtenAs version: Version, _ respond: (JSON) -> Void) throws(Failure) {
         try requireReadiness(.tryAgain)
         let delegates = try DelegateBuilder(config, invocation).build()
         try DefaultRoute.validate(delegates)
@@ -52,8 +52,7 @@ package struct MetaPlugin {
             guard let result = record.entries.first?.attached?.result else {
                 throw Failure(.badConfig, "there is no network to attach to")
             }
-            _ = try result.json(version)
-            return result
+            respond(try result.json(version))
         } catch {
             throw rolledBack(error, runner, &journal, store)
         }

@@ -62,7 +62,12 @@ package enum Role {
         case .meta(let name):
             let plugin = MetaPlugin(invocation, try MetaConfig(config, role: name, isTolerant: verb == .del))
             switch verb {
-            case .add: return try plugin.add(writtenAs: config.version)
+            case .add:
+                try plugin.add(writtenAs: config.version) { result in
+                    writeStandardOutput(result.print(indent: 4) + "\n")
+                    // The kernel closes what is open faster than we do.
+                    exitProcess(0)
+                }
             case .del: try plugin.delete()
             case .check: try plugin.check()
             case .gc: try plugin.collect()

@@ -18,7 +18,7 @@ struct Socket: ~Copyable {
         let socket = Socket(handle: handle, sequence: UInt32(truncatingIfNeeded: clinux_milliseconds()))
         var on: CInt = 1
         // Refused by kernels that lack them, which then answer with less.
-        for option in [NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK] {
+        for option in [NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK] {
             mnl_socket_setsockopt(handle, CInt(option), &on, socklen_t(MemoryLayout<CInt>.size))
         }
         var limit = timeval(tv_sec: Self.timeout, tv_usec: 0)
