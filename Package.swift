@@ -27,7 +27,8 @@ let package = Package(
         .target(name: "JSONC", dependencies: ["CJSON"], swiftSettings: settings),
         .target(name: "YAML", dependencies: ["JSONC", "CYAML"], swiftSettings: settings),
         .target(name: "Linux", dependencies: ["CLinux", "CMD"], swiftSettings: settings),
-        .target(name: "Netlink", dependencies: ["Network", "Linux", "CMnl", "CLinux"], swiftSettings: settings),
+        .target(
+            name: "Netlink", dependencies: ["Network", "Linux", "CMnl", "CLinux"], swiftSettings: settings),
         .target(name: "CNI", dependencies: ["Network", "JSONC"], swiftSettings: safe),
         .target(name: "Plans", dependencies: ["CNI", "Network", "JSONC"], swiftSettings: safe),
         .target(name: "Modules", dependencies: ["Plans", "CNI", "Network", "JSONC"], swiftSettings: safe),
@@ -56,16 +57,21 @@ let package = Package(
         .testTarget(name: "JSONCTests", dependencies: ["JSONC", "YAML"], swiftSettings: settings),
         .testTarget(name: "CNITests", dependencies: ["CNI", "JSONC", "Network"], swiftSettings: settings),
         .testTarget(name: "LinuxTests", dependencies: ["Linux"], swiftSettings: settings),
-        .testTarget(name: "NetlinkTests", dependencies: ["Netlink", "Network", "CMnl", "CLinux"], swiftSettings: settings),
+        .testTarget(
+            name: "NetlinkTests", dependencies: ["Netlink", "Network", "CMnl", "CLinux"],
+            swiftSettings: settings),
         .testTarget(
             name: "IPAMTests", dependencies: ["IPAM", "Plans", "CNI", "JSONC", "Network", "Support"],
             swiftSettings: settings),
         .testTarget(
-            name: "ModulesTests", dependencies: ["Modules", "Plans", "CNI", "JSONC", "Network"], swiftSettings: settings),
+            name: "ModulesTests", dependencies: ["Modules", "Plans", "CNI", "JSONC", "Network"],
+            swiftSettings: settings),
         .testTarget(
-            name: "MetaTests", dependencies: ["Meta", "Plans", "CNI", "JSONC", "Network"], swiftSettings: settings),
+            name: "MetaTests", dependencies: ["Meta", "Plans", "CNI", "JSONC", "Network"],
+            swiftSettings: settings),
         .testTarget(
-            name: "NamespaceTests", dependencies: ["Engine", "Netlink", "Plans", "Linux", "Network", "CNI", "Support"],
+            name: "NamespaceTests",
+            dependencies: ["Engine", "Netlink", "Plans", "Linux", "Network", "CNI", "Support"],
             swiftSettings: settings),
         .testTarget(name: "EndToEndTests", dependencies: ["Support"], swiftSettings: settings),
     ]

@@ -4,15 +4,16 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 scratch=${PLEXUS_SCRATCH:-$root/.build}
 export PATH="$PATH:/usr/sbin:/sbin"
 
-say() { if [ -t 1 ]; then printf '\033[1m%s\033[0m\n' "$*"; else printf '%s\n' "$*"; fi; }
+# One bold line for each argument.
+say() { if [ -t 1 ]; then printf "\033[1m%s\033[0m\n" "$@"; else printf "%s\n" "$@"; fi; }
 die() { printf '%s\n' "$*" >&2; exit 1; }
 
 # sudo drops Swift's folder from PATH: look where it usually is.
 find_swift() {
     command -v swift >/dev/null && return
     home=$(getent passwd "${SUDO_USER:-root}" | cut -d: -f6)
-    for folder in /opt/swift/usr/bin /usr/local/swift/usr/bin /usr/share/swift/usr/bin /usr/libexec/swift/bin \
-        "$home/.local/share/swiftly/bin" "$home"/swift*/usr/bin; do
+    for folder in /opt/swift/usr/bin /opt/swift*/usr/bin /usr/share/swift/usr/bin /usr/local/swift/usr/bin \
+        /usr/libexec/swift/bin "$home/.local/share/swiftly/bin" "$home"/swift*/usr/bin; do
         if [ -x "$folder/swift" ]; then
             export PATH="$folder:$PATH"
             return
@@ -21,28 +22,43 @@ find_swift() {
     die "Swift 6.2 or later was not found: install it (https://swift.org/install), or put it on PATH"
 }
 
+# What root built below sudo belongs to the user who called it.
+give_back() {
+    [ -z "${SUDO_UID:-}" ] || [ ! -e "$scratch" ] || chown -R "$SUDO_UID:${SUDO_GID:-$SUDO_UID}" "$scratch"
+}
+
 build_packages="gcc g++ lld pkg-config git ca-certificates libmnl-dev libjson-c-dev libyaml-dev libmd-dev"
 demo_packages="iproute2 iputils-ping nftables jq"
-test_packages="$demo_packages strace containernetworking-plugins containerd runc podman conmon crun \
-    busybox-static python3-grpcio python3 iptables util-linux curl procps"
+test_packages="iptables strace hyperfine containernetworking-plugins containerd runc podman conmon crun \
+    busybox-static python3 python3-grpcio util-linux procps qemu-system-x86 kmod xz-utils"
 
-# install_packages PACKAGE...: those that are missing. Services that they bring are not started.
-install_packages() {
+# install_packages PACKAGE...: those that are missing. Services that they bring are not started, and podman's
+# default network stays out of /etc/cni, where other runtimes would take it for theirs.
+install_packages() (
     missing=
     for package in "$@"; do
-        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing="$missing $package"
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
+            missing="$missing $package"
     done
-    [ -n "$missing" ] || return 0
+    [ -n "$missing" ] || exit 0
     [ "$(id -u)" = 0 ] || die "missing Debian packages:$missing (run this with sudo to install them)"
     say "installing:$missing"
+    undo=
     policy=/usr/sbin/policy-rc.d
     if [ ! -e $policy ]; then
+        undo="rm -f $policy"
         printf '#!/bin/sh\nexit 101\n' >$policy
-        chmod +x $policy
-        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+        chmod 755 $policy
     fi
+    networks=/etc/cni/net.d
+    [ -e $networks/87-podman-bridge.conflist ] || undo="$undo; rm -f $networks/87-podman-bridge.conflist"
+    [ -e $networks ] || undo="$undo; rmdir $networks 2>/dev/null"
+    [ -e /etc/cni ] || undo="$undo; rmdir /etc/cni 2>/dev/null"
+    # shellcheck disable=SC2064
+    trap "${undo#; }; true" EXIT
+    trap 'exit 1' INT TERM HUP
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq
     # shellcheck disable=SC2086
-    apt-get install -y -qq --no-install-recommends $missing >/dev/null
-}
+    apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 $missing >/dev/null </dev/null
+)

@@ -10,10 +10,12 @@ package struct CNIArgs: Equatable, Sendable {
         var pairs: [(key: String, value: String)] = []
         for pair in text.split(separator: ";", omittingEmptySubsequences: false) {
             if pair.isEmpty, lenient { continue }
-            let parts = pair.split(separator: "=", maxSplits: lenient ? 1 : .max, omittingEmptySubsequences: false)
+            let parts = pair.split(
+                separator: "=", maxSplits: lenient ? 1 : .max, omittingEmptySubsequences: false)
             guard parts.count == 2, !parts[0].isEmpty else {
                 throw Failure(
-                    .badEnvironment, "ARGS: invalid pair \"\(pair)\"", details: "CNI_ARGS is KEY=VALUE, joined by ';'")
+                    .badEnvironment, "ARGS: invalid pair \"\(pair)\"",
+                    details: "CNI_ARGS is KEY=VALUE, joined by ';'")
             }
             pairs.append((String(parts[0]), String(parts[1])))
         }
@@ -30,7 +32,8 @@ package struct CNIArgs: Equatable, Sendable {
         guard unknown.isEmpty else {
             let list = unknown.map { "\"\($0.key)=\($0.value)\"" }.joined(separator: " ")
             throw Failure(
-                .badEnvironment, "ARGS: unknown args [\(list)]", details: "add IgnoreUnknown=1 to CNI_ARGS to let them pass")
+                .badEnvironment, "ARGS: unknown args [\(list)]",
+                details: "add IgnoreUnknown=1 to CNI_ARGS to let them pass")
         }
     }
 

@@ -31,13 +31,17 @@ extension CNIResult {
             }
             interfaces.append(
                 Interface(
-                    name: try interface.string("name") ?? "", mac: try text("mac"), mtu: try interface.uint32("mtu"),
-                    sandbox: try text("sandbox"), socketPath: try text("socketPath"), pciID: try text("pciID")))
+                    name: try interface.string("name") ?? "", mac: try text("mac"),
+                    mtu: try interface.uint32("mtu"),
+                    sandbox: try text("sandbox"), socketPath: try text("socketPath"), pciID: try text("pciID")
+                ))
         }
         for ip in try reader.list("ips") ?? [] {
             guard let address = try ip.cidr("address") else { throw ip.error("address", "is missing") }
             ips.append(
-                IP(address: address, gateway: try ip.address("gateway"), interface: try ip.int("interface").map { Int($0) }))
+                IP(
+                    address: address, gateway: try ip.address("gateway"),
+                    interface: try ip.int("interface").map { Int($0) }))
         }
         for route in try reader.list("routes") ?? [] { routes.append(try Route(route)) }
     }
@@ -58,7 +62,8 @@ extension Route {
     package init(_ json: Reader) throws(JSONError) {
         guard let destination = try json.cidr("dst") else { throw json.error("dst", "is missing") }
         self.init(
-            destination, via: try json.address("gw"), mtu: try json.uint32("mtu"), advmss: try json.uint32("advmss"),
+            destination, via: try json.address("gw"), mtu: try json.uint32("mtu"),
+            advmss: try json.uint32("advmss"),
             priority: try json.uint32("priority"), table: try json.uint32("table"),
             scope: try json.int("scope", in: 0...255).map { UInt8($0) })
     }
@@ -80,7 +85,9 @@ extension Reader {
     /// An address; an empty text counts as absent.
     package func address(_ key: String) throws(JSONError) -> IPAddress? {
         guard let text = try string(key), !text.isEmpty else { return nil }
-        guard let address = IPAddress(parsing: text) else { throw error(key, "invalid IP address: \"\(text)\"") }
+        guard let address = IPAddress(parsing: text) else {
+            throw error(key, "invalid IP address: \"\(text)\"")
+        }
         return address
     }
 

@@ -36,14 +36,17 @@ extension CNIResult {
             guard let ip = ips.first(where: { $0.address.family == family }) else { continue }
             var entry: JSONObject = ["ip": .string("\(ip.address)")]
             if let gateway = ip.gateway { entry["gateway"] = .string("\(gateway)") }
-            let own = routes.filter { $0.family == family }.map { Route($0.destination, via: $0.gateway).json }
+            let own = routes.filter { $0.family == family }.map {
+                Route($0.destination, via: $0.gateway).json
+            }
             if !own.isEmpty { entry["routes"] = .array(own) }
             json[key] = .object(entry)
         }
         guard json["ip4"] != nil || json["ip6"] != nil else {
             throw Failure(
                 .generic, "cannot convert: no valid IP addresses",
-                details: "a result of version \(version.rawValue) must have one; use cniVersion 0.3.1 or later")
+                details:
+                    "a result of version \(version.rawValue) must have one; use cniVersion 0.3.1 or later")
         }
         json["dns"] = dns.json
         return .object(json)

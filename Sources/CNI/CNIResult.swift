@@ -12,7 +12,8 @@ package struct CNIResult: Equatable, Sendable {
         package var pciID: String?
 
         package init(
-            name: String, mac: String? = nil, mtu: UInt32? = nil, sandbox: String? = nil, socketPath: String? = nil,
+            name: String, mac: String? = nil, mtu: UInt32? = nil, sandbox: String? = nil,
+            socketPath: String? = nil,
             pciID: String? = nil
         ) {
             self.name = name

@@ -7,7 +7,9 @@ package struct DNS: Equatable, Sendable {
     package var search: [String]
     package var options: [String]
 
-    package init(nameservers: [String] = [], domain: String? = nil, search: [String] = [], options: [String] = []) {
+    package init(
+        nameservers: [String] = [], domain: String? = nil, search: [String] = [], options: [String] = []
+    ) {
         self.nameservers = nameservers
         self.domain = domain
         self.search = search
@@ -26,7 +28,8 @@ package struct DNS: Equatable, Sendable {
     package var json: JSON {
         var json: JSONObject = [:]
         if let domain, !domain.isEmpty { json["domain"] = .string(domain) }
-        for (key, list) in [("nameservers", nameservers), ("options", options), ("search", search)] where !list.isEmpty {
+        for (key, list) in [("nameservers", nameservers), ("options", options), ("search", search)]
+        where !list.isEmpty {
             json[key] = .array(list.map { .string($0) })
         }
         return .object(json)

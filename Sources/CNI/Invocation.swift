@@ -41,18 +41,22 @@ package struct Invocation: Sendable {
         } else if !Names.isIdentifier(containerID) {
             throw Failure(
                 .badEnvironment, "invalid characters in containerID",
-                details: "CNI_CONTAINERID=\(containerID): letters, digits, '_', '.' and '-', the first one alphanumeric")
+                details:
+                    "CNI_CONTAINERID=\(containerID): letters, digits, '_', '.' and '-', the first one alphanumeric"
+            )
         }
         if verb != .del, netns.isEmpty { missing.append("CNI_NETNS") }
         if interface.isEmpty {
             missing.append("CNI_IFNAME")
         } else if let problem = Names.interfaceProblem(interface) {
-            throw Failure(.badEnvironment, "interface name is invalid", details: "CNI_IFNAME=\(interface) \(problem)")
+            throw Failure(
+                .badEnvironment, "interface name is invalid", details: "CNI_IFNAME=\(interface) \(problem)")
         }
         guard missing.isEmpty else {
             throw Failure(
                 .badEnvironment, "required env variables [\(missing.joined(separator: ","))] missing",
-                details: "the runtime sets them; by hand: env CNI_COMMAND=ADD CNI_CONTAINERID=... plexus < config")
+                details:
+                    "the runtime sets them; by hand: env CNI_COMMAND=ADD CNI_CONTAINERID=... plexus < config")
         }
     }
 }

@@ -24,7 +24,10 @@ package struct NetworkList: Equatable, Sendable {
         var name = try json.string("name") ?? ""
         if name.isEmpty { name = defaultName ?? "" }
         guard Names.isIdentifier(name) else {
-            throw json.error("name", name.isEmpty ? "missing network name" : "invalid characters found in network name \"\(name)\"")
+            throw json.error(
+                "name",
+                name.isEmpty ? "missing network name" : "invalid characters found in network name \"\(name)\""
+            )
         }
         var list = NetworkList(
             name: name, version: try version(json), disableCheck: try flag(json, "disableCheck"),
@@ -50,7 +53,9 @@ package struct NetworkList: Equatable, Sendable {
     }
 
     private static func check(_ type: String, _ json: Reader) throws(JSONError) {
-        guard !type.contains("/"), type != ".", type != "..", type.unicodeScalars.allSatisfy({ $0.value > 0x20 }) else {
+        guard !type.contains("/"), type != ".", type != "..",
+            type.unicodeScalars.allSatisfy({ $0.value > 0x20 })
+        else {
             throw json.error("type", "invalid plugin name: \"\(type)\"")
         }
     }
@@ -76,7 +81,8 @@ package struct NetworkList: Equatable, Sendable {
     /// The list as a document that `decode` takes.
     package var json: JSON {
         [
-            "cniVersion": .string(version.rawValue), "name": .string(name), "disableCheck": .bool(disableCheck),
+            "cniVersion": .string(version.rawValue), "name": .string(name),
+            "disableCheck": .bool(disableCheck),
             "disableGC": .bool(disableGC), "plugins": .array(plugins),
         ]
     }
@@ -110,7 +116,8 @@ package struct NetworkList: Equatable, Sendable {
 
     private func merged(_ extra: JSONObject, into args: JSON?, _ index: Int) throws(Failure) -> JSON {
         guard var object = (args ?? [:]).object, var own = (object["cni"] ?? [:]).object else {
-            throw Failure(.badConfig, "plugins[\(index)].args.cni is no object: cni-args cannot be merged into it")
+            throw Failure(
+                .badConfig, "plugins[\(index)].args.cni is no object: cni-args cannot be merged into it")
         }
         for (key, value) in extra.members { own[key] = value }
         object["cni"] = .object(own)
@@ -130,7 +137,8 @@ package struct NetworkList: Equatable, Sendable {
             .object(
                 JSONObject(
                     object.members.map {
-                        let key = $0.key == "HostIP" ? "hostIP" : $0.key.prefix(1).lowercased() + $0.key.dropFirst()
+                        let key =
+                            $0.key == "HostIP" ? "hostIP" : $0.key.prefix(1).lowercased() + $0.key.dropFirst()
                         return (key, $0.value)
                     }))
         default: json

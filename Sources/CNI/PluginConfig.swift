@@ -28,7 +28,8 @@ package struct PluginConfig: Sendable {
     package static func decode(_ bytes: [UInt8]) throws(Failure) -> PluginConfig {
         let json: JSON
         do throws(JSONError) { json = try JSON.parse(bytes).value } catch {
-            throw Failure(.badJSON, "error unmarshall network config: \(error)", details: "the configuration on stdin")
+            throw Failure(
+                .badJSON, "error unmarshall network config: \(error)", details: "the configuration on stdin")
         }
         return try PluginConfig(json)
     }
@@ -39,12 +40,15 @@ package struct PluginConfig: Sendable {
         let head: (name: String?, type: String, version: String?)
         do throws(JSONError) {
             try reader.requireObject()
-            head = (try reader.string("name"), try reader.string("type") ?? "", try reader.string("cniVersion"))
+            head = (
+                try reader.string("name"), try reader.string("type") ?? "", try reader.string("cniVersion")
+            )
         } catch {
             throw Failure(.badJSON, "error unmarshall network config: \(error)")
         }
         guard let name = head.name, !name.isEmpty else {
-            throw Failure(.badConfig, "missing network name", details: "add the key name to the configuration")
+            throw Failure(
+                .badConfig, "missing network name", details: "add the key name to the configuration")
         }
         guard Names.isIdentifier(name) else {
             throw Failure(
@@ -74,7 +78,9 @@ package struct PluginConfig: Sendable {
         }
     }
 
-    private static func attachments(_ reader: Reader) throws(JSONError) -> [(containerID: String, ifname: String)]? {
+    private static func attachments(_ reader: Reader) throws(JSONError) -> [(
+        containerID: String, ifname: String
+    )]? {
         // libcni sends both: the second is an early misspelling.
         for key in ["cni.dev/valid-attachments", "cni.dev/attachments"] where reader.has(key) {
             var found: [(containerID: String, ifname: String)] = []
@@ -91,7 +97,8 @@ package struct PluginConfig: Sendable {
         guard version >= verb.minimum else {
             throw Failure(
                 .incompatibleVersion, "config version does not allow \(verb.rawValue)",
-                details: "cniVersion is \(version.rawValue), \(verb.rawValue) came with \(verb.minimum.rawValue)")
+                details:
+                    "cniVersion is \(version.rawValue), \(verb.rawValue) came with \(verb.minimum.rawValue)")
         }
     }
 }

@@ -27,7 +27,8 @@ package enum Version: String, CaseIterable, Comparable, Sendable {
         guard let version = Version(rawValue: text) else {
             let all = Self.allCases.map(\.rawValue).joined(separator: " ")
             throw Failure(
-                .incompatibleVersion, "incompatible CNI versions", details: "config is \"\(text)\", plugin supports [\(all)]")
+                .incompatibleVersion, "incompatible CNI versions",
+                details: "config is \"\(text)\", plugin supports [\(all)]")
         }
         self = version
     }

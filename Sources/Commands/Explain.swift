@@ -31,7 +31,9 @@ struct Explain: ParsableCommand {
     @Option(name: .long, help: "The container's ID: host link names are derived from it.")
     var containerID: String = "example"
 
-    @Option(name: .long, help: "A network namespace to look at, such as /run/netns/NAME; without it an empty pod.")
+    @Option(
+        name: .long, help: "A network namespace to look at, such as /run/netns/NAME; without it an empty pod."
+    )
     var netns: String = ""
 
     @Option(name: .long, help: "The name of the pod's first interface.")
@@ -60,7 +62,8 @@ struct Explain: ParsableCommand {
 
     private func bytes() throws(Failure) -> [UInt8] {
         do throws(SystemError) {
-            return config == "-" ? try readStandardInput(limit: 8 << 20) : try readFile(config, limit: 8 << 20)
+            return config == "-"
+                ? try readStandardInput(limit: 8 << 20) : try readFile(config, limit: 8 << 20)
         } catch {
             throw Failure(.io, "\(error)", details: "name the runtime's configuration with --config")
         }
@@ -71,7 +74,9 @@ struct Explain: ParsableCommand {
         var args = "IgnoreUnknown=1"
         if let pod {
             let parts = pod.split(separator: "/", omittingEmptySubsequences: false)
-            guard parts.count == 2 else { throw Failure(.badEnvironment, "--pod \(pod): write NAMESPACE/NAME") }
+            guard parts.count == 2 else {
+                throw Failure(.badEnvironment, "--pod \(pod): write NAMESPACE/NAME")
+            }
             args += ";K8S_POD_NAMESPACE=\(parts[0]);K8S_POD_NAME=\(parts[1])"
         }
         return [

@@ -25,7 +25,8 @@ package struct AttachmentSpec: Sendable {
 
     package init(
         name: String, id: AttachmentID, sandbox: String, args: String, list: NetworkList,
-        runtimeConfig: JSONObject = [:], cniArgs: JSONObject? = nil, searchPath: [String], external: Set<String> = []
+        runtimeConfig: JSONObject = [:], cniArgs: JSONObject? = nil, searchPath: [String],
+        external: Set<String> = []
     ) {
         self.name = name
         self.id = id

@@ -90,7 +90,8 @@ package final class ChainRunner {
     package func observe(_ query: FactsQuery) throws(Failure) -> Facts {
         var query = query
         // A pod that does not exist has the sysctls of a new namespace: this one's tell which there are.
-        let unseen = explained != nil && !kernel.hasSandbox ? query.sysctls.filter { $0.place == .sandbox } : []
+        let unseen =
+            explained != nil && !kernel.hasSandbox ? query.sysctls.filter { $0.place == .sandbox } : []
         query.sysctls += unseen.map { SysctlName(.host, $0.path) }
         var facts = try kernel.observe(query)
         for name in unseen { facts.sysctls[name] = facts.sysctls[SysctlName(.host, name.path)] }

@@ -41,7 +41,8 @@ package final class Executor {
                 }
             }
         } catch {
-            throw StepError(step: settings.first ?? .settle(.sandbox("")), code: error.code, description: "\(error)")
+            throw StepError(
+                step: settings.first ?? .settle(.sandbox("")), code: error.code, description: "\(error)")
         }
         if let refused { throw refused }
     }
@@ -63,7 +64,8 @@ package final class Executor {
         case .change(let link, let change): try self.change(link, change, &journal)
         case .setPort(let name, let settings):
             let index = try index(of: .host(name))
-            try kernel.with(.host) { socket throws(NetlinkError) in try socket.setPort(index: index, settings) }
+            try kernel.with(.host) { socket throws(NetlinkError) in try socket.setPort(index: index, settings)
+            }
         case .addAddress(let cidr, let link):
             try on(link) { socket, index throws(NetlinkError) in try socket.add(cidr, index: index) }
             journal.record(.removeAddress(cidr, link), on: link)
@@ -73,7 +75,7 @@ package final class Executor {
         case .ensureAddress(let cidr, let link):
             do throws(NetlinkError) {
                 try on(link) { socket, index throws(NetlinkError) in try socket.add(cidr, index: index) }
-            } catch where error.code == alreadyExists {}
+            } catch  where error.code == alreadyExists {}
         case .addRoute(let route, let link):
             try on(link) { socket, index throws(NetlinkError) in try socket.add(route, index: index) }
             journal.record(.removeRoute(route, link), on: link)
@@ -96,7 +98,9 @@ package final class Executor {
 extension Executor {
     func index(of link: LinkName) throws(NetlinkError) -> Int32 {
         if let known = indexes[link] { return known }
-        let found = try kernel.with(link.place) { socket throws(NetlinkError) in try socket.link(named: link.name) }
+        let found = try kernel.with(link.place) { socket throws(NetlinkError) in
+            try socket.link(named: link.name)
+        }
         guard let found else {
             throw NetlinkError(operation: "find link \(link.name)", code: noSuchDevice, text: nil)
         }
@@ -115,11 +119,12 @@ extension Executor {
         if bridgeLocks[spec.name] == nil { bridgeLocks[spec.name] = try BridgeLock(spec.name) }
         let name = LinkName.host(spec.name)
         ensured[spec.name] = spec
-        var existing = kernel.seen[spec.name]
-        if existing == nil {
-            existing = try kernel.with(.host) { socket throws(NetlinkError) in try socket.link(named: spec.name) }
+        if !kernel.seen.keys.contains(spec.name) {
+            kernel.seen[spec.name] = try kernel.with(.host) { socket throws(NetlinkError) in
+                try socket.link(named: spec.name)
+            }
         }
-        if let existing {
+        if let existing = kernel.seen[spec.name] ?? nil {
             indexes[name] = existing.index
             if existing.isUp { return }
         } else {
@@ -128,11 +133,14 @@ extension Executor {
                     try socket.addBridge(name: spec.name, mtu: spec.mtu, mac: spec.mac, vlanFiltering: false)
                 }
                 journal.record(.createdBridge(spec.name))
-            } catch where error.code == alreadyExists {
+            } catch  where error.code == alreadyExists {
                 // Another ADD made it meanwhile: it has the lock shared too.
             }
         }
-        try? kernel.writeSysctl(SysctlName(.host, "net/ipv6/conf/\(spec.name)/accept_ra"), "0")  // no IPv6: no file
+        // No IPv6: no file.
+        try? kernel.writeSysctl(SysctlName(.host, "net/ipv6/conf/\(spec.name)/accept_ra"), "0")
+        // A new one is up from its first moment on.
+        guard indexes[name] != nil else { return }
         try on(name) { socket, index throws(NetlinkError) in try socket.change(index: index, .up(true)) }
     }
 
@@ -151,7 +159,8 @@ extension Executor {
             try kernel.add(veth, controller: controllerIndex(veth))
         } catch {
             let mayRepeat =
-                error.code == alreadyExists ? try removeOrphan(veth.peer) : try restoreBridge(veth.controller, &journal)
+                error.code == alreadyExists
+                ? try removeOrphan(veth.peer) : try restoreBridge(veth.controller, &journal)
             guard mayRepeat else { throw error }
             try kernel.add(veth, controller: controllerIndex(veth))
         }
@@ -167,10 +176,12 @@ extension Executor {
     /// Makes a bridge anew that another ADD's undo deleted before we held its lock; false when it is there.
     private func restoreBridge(_ name: String?, _ journal: inout Journal) throws(NetlinkError) -> Bool {
         guard let name, let spec = ensured[name] else { return false }
-        let isThere = try kernel.with(.host) { socket throws(NetlinkError) in try socket.link(named: name) != nil }
+        let isThere = try kernel.with(.host) { socket throws(NetlinkError) in
+            try socket.link(named: name) != nil
+        }
         if isThere { return false }
         indexes[.host(name)] = nil
-        kernel.seen[name] = nil
+        kernel.seen[name] = .some(nil)
         try ensureBridge(spec, &journal)
         return true
     }
@@ -206,7 +217,8 @@ extension Executor {
             case .promiscuous(let on): .promiscuous(on)
             }
         // lo and bridges are shared: what is set on them stays.
-        try kernel.with(link.place) { socket throws(NetlinkError) in try socket.change(index: index, request) }
+        try kernel.with(link.place) { socket throws(NetlinkError) in try socket.change(index: index, request)
+        }
     }
 
     private func sysctl(_ change: SysctlChange, _ journal: inout Journal) throws(NetlinkError) {

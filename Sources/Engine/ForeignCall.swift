@@ -27,7 +27,9 @@ package struct ForeignCall: Sendable {
         guard !type.isEmpty, !type.utf8.contains(UInt8(ascii: "/")), type != ".", type != ".." else {
             throw Failure(.badConfig, "invalid plugin name: \"\(type)\"")
         }
-        for directory in searchPath where isRegularFile(directory + "/" + type) { return directory + "/" + type }
+        for directory in searchPath where isRegularFile(directory + "/" + type) {
+            return directory + "/" + type
+        }
         throw Failure(
             .generic, "failed to find plugin \"\(type)\" in path [\(searchPath.joined(separator: " "))]",
             details: "it is not built in: install it there, or correct the key type")
@@ -51,7 +53,8 @@ package struct ForeignCall: Sendable {
     private func execute() throws(Failure) -> ChildResult {
         do throws(SystemError) {
             return try Child.run(
-                path: path, environment: environment, input: Array(config.print().utf8), deadline: Self.deadline)
+                path: path, environment: environment, input: Array(config.print().utf8),
+                deadline: Self.deadline)
         } catch {
             throw Failure(.generic, "cannot run plugin \(type): \(error)")
         }
@@ -73,9 +76,12 @@ package struct ForeignCall: Sendable {
         switch answer.status {
         case .timedOut:
             return Failure(
-                .generic, "plugin \(type) did not end within \(Self.deadline) s and was killed", details: quote(answer))
-        case .flooded: return Failure(.generic, "plugin \(type) printed more than a plugin may", details: quote(answer))
-        case .signalled(let signal): return Failure(.generic, "plugin \(type) died of signal \(signal)", details: quote(answer))
+                .generic, "plugin \(type) did not end within \(Self.deadline) s and was killed",
+                details: quote(answer))
+        case .flooded:
+            return Failure(.generic, "plugin \(type) printed more than a plugin may", details: quote(answer))
+        case .signalled(let signal):
+            return Failure(.generic, "plugin \(type) died of signal \(signal)", details: quote(answer))
         case .exited(let status):
             if let json = try? JSON.parse(answer.output).value, var failure = Failure.parse(json) {
                 if failure.message.isEmpty { failure.message = "exit status \(status)" }

@@ -15,8 +15,8 @@ package final class Kernel {
     /// False once the thread could not come back from the sandbox: then nothing that depends on where it is may run.
     package private(set) var isHome = true
 
-    /// Links of the host that were looked at already.
-    var seen: [String: LinkInfo] = [:]
+    /// Links of the host that were looked at already; nil for one that was not there.
+    var seen: [String: LinkInfo?] = [:]
     /// The thread is in the sandbox, for several visits in one.
     private var isInside = false
 
@@ -72,7 +72,9 @@ package final class Kernel {
         return kernel
     }
 
-    private func enter(_ namespace: consuming Namespace, _ path: String, mayBeOwn: Bool) throws(NamespaceError) {
+    private func enter(_ namespace: consuming Namespace, _ path: String, mayBeOwn: Bool)
+        throws(NamespaceError)
+    {
         if !mayBeOwn, namespace.isSame(as: home) { throw .own }
         let socket: RouteSocket
         do throws(EnteringError<NetlinkError>) {
@@ -87,7 +89,8 @@ package final class Kernel {
     private func refused<E>(_ error: EnteringError<E>) -> SystemError {
         switch error {
         case .enter(let cause): return cause
-        case .body(let cause): return SystemError(operation: "\(cause)", code: (cause as? SystemError)?.code ?? 0)
+        case .body(let cause):
+            return SystemError(operation: "\(cause)", code: (cause as? SystemError)?.code ?? 0)
         case .stranded(let cause):
             isHome = false
             return cause
@@ -102,7 +105,8 @@ package final class Kernel {
         case .host: return try body(&host)
         case .sandbox:
             guard let result = try sandbox?.use(body) else {
-                throw NetlinkError(operation: "reach the pod's namespace", code: noSuchDevice, text: "it is gone")
+                throw NetlinkError(
+                    operation: "reach the pod's namespace", code: noSuchDevice, text: "it is gone")
             }
             return result
         }
@@ -120,7 +124,9 @@ package final class Kernel {
     func at<R: ~Copyable>(
         _ place: Place, _ body: () throws(SystemError) -> R
     ) throws(SystemError) -> R {
-        guard isHome else { throw SystemError(operation: "the thread could not leave the pod's namespace", code: 0) }
+        guard isHome else {
+            throw SystemError(operation: "the thread could not leave the pod's namespace", code: 0)
+        }
         if place == .host || isInside { return try body() }
         let result: R?
         do throws(EnteringError<SystemError>) {
@@ -129,7 +135,9 @@ package final class Kernel {
             if case .body(let cause) = error { throw cause }
             throw refused(error)
         }
-        guard let result else { throw SystemError(operation: "the pod's namespace is gone", code: noSuchDevice) }
+        guard let result else {
+            throw SystemError(operation: "the pod's namespace is gone", code: noSuchDevice)
+        }
         return result
     }
 

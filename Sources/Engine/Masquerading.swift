@@ -8,7 +8,9 @@ import Plans
 extension Kernel {
     func ensureMasquerade(_ rule: Masquerade) throws(NetlinkError) {
         let prefix = Self.instance(rule)
-        let names = [rule.networkName, rule.id.interface, rule.id.containerID].map { $0.filter { $0 != "\"" } }
+        let names = [rule.networkName, rule.id.interface, rule.id.containerID].map {
+            $0.filter { $0 != "\"" }
+        }
         let text = "\(prefix), net: \(names[0]), if: \(names[1]), id: \(names[2])"
         // nft's limit of a comment, without its terminating NUL.
         let comment = String(decoding: text.utf8.prefix(127), as: UTF8.self)

@@ -25,7 +25,7 @@ extension Kernel {
     private func linkFacts(_ name: LinkName, _ withAddresses: Bool) throws(NetlinkError) -> LinkFacts? {
         try with(name.place) { socket throws(NetlinkError) in
             let found = try socket.link(named: name.name)
-            if name.place == .host { seen[name.name] = found }
+            if name.place == .host { seen[name.name] = .some(found) }
             guard let link = found else { return nil }
             var facts = LinkFacts(
                 index: link.index, kind: link.kind ?? "", mac: link.mac, mtu: link.mtu, isUp: link.isUp,
@@ -42,7 +42,9 @@ extension Kernel {
             var routes: [SandboxRoute] = []
             for family in IPAddress.Family.allCases {
                 for entry in try socket.routes(family: family) {
-                    if names[entry.index] == nil { names[entry.index] = try socket.link(index: entry.index)?.name }
+                    if names[entry.index] == nil {
+                        names[entry.index] = try socket.link(index: entry.index)?.name
+                    }
                     guard let name = names[entry.index] else { continue }
                     routes.append(SandboxRoute(entry.route, name))
                 }

@@ -161,7 +161,9 @@ struct Plugin {
     }
 
     private var stranded: Failure {
-        Failure(.generic, "the thread could not leave the pod's namespace", details: "the attachment is rolled back")
+        Failure(
+            .generic, "the thread could not leave the pod's namespace",
+            details: "the attachment is rolled back")
     }
 
     private var leaseRequest: LeaseRequest {
@@ -179,7 +181,8 @@ struct Plugin {
         for (key, suggestion) in config.reader.unknownKeys(known: M.keys + PluginConfig.keys) {
             guard let suggestion else { continue }
             throw Failure(
-                .badConfig, "unknown key \"\(key)\"", details: "did you mean \"\(suggestion)\"? Nothing was changed")
+                .badConfig, "unknown key \"\(key)\"",
+                details: "did you mean \"\(suggestion)\"? Nothing was changed")
         }
     }
 

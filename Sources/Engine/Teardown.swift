@@ -63,7 +63,9 @@ package final class Teardown {
         do throws(NetlinkError) {
             let found = try present(links.filter { $0 != "lo" }, .sandbox)
             if found.count > 1 {
-                do throws(NetlinkError) { try deleteGroup(found.map(\.index)) } catch { stuck = deleteEach(found) }
+                do throws(NetlinkError) { try deleteGroup(found.map(\.index)) } catch {
+                    stuck = deleteEach(found)
+                }
             } else {
                 stuck = deleteEach(found)
             }
@@ -72,8 +74,10 @@ package final class Teardown {
         }
         for link in (try? present(hostLinks, .host)) ?? [] where link.kind == "veth" {
             do throws(NetlinkError) {
-                try runner.kernel.with(.host) { socket throws(NetlinkError) in try socket.delete(index: link.index) }
-            } catch where error.code == noSuchDevice {
+                try runner.kernel.with(.host) { socket throws(NetlinkError) in
+                    try socket.delete(index: link.index)
+                }
+            } catch  where error.code == noSuchDevice {
             } catch {
                 problems.append(Failure(.generic, "\(error)"))
             }
@@ -99,7 +103,7 @@ package final class Teardown {
                 try runner.kernel.with(.sandbox) { socket throws(NetlinkError) in
                     try socket.delete(index: link.index)
                 }
-            } catch where error.code == noSuchDevice {
+            } catch  where error.code == noSuchDevice {
             } catch {
                 stuck.insert(link.name)
                 problems.append(Failure(.generic, "\(error)"))

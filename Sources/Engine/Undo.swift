@@ -17,7 +17,9 @@ extension Executor {
                     if !error.isGone { problems.append("undo: \(error)") }
                 }
             case .createdBridge(let name):
-                do throws(NetlinkError) { try removeUnusedBridge(name) } catch { problems.append("undo: \(error)") }
+                do throws(NetlinkError) { try removeUnusedBridge(name) } catch {
+                    problems.append("undo: \(error)")
+                }
             case .lease(let source, let request):
                 do throws(Failure) { try source.release(request) } catch {
                     problems.append("undo: release the addresses: \(error.message)")

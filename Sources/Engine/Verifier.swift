@@ -12,7 +12,8 @@ struct Verifier {
         let link = LinkName.sandbox(attachment.interface)
         let facts = try kernel.observe(FactsQuery(links: [link], addresses: [link], routes: true))
         guard let found = facts.links[link] else {
-            throw Failure(.generic, "interface \(attachment.interface) does not exist in \(attachment.sandbox)")
+            throw Failure(
+                .generic, "interface \(attachment.interface) does not exist in \(attachment.sandbox)")
         }
         for ip in result.ips where isOurs(ip, result, attachment) {
             guard found.addresses.contains(ip.address) else {

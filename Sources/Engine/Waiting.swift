@@ -13,7 +13,8 @@ extension Executor {
             let addresses = try socket.addresses(index: index).filter { $0.cidr.family == .v6 }
             if let duplicate = addresses.first(where: \.isDuplicate) {
                 throw NetlinkError(
-                    operation: "settle \(link.name): IPv6 address \(duplicate.cidr) is in use (DADFAILED)", code: 0)
+                    operation: "settle \(link.name): IPv6 address \(duplicate.cidr) is in use (DADFAILED)",
+                    code: 0)
             }
             return !addresses.contains(where: \.isTentative)
         } tolerating: { socket throws(NetlinkError) in
@@ -44,9 +45,11 @@ extension Executor {
         repeat {
             if try look() { return }
         } while monitor.wait(until: deadline)
-        let isTolerated = try kernel.with(link.place) { socket throws(NetlinkError) in try tolerating(&socket) }
+        let isTolerated = try kernel.with(link.place) { socket throws(NetlinkError) in try tolerating(&socket)
+        }
         guard isTolerated else {
-            throw NetlinkError(operation: "bridge port in error state: \(link.name) did not come up in time", code: 0)
+            throw NetlinkError(
+                operation: "bridge port in error state: \(link.name) did not come up in time", code: 0)
         }
     }
 }

@@ -30,12 +30,15 @@ package enum HostLocal: AddressSource {
     }
 
     private static func allocate(
-        _ config: HostLocalConfig, _ id: AttachmentID, _ store: borrowing LeaseStore, _ given: inout [IPAddress]
+        _ config: HostLocalConfig, _ id: AttachmentID, _ store: borrowing LeaseStore,
+        _ given: inout [IPAddress]
     ) throws(Failure) -> Lease {
         var wanted = config.requested
         var lease = Lease(routes: config.routes, dns: config.dns)
         let own: [IPAddress]
-        do throws(SystemError) { own = try store.addresses(of: id) } catch { throw Failure(.io, "host-local: \(error)") }
+        do throws(SystemError) { own = try store.addresses(of: id) } catch {
+            throw Failure(.io, "host-local: \(error)")
+        }
         for (index, set) in config.sets.enumerated() {
             let asked = wanted.firstIndex { set.range(of: $0) != nil }.map { wanted.remove(at: $0) }
             var found: (address: IPAddress, range: AddressRange)?
@@ -60,8 +63,11 @@ package enum HostLocal: AddressSource {
         }
         guard wanted.isEmpty else {
             throw Failure(
-                .generic, "failed to allocate all requested IPs: \(wanted.map { "\($0)" }.joined(separator: " "))",
-                details: "each range set gives one address; ranges: \(config.sets.map(\.text).joined(separator: "; "))")
+                .generic,
+                "failed to allocate all requested IPs: \(wanted.map { "\($0)" }.joined(separator: " "))",
+                details:
+                    "each range set gives one address; ranges: \(config.sets.map(\.text).joined(separator: "; "))"
+            )
         }
         return lease
     }
@@ -81,10 +87,14 @@ package enum HostLocal: AddressSource {
     ) throws(SystemError) -> (address: IPAddress, range: AddressRange)? {
         if let own = own.first(where: { set.range(of: $0) != nil }) {
             throw SystemError(
-                operation: "\(own) has been allocated to \(id.containerID), duplicate allocation is not allowed", code: 0)
+                operation:
+                    "\(own) has been allocated to \(id.containerID), duplicate allocation is not allowed",
+                code: 0)
         }
         let last = store.lastReserved(set: index)
-        return try set.firstFree(after: last) { address, _ throws(SystemError) in try store.reserve(address, id) }
+        return try set.firstFree(after: last) { address, _ throws(SystemError) in
+            try store.reserve(address, id)
+        }
     }
 
     private static func exhausted(
@@ -106,14 +116,16 @@ package enum HostLocal: AddressSource {
             if let position = wanted.firstIndex(where: { set.range(of: $0) != nil }) {
                 let address = wanted.remove(at: position)
                 if let range = set.range(of: address) {
-                    lease.ips.append(.init(address: CIDR(address, range.subnet.length), gateway: range.gateway))
+                    lease.ips.append(
+                        .init(address: CIDR(address, range.subnet.length), gateway: range.gateway))
                 }
                 continue
             }
             var free: (address: IPAddress, range: AddressRange)?
             do throws(SystemError) {
                 if let store = try LeaseStore.openIfPresent(config.directory) {
-                    free = try set.firstFree(after: store.lastReserved(set: index)) { address, _ throws(SystemError) in
+                    free = try set.firstFree(after: store.lastReserved(set: index)) {
+                        address, _ throws(SystemError) in
                         try store.isFree(address)
                     }
                 } else {
@@ -123,7 +135,8 @@ package enum HostLocal: AddressSource {
                 throw Failure(.io, "\(error)")
             }
             guard let free else { throw exhausted(set, index, nil, config) }
-            lease.ips.append(.init(address: CIDR(free.address, free.range.subnet.length), gateway: free.range.gateway))
+            lease.ips.append(
+                .init(address: CIDR(free.address, free.range.subnet.length), gateway: free.range.gateway))
             lease.labels[free.address] = "<address from \(free.range.subnet)>"
         }
         return lease
@@ -145,7 +158,8 @@ package enum HostLocal: AddressSource {
             found = try !store.addresses(of: request.id).isEmpty
         }
         guard found else {
-            throw Failure(.generic, "host-local: Failed to find address added by container \(request.id.containerID)")
+            throw Failure(
+                .generic, "host-local: Failed to find address added by container \(request.id.containerID)")
         }
     }
 
@@ -158,7 +172,9 @@ package enum HostLocal: AddressSource {
             for entry in try store.entries() where !entry.owner.isEmpty {
                 let (containerID, interface) = LeaseStore.parse(entry.owner)
                 let isValid =
-                    interface.map { attachments.contains(AttachmentID(containerID: containerID, interface: $0)) }
+                    interface.map {
+                        attachments.contains(AttachmentID(containerID: containerID, interface: $0))
+                    }
                     ?? containers.contains(containerID)
                 if !isValid { try store.remove(entry.address) }
             }
@@ -175,24 +191,28 @@ package enum HostLocal: AddressSource {
     package static func releaseEverything(of containerID: String, below directory: String) throws(Failure) {
         do throws(SystemError) {
             let networks: [String]
-            do throws(SystemError) { networks = try Directory.open(directory).names() } catch where error.isNotFound {
+            do throws(SystemError) { networks = try Directory.open(directory).names() } catch
+                where error.isNotFound
+            {
                 return
             }
             for network in networks where Names.isIdentifier(network) {
                 guard let store = try? LeaseStore.openIfPresent("\(directory)/\(network)") else { continue }
                 let lock = try store.lock()
-            defer { extendLifetime(lock) }
-                for entry in try store.entries() where LeaseStore.parse(entry.owner).containerID == containerID {
+                defer { extendLifetime(lock) }
+                for entry in try store.entries()
+                where LeaseStore.parse(entry.owner).containerID == containerID {
                     try store.remove(entry.address)
                 }
-                }
+            }
         } catch {
             throw Failure(.io, "host-local: \(error)")
         }
     }
 
     private static func withStore(
-        _ config: HostLocalConfig, create: Bool = false, _ body: (borrowing LeaseStore) throws(SystemError) -> Void
+        _ config: HostLocalConfig, create: Bool = false,
+        _ body: (borrowing LeaseStore) throws(SystemError) -> Void
     ) throws(Failure) {
         do throws(SystemError) {
             if create {

@@ -13,25 +13,34 @@ package struct HostLocalConfig: Equatable, Sendable {
     /// Addresses that are asked for, each once.
     package var requested: [IPAddress]
 
-    static let keys = ["type", "ranges", "subnet", "rangeStart", "rangeEnd", "gateway", "routes", "dataDir", "resolvConf"]
+    static let keys = [
+        "type", "ranges", "subnet", "rangeStart", "rangeEnd", "gateway", "routes", "dataDir", "resolvConf",
+    ]
 
     init(_ request: LeaseRequest) throws(Failure) {
         do throws(JSONError) { try self.init(reading: request) } catch {
-            throw Failure(.badConfig, "\(error)", details: "the ipam section of network \(request.config.name)")
+            throw Failure(
+                .badConfig, "\(error)", details: "the ipam section of network \(request.config.name)")
         }
         let families = Dictionary(grouping: sets, by: \.family)
         if request.config.version < .v0_3_0, families.values.contains(where: { $0.count > 1 }) {
             throw Failure(
-                .badConfig, "CNI version \(request.config.version.rawValue) does not support more than 1 address per family")
+                .badConfig,
+                "CNI version \(request.config.version.rawValue) does not support more than 1 address per family"
+            )
         }
     }
 
     private init(reading request: LeaseRequest) throws(JSONError) {
         let json = request.config.reader
-        guard let ipam = try json.object("ipam") else { throw json.error(nil, "IPAM config missing 'ipam' key") }
+        guard let ipam = try json.object("ipam") else {
+            throw json.error(nil, "IPAM config missing 'ipam' key")
+        }
         if request.isLenient { try ipam.refuseNearMisses(Self.keys) }
         sets = []
-        for set in try request.config.runtimeConfig?.list("ipRanges") ?? [] { sets.append(try RangeSet(set.elements(), set)) }
+        for set in try request.config.runtimeConfig?.list("ipRanges") ?? [] {
+            sets.append(try RangeSet(set.elements(), set))
+        }
         if ipam.has("subnet") { sets.append(try RangeSet([ipam], ipam)) }
         for set in try ipam.list("ranges") ?? [] { sets.append(try RangeSet(set.elements(), set)) }
         guard !sets.isEmpty else { throw ipam.error("ranges", "no IP ranges specified") }
@@ -43,7 +52,8 @@ package struct HostLocalConfig: Equatable, Sendable {
         routes = []
         for route in try ipam.list("routes") ?? [] { routes.append(try Route(route)) }
         let directory = try ipam.string("dataDir") ?? ""
-        self.directory = "\(directory.isEmpty ? HostLocal.defaultDirectory : directory)/\(request.config.name)"
+        self.directory =
+            "\(directory.isEmpty ? HostLocal.defaultDirectory : directory)/\(request.config.name)"
         dns = DNS()
         if let path = try ipam.string("resolvConf"), !path.isEmpty {
             do throws(SystemError) { dns = resolvConf(try readFile(path, limit: 1 << 20)) } catch {
@@ -64,8 +74,12 @@ package struct HostLocalConfig: Equatable, Sendable {
         } catch {
             throw JSONError(path: "", problem: error.message)
         }
-        for ip in try json.object("args")?.object("cni")?.strings("ips") ?? [] { texts.append((ip, "args.cni.ips")) }
-        for ip in try request.config.runtimeConfig?.strings("ips") ?? [] { texts.append((ip, "runtimeConfig.ips")) }
+        for ip in try json.object("args")?.object("cni")?.strings("ips") ?? [] {
+            texts.append((ip, "args.cni.ips"))
+        }
+        for ip in try request.config.runtimeConfig?.strings("ips") ?? [] {
+            texts.append((ip, "runtimeConfig.ips"))
+        }
         var addresses: [IPAddress] = []
         for (text, source) in texts where !text.isEmpty {
             guard let address = IPAddress(parsing: text) ?? CIDR(parsing: text)?.address else {

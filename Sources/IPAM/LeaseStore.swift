@@ -16,7 +16,9 @@ struct LeaseStore: ~Copyable {
 
     /// nil when nothing was ever given out.
     static func openIfPresent(_ path: String) throws(SystemError) -> LeaseStore? {
-        do throws(SystemError) { return LeaseStore(directory: try Directory.open(path)) } catch where error.isNotFound {
+        do throws(SystemError) { return LeaseStore(directory: try Directory.open(path)) } catch
+            where error.isNotFound
+        {
             return nil
         }
     }
@@ -25,7 +27,9 @@ struct LeaseStore: ~Copyable {
     func lock() throws(SystemError) -> Lock { try Lock.take(in: directory, "lock", mode: 0o750) }
 
     /// `<containerID>\r\n<interface>`, without a newline at the end.
-    private static func content(_ id: AttachmentID) -> String { "\(trimmed(id.containerID))\r\n\(id.interface)" }
+    private static func content(_ id: AttachmentID) -> String {
+        "\(trimmed(id.containerID))\r\n\(id.interface)"
+    }
 
     /// Writes down that `id` has `address`.
     ///
@@ -33,7 +37,9 @@ struct LeaseStore: ~Copyable {
     func reserve(_ address: IPAddress, _ id: AttachmentID) throws(SystemError) -> Bool {
         let bytes = Array(Self.content(id).utf8)
         if try directory.createExclusive("\(address)", bytes, mode: 0o600) { return true }
-        guard try directory.readIfPresent("\(address)", limit: Self.limit)?.isEmpty == true else { return false }
+        guard try directory.readIfPresent("\(address)", limit: Self.limit)?.isEmpty == true else {
+            return false
+        }
         try directory.remove("\(address)")
         return try directory.createExclusive("\(address)", bytes, mode: 0o600)
     }
@@ -43,7 +49,8 @@ struct LeaseStore: ~Copyable {
     }
 
     func lastReserved(set: Int) -> IPAddress? {
-        let bytes = try? directory.readIfPresent("last_reserved_ip.\(set)", limit: Self.limit)  // a hint, no more
+        // A hint, no more.
+        let bytes = try? directory.readIfPresent("last_reserved_ip.\(set)", limit: Self.limit)
         return bytes.flatMap { IPAddress(parsing: String(decoding: $0, as: UTF8.self)) }
     }
 

@@ -18,17 +18,26 @@ package struct AddressRange: Equatable, Sendable {
 
     /// host-local's range object: `subnet`, `rangeStart`, `rangeEnd`, `gateway`.
     init(_ json: Reader) throws(JSONError) {
-        guard let subnet = try json.cidr("subnet") else { throw json.error("subnet", "IP <nil> not v4 nor v6: it is missing") }
+        guard let subnet = try json.cidr("subnet") else {
+            throw json.error("subnet", "IP <nil> not v4 nor v6: it is missing")
+        }
         guard subnet.length <= subnet.family.width - 2 else {
             throw json.error("subnet", "Network \(subnet) too small to allocate from")
         }
         guard subnet.network == subnet else {
-            throw json.error("subnet", "Network has host bits set. For a subnet mask of length \(subnet.length) the network address is \(subnet.network.address)")
+            throw json.error(
+                "subnet",
+                "Network has host bits set. For a subnet mask of length \(subnet.length) the network address is \(subnet.network.address)"
+            )
         }
         let start = try json.address("rangeStart")
         let end = try json.address("rangeEnd")
-        if let start, !subnet.contains(start) { throw json.error("rangeStart", "RangeStart \(start) not in network \(subnet)") }
-        if let end, !subnet.contains(end) { throw json.error("rangeEnd", "RangeEnd \(end) not in network \(subnet)") }
+        if let start, !subnet.contains(start) {
+            throw json.error("rangeStart", "RangeStart \(start) not in network \(subnet)")
+        }
+        if let end, !subnet.contains(end) {
+            throw json.error("rangeEnd", "RangeEnd \(end) not in network \(subnet)")
+        }
         // IPv4 keeps the broadcast address back.
         let last = subnet.family == .v4 ? IPAddress(.v4, bits: subnet.last.bits - 1) : subnet.last
         self.init(
@@ -36,8 +45,11 @@ package struct AddressRange: Equatable, Sendable {
             gateway: try json.address("gateway") ?? subnet.address.next)
         guard first <= self.last else {
             throw start != nil
-                ? json.error("rangeStart", "RangeStart \(first) not in network \(subnet): it is after rangeEnd \(self.last)")
-                : json.error("rangeEnd", "RangeEnd \(self.last) not in network \(subnet): it is before \(first)")
+                ? json.error(
+                    "rangeStart",
+                    "RangeStart \(first) not in network \(subnet): it is after rangeEnd \(self.last)")
+                : json.error(
+                    "rangeEnd", "RangeEnd \(self.last) not in network \(subnet): it is before \(first)")
         }
     }
 
@@ -65,7 +77,8 @@ package struct RangeSet: Equatable, Sendable {
                 throw entry.error(nil, "mixed address families")
             }
             if let other = ranges.first(where: { $0.overlaps(range) }) {
-                throw entry.error(nil, "subnets \(other.first)-\(other.last) and \(range.first)-\(range.last) overlap")
+                throw entry.error(
+                    nil, "subnets \(other.first)-\(other.last) and \(range.first)-\(range.last) overlap")
             }
             ranges.append(range)
         }
@@ -88,7 +101,9 @@ package struct RangeSet: Equatable, Sendable {
     package func firstFree<E: Error>(
         after last: IPAddress?, _ take: (IPAddress, AddressRange) throws(E) -> Bool
     ) throws(E) -> (address: IPAddress, range: AddressRange)? {
-        guard let start = ranges.firstIndex(where: { range in last.map(range.contains) ?? true }) ?? ranges.indices.first
+        guard
+            let start = ranges.firstIndex(where: { range in last.map(range.contains) ?? true })
+                ?? ranges.indices.first
         else { return nil }
         // The place of the walk's end: behind `last` itself when it is in a range, else before the first address.
         let resumes = last.map { ranges[start].contains($0) } ?? false
@@ -97,7 +112,9 @@ package struct RangeSet: Equatable, Sendable {
         if resumes { advance(&index, &address) }
         let origin = (index, address)
         repeat {
-            if address != ranges[index].gateway, try take(address, ranges[index]) { return (address, ranges[index]) }
+            if address != ranges[index].gateway, try take(address, ranges[index]) {
+                return (address, ranges[index])
+            }
             advance(&index, &address)
         } while (index, address) != origin
         return nil

@@ -18,7 +18,10 @@ package enum Static: AddressSource {
     package static func check(_ request: LeaseRequest) throws(Failure) {
         let lease = try lease(request)
         for wanted in lease.ips {
-            guard let found = request.config.previous?.ips.first(where: { $0.address.address == wanted.address.address })
+            guard
+                let found = request.config.previous?.ips.first(where: {
+                    $0.address.address == wanted.address.address
+                })
             else { continue }
             if let gateway = wanted.gateway, gateway != found.gateway {
                 throw Failure(
@@ -31,13 +34,15 @@ package enum Static: AddressSource {
     private static func lease(_ request: LeaseRequest) throws(Failure) -> Lease {
         let lease: Lease
         do throws(JSONError) { lease = try read(request) } catch {
-            throw Failure(.badConfig, "\(error)", details: "the ipam section of network \(request.config.name)")
+            throw Failure(
+                .badConfig, "\(error)", details: "the ipam section of network \(request.config.name)")
         }
         for family in IPAddress.Family.allCases where request.config.version < .v0_3_0 {
             guard lease.ips.count(where: { $0.address.family == family }) <= 1 else {
                 throw Failure(
                     .badConfig,
-                    "CNI version \(request.config.version.rawValue) does not support more than 1 address per family")
+                    "CNI version \(request.config.version.rawValue) does not support more than 1 address per family"
+                )
             }
         }
         return lease
@@ -46,13 +51,16 @@ package enum Static: AddressSource {
     /// `addresses` and CNI_ARGS together, or `args.cni.ips`, or `runtimeConfig.ips`: the last that is given counts.
     private static func read(_ request: LeaseRequest) throws(JSONError) -> Lease {
         let json = request.config.reader
-        guard let ipam = try json.object("ipam") else { throw json.error(nil, "IPAM config missing 'ipam' key") }
+        guard let ipam = try json.object("ipam") else {
+            throw json.error(nil, "IPAM config missing 'ipam' key")
+        }
         if request.isLenient { try ipam.refuseNearMisses(keys) }
         var lease = Lease()
         for entry in try ipam.list("addresses") ?? [] {
             let text = try entry.string("address") ?? ""
             guard let address = CIDR(parsing: text) else {
-                throw entry.error("address", "the 'address' field is expected to be in CIDR notation, got: '\(text)'")
+                throw entry.error(
+                    "address", "the 'address' field is expected to be in CIDR notation, got: '\(text)'")
             }
             lease.ips.append(.init(address: address, gateway: try entry.address("gateway")))
         }
@@ -66,7 +74,8 @@ package enum Static: AddressSource {
             for text in texts {
                 guard let address = CIDR(parsing: text) else {
                     throw JSONError(
-                        path: source, problem: "an entry in the 'ips' field is NOT in CIDR notation, got: '\(text)'")
+                        path: source,
+                        problem: "an entry in the 'ips' field is NOT in CIDR notation, got: '\(text)'")
                 }
                 lease.ips.append(.init(address: address))
             }
@@ -97,7 +106,8 @@ package enum Static: AddressSource {
                 // The meta role passes what the annotation has; by capability it may come with its prefix.
                 if request.isLenient, request.config.runtimeConfig?.has("ips") == true { continue }
                 throw JSONError(
-                    path: "CNI_ARGS IP", problem: "the 'ip' field is expected to be in CIDR notation, got: '\(text)'")
+                    path: "CNI_ARGS IP",
+                    problem: "the 'ip' field is expected to be in CIDR notation, got: '\(text)'")
             }
             ips.append(.init(address: address, gateway: gateways.first { address.contains($0) }))
         }

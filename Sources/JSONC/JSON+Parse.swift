@@ -7,7 +7,9 @@ package struct JSONDocument: Sendable {
 }
 
 extension JSON {
-    package static func parse(_ text: String) throws(JSONError) -> JSONDocument { try parse(Array(text.utf8)) }
+    package static func parse(_ text: String) throws(JSONError) -> JSONDocument {
+        try parse(Array(text.utf8))
+    }
 
     /// Strict RFC 8259, at most 8 MiB and 128 levels deep, integers of 64 bits.
     package static func parse(_ bytes: [UInt8]) throws(JSONError) -> JSONDocument {
@@ -48,7 +50,8 @@ extension JSON {
                     String(decoding: UnsafeRawBufferPointer(start: $0, count: count), as: UTF8.self)
                 } ?? "")
         case json_type_array:
-            self = .array((0..<json_object_array_length(node)).map { JSON(json_object_array_get_idx(node, $0)) })
+            self = .array(
+                (0..<json_object_array_length(node)).map { JSON(json_object_array_get_idx(node, $0)) })
         case json_type_object: self = .object(Self.members(node))
         default: self = .null
         }

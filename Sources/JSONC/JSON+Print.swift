@@ -34,7 +34,8 @@ extension JSON {
     }
 
     private static func write(
-        _ isEmpty: Bool, _ opening: String, _ closing: String, _ text: inout String, _ indent: Int, _ level: Int,
+        _ isEmpty: Bool, _ opening: String, _ closing: String, _ text: inout String, _ indent: Int,
+        _ level: Int,
         _ body: (inout String, String) -> Void
     ) {
         text += opening

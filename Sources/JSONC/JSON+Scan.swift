@@ -14,7 +14,8 @@ struct Scanner {
 
     mutating func scanDocument() throws(JSONError) {
         guard bytes.count <= Self.maximumSize else {
-            throw JSONError(path: "", problem: "document of \(bytes.count) bytes, the limit is \(Self.maximumSize)")
+            throw JSONError(
+                path: "", problem: "document of \(bytes.count) bytes, the limit is \(Self.maximumSize)")
         }
         skipSpace()
         guard position < bytes.count else { throw JSONError(path: "", problem: "empty document") }
@@ -95,7 +96,9 @@ struct Scanner {
             switch byte {
             case UInt8(ascii: "\""):
                 let raw = bytes[start..<position]
-                guard String(validating: raw, as: UTF8.self) != nil else { throw error("invalid UTF-8 in a string") }
+                guard String(validating: raw, as: UTF8.self) != nil else {
+                    throw error("invalid UTF-8 in a string")
+                }
                 position += 1
                 return unescaped
             case UInt8(ascii: "\\"): try scanEscape(into: &unescaped)
@@ -137,7 +140,9 @@ struct Scanner {
         var unit: UInt32 = 0
         for _ in 0..<4 {
             position += 1
-            guard let digit = Character(Unicode.Scalar(peek)).hexDigitValue else { throw error("expected a hex digit") }
+            guard let digit = Character(Unicode.Scalar(peek)).hexDigitValue else {
+                throw error("expected a hex digit")
+            }
             unit = unit << 4 | UInt32(digit)
         }
         position += 1
@@ -171,7 +176,9 @@ struct Scanner {
         }
         guard isInteger else { return }
         let text = String(decoding: bytes[start..<position], as: UTF8.self)
-        guard Int64(text) != nil || UInt64(text) != nil else { throw error("the integer \(text) needs more than 64 bits") }
+        guard Int64(text) != nil || UInt64(text) != nil else {
+            throw error("the integer \(text) needs more than 64 bits")
+        }
     }
 
     // MARK: Bytes

@@ -7,7 +7,9 @@ extension Reader {
             let written = folded(key)
             guard !names.contains(where: { $0.folded == written }) else { return nil }
             let allowed = written.count >= 8 ? 2 : written.count >= 4 ? 1 : 0
-            let near = names.map { (name: $0.name, slips: slips(written, $0.folded)) }.min { $0.slips < $1.slips }
+            let near = names.map { (name: $0.name, slips: slips(written, $0.folded)) }.min {
+                $0.slips < $1.slips
+            }
             return (key, near.flatMap { $0.slips <= allowed ? $0.name : nil })
         }
     }
@@ -20,8 +22,11 @@ private func slips(_ a: [UInt8], _ b: [UInt8]) -> Int {
     for i in 1...max(a.count, 1) where i <= a.count {
         var row = [i]
         for j in 1...max(b.count, 1) where j <= b.count {
-            var cost = min(rows[i - 1][j] + 1, row[j - 1] + 1, rows[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1))
-            if i > 1, j > 1, a[i - 1] == b[j - 2], a[i - 2] == b[j - 1] { cost = min(cost, rows[i - 2][j - 2] + 1) }
+            var cost = min(
+                rows[i - 1][j] + 1, row[j - 1] + 1, rows[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1))
+            if i > 1, j > 1, a[i - 1] == b[j - 2], a[i - 2] == b[j - 1] {
+                cost = min(cost, rows[i - 2][j - 2] + 1)
+            }
             row.append(cost)
         }
         rows.append(row)

@@ -66,7 +66,8 @@ package enum Child {
     ///
     /// - Returns: false when the time or the limit was up first.
     private static func collect(
-        _ output: borrowing Pipe, _ errors: borrowing Pipe, _ result: inout ChildResult, _ end: Int64, _ limit: Int
+        _ output: borrowing Pipe, _ errors: borrowing Pipe, _ result: inout ChildResult, _ end: Int64,
+        _ limit: Int
     ) -> Bool {
         var polls = [output.reader, errors.reader].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
         var chunk = [UInt8](repeating: 0, count: 16384)
@@ -92,7 +93,9 @@ package enum Child {
         return true
     }
 
-    private static func wait(for pid: pid_t, _ isWhole: Bool, _ end: Int64, _ isFlooded: Bool) -> ChildResult.Status {
+    private static func wait(for pid: pid_t, _ isWhole: Bool, _ end: Int64, _ isFlooded: Bool)
+        -> ChildResult.Status
+    {
         var status: CInt = 0
         while isWhole {
             let found = retrying { waitpid(pid, &status, WNOHANG) }
@@ -110,7 +113,8 @@ package enum Child {
         return signal == 0 ? .exited(status >> 8 & 0xff) : .signalled(signal)
     }
 
-    private static func withCStrings<R>(_ texts: [String], _ body: ([UnsafeMutablePointer<CChar>?]) -> R) -> R {
+    private static func withCStrings<R>(_ texts: [String], _ body: ([UnsafeMutablePointer<CChar>?]) -> R) -> R
+    {
         let copies = texts.map { strdup($0) }
         defer { for copy in copies { free(copy) } }
         return body(copies + [nil])

@@ -19,7 +19,14 @@ package struct Descriptor: ~Copyable, Sendable {
     }
 
     /// - Parameter isRegular: a read that gives less than it might was the last one.
-    package func readAll(limit: Int, name: String = "file", isRegular: Bool = false) throws(SystemError) -> [UInt8] {
+    package func readAll(limit: Int, name: String = "file", isRegular: Bool = false) throws(SystemError)
+        -> [UInt8]
+    {
+        try Self.readAll(raw, limit: limit, name: name, isRegular: isRegular)
+    }
+
+    static func readAll(_ raw: CInt, limit: Int, name: String, isRegular: Bool) throws(SystemError) -> [UInt8]
+    {
         var bytes: [UInt8] = []
         let chunk = 16384
         while true {
@@ -55,7 +62,8 @@ package func readFile(_ path: String, limit: Int) throws(SystemError) -> [UInt8]
 }
 
 package func readStandardInput(limit: Int) throws(SystemError) -> [UInt8] {
-    try Descriptor(adopting: 0).readAll(limit: limit, name: "stdin")
+    // Stays open: a descriptor 0 of another kind would end up in a child.
+    try Descriptor.readAll(0, limit: limit, name: "stdin", isRegular: false)
 }
 
 package func writeStandardOutput(_ text: String) { writeText(text, to: 1) }
@@ -65,7 +73,9 @@ package func writeStandardError(_ text: String) { writeText(text, to: 2) }
 private func writeText(_ text: String, to descriptor: CInt) {
     var bytes = Array(text.utf8)[...]
     while !bytes.isEmpty {
-        let count = bytes.withUnsafeBytes { buffer in retrying { write(descriptor, buffer.baseAddress, buffer.count) } }
+        let count = bytes.withUnsafeBytes { buffer in
+            retrying { write(descriptor, buffer.baseAddress, buffer.count) }
+        }
         guard count > 0 else { return }
         bytes = bytes.dropFirst(count)
     }

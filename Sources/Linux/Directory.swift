@@ -14,19 +14,26 @@ package struct Directory: ~Copyable, Sendable {
 
     /// Opens a directory, and makes it with its parents when it is missing.
     package static func create(_ path: String, mode: UInt32 = 0o700) throws(SystemError) -> Directory {
-        do throws(SystemError) { return try open(path) } catch where error.isNotFound {}
-        var made = path.hasPrefix("/") ? "" : "."
-        for part in path.split(separator: "/") {
-            made += "/\(part)"
-            guard mkdir(made, mode) == 0 || errno == EEXIST else { throw SystemError("mkdir \(made)") }
-        }
+        do throws(SystemError) { return try open(path) } catch  where error.isNotFound {}
+        try make(path, mode)
         return try open(path)
+    }
+
+    /// Most often the last part alone is missing.
+    private static func make(_ path: String, _ mode: UInt32) throws(SystemError) {
+        if mkdir(path, mode) == 0 || errno == EEXIST { return }
+        guard errno == ENOENT, let slash = path.lastIndex(of: "/"), slash > path.startIndex else {
+            throw SystemError("mkdir \(path)")
+        }
+        try make(String(path[..<slash]), mode)
+        guard mkdir(path, mode) == 0 || errno == EEXIST else { throw SystemError("mkdir \(path)") }
     }
 
     /// - Parameter name: may have several parts; the last one is not followed if it is a link.
     package func subdirectory(_ name: String) throws(SystemError) -> Directory {
         Directory(
-            descriptor: try Descriptor.open(name, Self.flags | O_NOFOLLOW, in: descriptor.raw), path: "\(path)/\(name)")
+            descriptor: try Descriptor.open(name, Self.flags | O_NOFOLLOW, in: descriptor.raw),
+            path: "\(path)/\(name)")
     }
 
     /// Owned by root or this user, and not writable by others.
@@ -49,7 +56,9 @@ package struct Directory: ~Copyable, Sendable {
 
     /// nil when there is no such file.
     package func readIfPresent(_ name: String, limit: Int) throws(SystemError) -> [UInt8]? {
-        do throws(SystemError) { return try read(name, limit: limit) } catch where error.isNotFound { return nil }
+        do throws(SystemError) { return try read(name, limit: limit) } catch  where error.isNotFound {
+            return nil
+        }
     }
 
     /// Writes a new file under a temporary name, then renames it over `name`.
@@ -67,11 +76,13 @@ package struct Directory: ~Copyable, Sendable {
     /// Makes a file with this content. One whose writing a crash cut short is empty.
     ///
     /// - Returns: false when the name is taken.
-    package func createExclusive(_ name: String, _ bytes: [UInt8], mode: UInt32 = 0o600) throws(SystemError) -> Bool {
+    package func createExclusive(_ name: String, _ bytes: [UInt8], mode: UInt32 = 0o600) throws(SystemError)
+        -> Bool
+    {
         let file: Descriptor
         do throws(SystemError) {
             file = try Descriptor.open(name, O_WRONLY | O_CREAT | O_EXCL, mode: mode, in: descriptor.raw)
-        } catch where error.code == EEXIST {
+        } catch  where error.code == EEXIST {
             return false
         }
         do throws(SystemError) { try file.writeAll(bytes, name: "\(path)/\(name)") } catch {
@@ -84,7 +95,8 @@ package struct Directory: ~Copyable, Sendable {
     /// Writes a file in place, for content that may be lost.
     package func write(_ name: String, _ bytes: [UInt8], mode: UInt32 = 0o600) throws(SystemError) {
         let flags = O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW
-        try Descriptor.open(name, flags, mode: mode, in: descriptor.raw).writeAll(bytes, name: "\(path)/\(name)")
+        try Descriptor.open(name, flags, mode: mode, in: descriptor.raw).writeAll(
+            bytes, name: "\(path)/\(name)")
     }
 
     private func writeDraft(_ name: String, _ bytes: [UInt8], _ mode: UInt32) throws(SystemError) -> String {
@@ -118,7 +130,8 @@ package struct Directory: ~Copyable, Sendable {
             // getdents64(2): inode, offset, 16 bits of length, a byte of type, the name with its NUL.
             while start < count {
                 let length = Int(buffer[start + 16]) | Int(buffer[start + 17]) << 8
-                let name = String(decoding: buffer[(start + 19)..<(start + length)].prefix { $0 != 0 }, as: UTF8.self)
+                let name = String(
+                    decoding: buffer[(start + 19)..<(start + length)].prefix { $0 != 0 }, as: UTF8.self)
                 if name != ".", name != ".." { names.append(name) }
                 start += length
             }

@@ -14,7 +14,9 @@ package struct Lock: ~Copyable, Sendable {
     }
 
     /// The same on a file that its last holder removes: who waited meanwhile starts again with the new file.
-    package static func takeRemovable(in directory: borrowing Directory, _ name: String) throws(SystemError) -> Lock {
+    package static func takeRemovable(in directory: borrowing Directory, _ name: String) throws(SystemError)
+        -> Lock
+    {
         while true {
             let lock = try take(in: directory, name)
             var info = stat()
@@ -28,7 +30,8 @@ package struct Lock: ~Copyable, Sendable {
         do throws(SystemError) { return Lock(try held(Descriptor.open(path, flags), path, exclusive)) } catch
             where error.isNotFound
         {
-            _ = try Directory.create("/" + path.split(separator: "/").dropLast().joined(separator: "/"), mode: 0o700)
+            _ = try Directory.create(
+                "/" + path.split(separator: "/").dropLast().joined(separator: "/"), mode: 0o700)
         }
         return Lock(try held(Descriptor.open(path, flags), path, exclusive))
     }
@@ -36,7 +39,9 @@ package struct Lock: ~Copyable, Sendable {
     private static func held(
         _ file: consuming Descriptor, _ name: String, _ exclusive: Bool
     ) throws(SystemError) -> Descriptor {
-        guard retrying({ flock(file.raw, exclusive ? LOCK_EX : LOCK_SH) }) == 0 else { throw SystemError("lock \(name)") }
+        guard retrying({ flock(file.raw, exclusive ? LOCK_EX : LOCK_SH) }) == 0 else {
+            throw SystemError("lock \(name)")
+        }
         return file
     }
 

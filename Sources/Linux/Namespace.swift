@@ -58,14 +58,17 @@ package struct Namespace: ~Copyable, Sendable {
 
     package func isSame(as other: borrowing Namespace) -> Bool {
         var (a, b) = (stat(), stat())
-        return fstat(raw, &a) == 0 && fstat(other.raw, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino
+        return fstat(raw, &a) == 0 && fstat(other.raw, &b) == 0 && a.st_dev == b.st_dev
+            && a.st_ino == b.st_ino
     }
 
     /// Runs `body` with the calling thread inside, and comes back to `home`.
     package func run<R: ~Copyable, E: Error>(
         from home: borrowing Namespace, _ body: () throws(E) -> R
     ) throws(EnteringError<E>) -> R {
-        guard clinux_setns_net(raw) == 0 else { throw .enter(SystemError("enter the pod's network namespace")) }
+        guard clinux_setns_net(raw) == 0 else {
+            throw .enter(SystemError("enter the pod's network namespace"))
+        }
         let result: R
         do throws(E) { result = try body() } catch {
             try comeBack(to: home, E.self)

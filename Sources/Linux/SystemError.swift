@@ -20,7 +20,9 @@ package struct SystemError: Error, Equatable, Sendable, CustomStringConvertible 
 }
 
 /// The C library's text for an errno.
-package func errorText(_ code: CInt) -> String { strerror(code).map { String(cString: $0) } ?? "error \(code)" }
+package func errorText(_ code: CInt) -> String {
+    strerror(code).map { String(cString: $0) } ?? "error \(code)"
+}
 
 /// Repeats a call that a signal interrupted.
 package func retrying(_ call: () -> CInt) -> CInt {

@@ -11,7 +11,8 @@ package enum DefaultRoute {
             let gateways = delegates.flatMap { $0.defaultRoute ?? [] }.filter { $0.family == family }
             guard gateways.count <= 1 else {
                 throw Failure(
-                    .badConfig, "default-route names \(gateways.count) gateways for IP\(family): one is possible",
+                    .badConfig,
+                    "default-route names \(gateways.count) gateways for IP\(family): one is possible",
                     details: gateways.map { "\($0)" }.joined(separator: ", "))
             }
         }
@@ -32,7 +33,9 @@ package enum DefaultRoute {
                     removals += current.map { .removeRoute($0.route, .sandbox($0.link)) }
                     additions.append(.addRoute(Route(.everywhere(family), via: gateway), .sandbox(link)))
                 } else if gateways.isEmpty, !own.isEmpty {
-                    removals += current.filter { $0.link != link }.map { .removeRoute($0.route, .sandbox($0.link)) }
+                    removals += current.filter { $0.link != link }.map {
+                        .removeRoute($0.route, .sandbox($0.link))
+                    }
                 }
             }
         }

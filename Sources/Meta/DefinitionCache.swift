@@ -19,8 +19,10 @@ package struct DefinitionCache: Sendable {
     package func definition(_ namespace: String, _ name: String) throws(Failure) -> Definition {
         guard let found = try find("net-attach-def", namespace, name) else {
             throw Failure(
-                .badConfig, "cannot find a network-attachment-definition (\(name)) in namespace (\(namespace))",
-                details: "no file \(path)/net-attach-def/\(namespace)/\(name).{json,yaml,yml}: correct the name,"
+                .badConfig,
+                "cannot find a network-attachment-definition (\(name)) in namespace (\(namespace))",
+                details:
+                    "no file \(path)/net-attach-def/\(namespace)/\(name).{json,yaml,yml}: correct the name,"
                     + " or create it and let the cache take it in")
         }
         do throws(JSONError) {
@@ -33,13 +35,16 @@ package struct DefinitionCache: Sendable {
                 .string("k8s.v1.cni.cncf.io/resourceName")
             {
                 throw manifest.error(
-                    "metadata.annotations", "k8s.v1.cni.cncf.io/resourceName \(resource): devices of device plugins"
+                    "metadata.annotations",
+                    "k8s.v1.cni.cncf.io/resourceName \(resource): devices of device plugins"
                         + " are not handed out by this version")
             }
             return Definition(
                 namespace: namespace, name: name, config: try manifest.object("spec")?.string("config") ?? "")
         } catch {
-            throw Failure(.badConfig, "network-attachment-definition \(namespace)/\(name): \(error)", details: found.file)
+            throw Failure(
+                .badConfig, "network-attachment-definition \(namespace)/\(name): \(error)",
+                details: found.file)
         }
     }
 
@@ -90,10 +95,11 @@ package struct DefinitionCache: Sendable {
         do throws(SystemError) {
             let root = try Directory.open(path)
             guard root.isSafe() else {
-                throw SystemError(operation: "is writable by others, or not owned by this user: refused", code: 0)
+                throw SystemError(
+                    operation: "is writable by others, or not owned by this user: refused", code: 0)
             }
             return try root.subdirectory("\(kind)/\(namespace)")
-        } catch where error.isNotFound {
+        } catch  where error.isNotFound {
             return nil
         }
     }
@@ -104,7 +110,9 @@ package struct DefinitionCache: Sendable {
                 throw Failure(.badJSON, "\(file): \(error)")
             }
         }
-        do throws(YAMLError) { return try YAML.parse(bytes) } catch { throw Failure(.badJSON, "\(file): \(error)") }
+        do throws(YAMLError) { return try YAML.parse(bytes) } catch {
+            throw Failure(.badJSON, "\(file): \(error)")
+        }
     }
 }
 

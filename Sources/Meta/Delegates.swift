@@ -56,7 +56,8 @@ package struct DelegateBuilder {
 
     /// For a DEL without a record: what can be resolved, and a line in the log for what cannot.
     package func buildWhatResolves(_ log: Log) throws(Failure) -> [Delegate] {
-        let annotations = (try? PodAnnotations.find(pod, config, cache)) ?? PodAnnotations()  // the pod may be gone
+        // The pod may be gone.
+        let annotations = (try? PodAnnotations.find(pod, config, cache)) ?? PodAnnotations()
         var delegates = try buildDefaults(annotations)
         let texts = [(config.networks, "networks"), (annotations.networks, PodAnnotations.networksKey)]
         var selections: [Selection] = []
@@ -73,7 +74,8 @@ package struct DelegateBuilder {
     }
 
     /// The networks that every pod gets.
-    package func buildDefaults(_ annotations: PodAnnotations = PodAnnotations()) throws(Failure) -> [Delegate] {
+    package func buildDefaults(_ annotations: PodAnnotations = PodAnnotations()) throws(Failure) -> [Delegate]
+    {
         var delegates: [Delegate] = []
         for chosen in try defaultLists(annotations) {
             delegates.append(try delegate(chosen.list, chosen.name, chosen.selection, index: delegates.count))
@@ -114,7 +116,8 @@ package struct DelegateBuilder {
         let selections = try Selection.parse(text, source: PodAnnotations.defaultNetworkKey)
         guard selections.count == 1, var selection = selections.first else {
             throw Failure(
-                .badConfig, "annotation \(PodAnnotations.defaultNetworkKey): \(selections.count) networks, expected one")
+                .badConfig,
+                "annotation \(PodAnnotations.defaultNetworkKey): \(selections.count) networks, expected one")
         }
         let namespace = selection.namespace ?? config.multusNamespace
         if namespace != config.multusNamespace { try checkIsolation(selection) }
@@ -148,12 +151,15 @@ package struct DelegateBuilder {
     private func checkIsolation(_ selection: Selection) throws(Failure) {
         let own = pod?.namespace ?? "default"
         let target = namespace(of: selection)
-        guard config.namespaceIsolation, target != own, !config.globalNamespaces.contains(target) else { return }
+        guard config.namespaceIsolation, target != own, !config.globalNamespaces.contains(target) else {
+            return
+        }
         throw Failure(
             .badConfig,
             "namespace isolation enabled, annotation violates permission, pod is in namespace \(own)"
                 + " but refers to target namespace \(target)",
-            details: "use a network of \(own) or of \(config.globalNamespaces.sorted().joined(separator: ", "))")
+            details:
+                "use a network of \(own) or of \(config.globalNamespaces.sorted().joined(separator: ", "))")
     }
 
     private func definition(_ namespace: String, _ name: String) throws(Failure) -> (NetworkList, String) {
@@ -161,7 +167,8 @@ package struct DelegateBuilder {
         if trimmed(definition.config).isEmpty {
             guard let list = NetworkFiles.find(name, in: config.confDir, config.log) else {
                 throw Failure(
-                    .badConfig, "\(definition.fullName) has no spec.config, and no network available in the name"
+                    .badConfig,
+                    "\(definition.fullName) has no spec.config, and no network available in the name"
                         + " \(name) in cni dir \(config.confDir)")
             }
             return (list, definition.fullName)
@@ -204,7 +211,8 @@ package struct DelegateBuilder {
         return Delegate(
             spec: AttachmentSpec(
                 name: name, id: AttachmentID(containerID: invocation.containerID, interface: interface),
-                sandbox: invocation.netns, args: delegateArgs(selection, list), list: list, runtimeConfig: runtime,
+                sandbox: invocation.netns, args: delegateArgs(selection, list), list: list,
+                runtimeConfig: runtime,
                 cniArgs: selection?.cniArgs, searchPath: searchPath, external: config.externalPlugins),
             defaultRoute: selection?.defaultRoute)
     }
@@ -239,7 +247,8 @@ package struct DelegateBuilder {
             let interface = delegate.spec.id.interface
             if let owner = owners.updateValue(delegate.spec.name, forKey: interface) {
                 throw Failure(
-                    .badConfig, "interface name \(interface) is asked for by both \(owner) and \(delegate.spec.name)",
+                    .badConfig,
+                    "interface name \(interface) is asked for by both \(owner) and \(delegate.spec.name)",
                     details: "unnamed networks are net1, net2, ... by their place in the list; rename one")
             }
         }

@@ -84,7 +84,8 @@ package struct Explanation {
                 ]
             }
             attachments.append([
-                "network": .string(spec.name), "interface": .string(spec.id.interface), "args": .string(spec.args),
+                "network": .string(spec.name), "interface": .string(spec.id.interface),
+                "args": .string(spec.args),
                 "list": spec.list.json, "steps": .array(steps), "result": try part.result.json(.newest),
             ])
         }

@@ -24,9 +24,11 @@ package struct MetaConfig: Sendable {
     package var log: Log
 
     package static let keys = [
-        "cniVersion", "name", "type", "capabilities", "runtimeConfig", "prevResult", "ipam", "dns", "args", "confDir",
+        "cniVersion", "name", "type", "capabilities", "runtimeConfig", "prevResult", "ipam", "dns", "args",
+        "confDir",
         "cniDir", "binDir", "cacheDir", "delegates", "clusterNetwork", "defaultNetworks", "networks",
-        "namespaceIsolation", "globalNamespaces", "systemNamespaces", "multusNamespace", "readinessindicatorfile",
+        "namespaceIsolation", "globalNamespaces", "systemNamespaces", "multusNamespace",
+        "readinessindicatorfile",
         "externalPlugins", "logLevel", "logFile", "logToStderr", "kubeconfig", "retryDeleteOnError",
         "cni.dev/valid-attachments", "cni.dev/attachments", "disableCheck", "disableGC",
     ]
@@ -50,7 +52,8 @@ package struct MetaConfig: Sendable {
             networks = try Self.networks(json)
             namespaceIsolation = try json.bool("namespaceIsolation") ?? false
             let shared = try json.string("globalNamespaces") ?? ""
-            globalNamespaces = Set((shared.isEmpty ? "default" : shared).split(separator: ",").map { trimmed($0) })
+            globalNamespaces = Set(
+                (shared.isEmpty ? "default" : shared).split(separator: ",").map { trimmed($0) })
             systemNamespaces = Set(try json.strings("systemNamespaces") ?? ["kube-system"])
             multusNamespace = try json.string("multusNamespace") ?? "kube-system"
             readinessFile = try Self.path(json, "readinessindicatorfile")
@@ -73,7 +76,9 @@ package struct MetaConfig: Sendable {
     private static func refuseUnknown(_ json: Reader) throws(JSONError) {
         for key in refused where json.has(key) { throw json.error(key, "\(unsupported) of Multus") }
         for (key, suggestion) in json.unknownKeys(known: keys) {
-            if let suggestion { throw json.error(nil, "unknown key \"\(key)\": did you mean \"\(suggestion)\"?") }
+            if let suggestion {
+                throw json.error(nil, "unknown key \"\(key)\": did you mean \"\(suggestion)\"?")
+            }
         }
     }
 
@@ -95,7 +100,9 @@ package struct MetaConfig: Sendable {
         let file = try path(json, "logFile")
         let text = try json.string("logLevel") ?? "error"
         let log = Log(level: LogLevel(rawValue: text) ?? .error, file: file, toStderr: toStderr)
-        if LogLevel(rawValue: text) == nil { log.error("cannot set logLevel to \"\(text)\": panic, error, verbose or debug") }
+        if LogLevel(rawValue: text) == nil {
+            log.error("cannot set logLevel to \"\(text)\": panic, error, verbose or debug")
+        }
         return log
     }
 }

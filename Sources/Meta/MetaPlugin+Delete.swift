@@ -12,7 +12,8 @@ extension MetaPlugin {
         let lock = try store.lock(id)
         defer { extendLifetime(lock) }
         let record = try store.read(id, config.log)
-        let kernel = try Kernel.open(sandbox: invocation.netns, mayBeGone: true, mayBeOwn: invocation.netnsOverride)
+        let kernel = try Kernel.open(
+            sandbox: invocation.netns, mayBeGone: true, mayBeOwn: invocation.netnsOverride)
         let problems: [Failure]
         if let record {
             problems = detach(record, runner(kernel))
@@ -61,9 +62,12 @@ extension MetaPlugin {
 
     /// Where the addresses of the default, of the delegates and of every cached definition are kept.
     private func storeDirectories(_ delegates: [Delegate]) -> Set<String> {
-        let plugins = delegates.flatMap(\.spec.list.plugins) + config.delegates
+        let plugins =
+            delegates.flatMap(\.spec.list.plugins) + config.delegates
             + DefinitionCache(path: config.cacheDir).everyConfig().flatMap { $0["plugins"]?.array ?? [$0] }
-        let configured = plugins.flatMap { $0["plugins"]?.array ?? [$0] }.compactMap { $0["ipam"]?["dataDir"]?.string }
+        let configured = plugins.flatMap { $0["plugins"]?.array ?? [$0] }.compactMap {
+            $0["ipam"]?["dataDir"]?.string
+        }
         return Set([HostLocal.defaultDirectory] + configured.filter { $0.hasPrefix("/") })
     }
 
@@ -71,8 +75,11 @@ extension MetaPlugin {
     func report(_ problems: [Failure]) throws(Failure) {
         guard var first = problems.first else { return }
         let others = problems.dropFirst().map(\.message)
-        if !others.isEmpty { first.details += (first.details.isEmpty ? "" : "; ") + others.joined(separator: "; ") }
-        config.log.error("\(invocation.verb?.rawValue ?? "") of \(id.containerID): \(first.message); \(first.details)")
+        if !others.isEmpty {
+            first.details += (first.details.isEmpty ? "" : "; ") + others.joined(separator: "; ")
+        }
+        config.log.error(
+            "\(invocation.verb?.rawValue ?? "") of \(id.containerID): \(first.message); \(first.details)")
         throw first
     }
 
@@ -108,7 +115,8 @@ extension MetaPlugin {
     ) -> [Failure] {
         var problems: [Failure] = []
         var seen: [NetworkList] = []
-        let defaults = (try? DelegateBuilder(config, invocation).buildDefaults()) ?? []  // a missing one has no leases
+        // A missing one has no leases.
+        let defaults = (try? DelegateBuilder(config, invocation).buildDefaults()) ?? []
         for spec in defaults.map(\.spec) + kept where !seen.contains(spec.list) && !spec.list.disableGC {
             seen.append(spec.list)
             do throws(Failure) {

@@ -32,12 +32,19 @@ package struct MetaPlugin {
         try DefaultRoute.validate(delegates)
         let kernel = try Kernel.open(sandbox: invocation.netns, mayBeOwn: invocation.netnsOverride)
         let runner = runner(kernel)
-        for delegate in delegates { try named(delegate) { () throws(Failure) in try runner.validate(delegate.spec) } }
+        for delegate in delegates {
+            try named(delegate) { () throws(Failure) in try runner.validate(delegate.spec) }
+        }
 
         let store = try StateStore.open(config.cniDir)
         let lock = try store.lock(id)
         defer { extendLifetime(lock) }
-        guard try store.read(id, config.log) == nil else {
+        let existing: PodRecord?
+        do throws(Failure) { existing = try store.read(id, config.log) } catch {
+            store.forgetLock(id)
+            throw error
+        }
+        guard existing == nil else {
             throw Failure(
                 .generic, "interface \(id.interface) of container \(id.containerID) is attached already",
                 details: "nothing was changed; DEL the container first")
@@ -65,7 +72,8 @@ package struct MetaPlugin {
             record.entries[index].attached = try named(delegate) { () throws(Failure) in
                 try runner.add(delegate.spec, &journal)
             }
-            config.log.verbose("attached \(id.containerID) \(delegate.spec.id.interface) to \(delegate.spec.name)")
+            config.log.verbose(
+                "attached \(id.containerID) \(delegate.spec.id.interface) to \(delegate.spec.name)")
         }
         guard delegates.contains(where: { $0.defaultRoute != nil }) else { return }
         let routes = try runner.observe(FactsQuery(routes: true)).routes
@@ -117,6 +125,7 @@ package struct MetaPlugin {
         let lock = try store.lock(id)
         defer { extendLifetime(lock) }
         guard let record = try store.read(id, config.log) else {
+            store.forgetLock(id)
             throw Failure(
                 .containerUnknown, "nothing is known of container \(id.containerID) \(id.interface)",
                 details: "no record in \(config.cniDir)/attachments")
@@ -125,7 +134,8 @@ package struct MetaPlugin {
         for entry in record.entries where entry.spec.list.version >= .v0_4_0 {
             let attachment = "\(entry.spec.name) on \(entry.spec.id.interface)"
             guard let attached = entry.attached else {
-                throw Failure(.generic, "\(attachment): its ADD was interrupted", details: "DEL the container")
+                throw Failure(
+                    .generic, "\(attachment): its ADD was interrupted", details: "DEL the container")
             }
             do throws(Failure) { try runner(kernel).check(entry.spec, attached) } catch {
                 throw error.prefixed(attachment)

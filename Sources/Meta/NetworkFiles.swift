@@ -24,7 +24,9 @@ package enum NetworkFiles {
     package static func load(_ path: String) throws(Failure) -> NetworkList {
         if path.hasSuffix("/") || !isRegularFile(path) {
             guard let first = candidates(path).first else {
-                throw Failure(.badConfig, "no network configuration at \(path)", details: "it has no .conf, .json or .conflist")
+                throw Failure(
+                    .badConfig, "no network configuration at \(path)",
+                    details: "it has no .conf, .json or .conflist")
             }
             return try load("\(path)/\(first)")
         }
@@ -32,7 +34,8 @@ package enum NetworkFiles {
         var list = try NetworkList.decode(json, defaultName: nil)
         guard path.hasSuffix(".conflist"), json["loadOnlyInlinedPlugins"]?.bool != true else { return list }
         // libcni 1.3: further plugins of a list lie in a directory called as the list.
-        let directory = path.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
+        let directory = path.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(
+            separator: "/")
         for file in candidates("\(directory)/\(list.name)") where file.hasSuffix(".conf") {
             list.plugins.append(try read("\(directory)/\(list.name)/\(file)"))
         }
@@ -51,6 +54,7 @@ package enum NetworkFiles {
 
     private static func candidates(_ directory: String) -> [String] {
         let names = try? Directory.open(directory).names()  // a missing directory has no files
-        return (names ?? []).filter { name in [".conf", ".json", ".conflist"].contains { name.hasSuffix($0) } }.sorted()
+        return (names ?? []).filter { name in [".conf", ".json", ".conflist"].contains { name.hasSuffix($0) }
+        }.sorted()
     }
 }

@@ -60,7 +60,8 @@ package struct PluginRole {
 
     package func check() throws(Failure) {
         guard let previous = config.previous else {
-            throw Failure(.badConfig, "Required prevResult missing", details: "CHECK compares the kernel with it")
+            throw Failure(
+                .badConfig, "Required prevResult missing", details: "CHECK compares the kernel with it")
         }
         let kernel = try Kernel.open(sandbox: invocation.netns, mayBeOwn: invocation.netnsOverride)
         try runner(kernel).check(spec, Attached(result: previous))

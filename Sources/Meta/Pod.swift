@@ -69,7 +69,8 @@ package struct PodAnnotations: Equatable, Sendable {
             if config.networks != nil { return PodAnnotations() }
             throw Failure(
                 .tryAgain, "pod \(pod.description) is unknown",
-                details: "neither runtimeConfig[\"\(key)\"] nor \(cache.path)/pods/\(pod.description).{json,yaml,yml}"
+                details:
+                    "neither runtimeConfig[\"\(key)\"] nor \(cache.path)/pods/\(pod.description).{json,yaml,yml}"
                     + " has its annotations; let the runtime pass them, or wait for the cache")
         }
         return try from(manifest, pod)
@@ -84,7 +85,8 @@ package struct PodAnnotations: Equatable, Sendable {
             let origin = try annotations?.string("kubernetes.io/config.source") ?? "api"
             found = (
                 try metadata?.string("uid") ?? "", origin != "api",
-                try annotations.map { value throws(JSONError) in try PodAnnotations(value) } ?? PodAnnotations()
+                try annotations.map { value throws(JSONError) in try PodAnnotations(value) }
+                    ?? PodAnnotations()
             )
         } catch {
             throw Failure(.badConfig, "pod \(pod.description) in the cache: \(error)")

@@ -100,11 +100,13 @@ package enum Role {
     private var about: String {
         let name =
             switch self {
-            case .meta: "Plexus, a CNI meta-plugin: it attaches a pod to its default network and to those it asks for."
+            case .meta:
+                "Plexus, a CNI meta-plugin: it attaches a pod to its default network and to those it asks for."
             case .plugin(let type): "CNI plugin \(type), from Plexus."
             case .addresses(let source): "CNI IPAM plugin \(source.type), from Plexus."
             }
         let versions = Version.allCases.map(\.rawValue).joined(separator: ", ")
-        return "\(name)\nCNI protocol versions supported: \(versions)\nA runtime starts it; people run it with --help.\n"
+        return
+            "\(name)\nCNI protocol versions supported: \(versions)\nA runtime starts it; people run it with --help.\n"
     }
 }

@@ -32,7 +32,9 @@ package struct Selection: Equatable, Sendable {
         } catch {
             throw Failure(
                 .badConfig, "annotation \(source): \(error)",
-                details: "it is a JSON list of objects with name, or [namespace/]name[@interface], comma-separated")
+                details:
+                    "it is a JSON list of objects with name, or [namespace/]name[@interface], comma-separated"
+            )
         }
     }
 
@@ -65,12 +67,13 @@ package struct Selection: Equatable, Sendable {
         var selection = Selection(name: name)
         if names.count == 2, !names[0].isEmpty { selection.namespace = names[0] }
         if ends.count == 2, !ends[1].isEmpty {
-            if let problem = Names.interfaceProblem(ends[1]) { throw refuse("interface \"\(ends[1])\" \(problem)") }
+            if let problem = Names.interfaceProblem(ends[1]) {
+                throw refuse("interface \"\(ends[1])\" \(problem)")
+            }
             selection.interface = ends[1]
         }
         return selection
     }
-
 
     // MARK: JSON form
 
@@ -82,16 +85,22 @@ package struct Selection: Equatable, Sendable {
 
     private static func parseElement(_ json: Reader) throws(JSONError) -> Selection {
         try json.requireObject()
-        guard let name = try json.string("name"), !name.isEmpty else { throw json.error("name", "is missing or empty") }
+        guard let name = try json.string("name"), !name.isEmpty else {
+            throw json.error("name", "is missing or empty")
+        }
         guard Names.isSubdomain(name) else { throw json.error("name", "\"\(name)\" is no Kubernetes name") }
         var selection = Selection(name: name)
         if let namespace = try json.string("namespace"), !namespace.isEmpty {
-            guard Names.isLabel(namespace) else { throw json.error("namespace", "\"\(namespace)\" is no namespace") }
+            guard Names.isLabel(namespace) else {
+                throw json.error("namespace", "\"\(namespace)\" is no namespace")
+            }
             selection.namespace = namespace
         }
         for key in ["interfaceRequest", "interface"] {
             guard let interface = try json.string(key), !interface.isEmpty else { continue }
-            if let problem = Names.interfaceProblem(interface) { throw json.error(key, "\"\(interface)\" \(problem)") }
+            if let problem = Names.interfaceProblem(interface) {
+                throw json.error(key, "\"\(interface)\" \(problem)")
+            }
             selection.interface = interface
         }
         for (index, ip) in try (json.strings("ips") ?? []).enumerated() {
@@ -109,7 +118,9 @@ package struct Selection: Equatable, Sendable {
 
     private static func macAddress(_ json: Reader) throws(JSONError) -> String? {
         guard let mac = try json.string("mac"), !mac.isEmpty else { return nil }
-        guard MAC(parsing: mac) != nil else { throw json.error("mac", "\"\(mac)\" is no MAC address of six octets") }
+        guard MAC(parsing: mac) != nil else {
+            throw json.error("mac", "\"\(mac)\" is no MAC address of six octets")
+        }
         return mac
     }
 

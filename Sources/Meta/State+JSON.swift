@@ -10,7 +10,8 @@ extension PodRecord {
         var list: [JSON] = []
         for entry in entries { list.append(try Self.json(entry)) }
         return [
-            "version": .int(Self.format), "containerID": .string(id.containerID), "interface": .string(id.interface),
+            "version": .int(Self.format), "containerID": .string(id.containerID),
+            "interface": .string(id.interface),
             "sandbox": .string(sandbox), "delegates": .array(list),
         ]
     }
@@ -34,8 +35,11 @@ extension PodRecord {
 
     init(_ json: Reader, _ id: AttachmentID) throws(JSONError) {
         try json.requireObject()
-        guard try json.int("version") == Self.format else { throw json.error("version", "is not \(Self.format)") }
-        guard try json.string("containerID") == id.containerID, try json.string("interface") == id.interface else {
+        guard try json.int("version") == Self.format else {
+            throw json.error("version", "is not \(Self.format)")
+        }
+        guard try json.string("containerID") == id.containerID, try json.string("interface") == id.interface
+        else {
             throw json.error("containerID", "is another container's")
         }
         self.id = id
@@ -44,7 +48,9 @@ extension PodRecord {
         for entry in try json.list("delegates") ?? [] { entries.append(try Self.entry(entry, id, sandbox)) }
     }
 
-    private static func entry(_ json: Reader, _ id: AttachmentID, _ sandbox: String) throws(JSONError) -> Entry {
+    private static func entry(_ json: Reader, _ id: AttachmentID, _ sandbox: String) throws(JSONError)
+        -> Entry
+    {
         guard let list = try json.object("list") else { throw json.error("list", "is missing") }
         let decoded: NetworkList
         do throws(Failure) { decoded = try NetworkList.decode(list.value, defaultName: nil) } catch {
@@ -52,15 +58,18 @@ extension PodRecord {
         }
         let spec = AttachmentSpec(
             name: try json.string("name") ?? decoded.name,
-            id: AttachmentID(containerID: id.containerID, interface: try json.string("interface") ?? id.interface),
+            id: AttachmentID(
+                containerID: id.containerID, interface: try json.string("interface") ?? id.interface),
             sandbox: sandbox, args: try json.string("args") ?? "", list: decoded,
             runtimeConfig: try json.object("runtimeConfig")?.value.object ?? [:],
-            cniArgs: try json.object("cniArgs")?.value.object, searchPath: try json.strings("searchPath") ?? [],
+            cniArgs: try json.object("cniArgs")?.value.object,
+            searchPath: try json.strings("searchPath") ?? [],
             external: Set(try json.strings("external") ?? []))
         guard let result = try json.object("result") else { return Entry(spec: spec) }
         var saved: [String: String] = [:]
         for (key, value) in try json.object("saved")?.members() ?? [] { saved[key] = try value.asString() }
         return Entry(
-            spec: spec, attached: Attached(result: try CNIResult.parse(result.value, assuming: .newest), saved: saved))
+            spec: spec,
+            attached: Attached(result: try CNIResult.parse(result.value, assuming: .newest), saved: saved))
     }
 }

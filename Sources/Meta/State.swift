@@ -30,13 +30,15 @@ package struct StateStore: ~Copyable {
             }
             return StateStore(directory: directory)
         } catch {
-            throw Failure(.io, "state: \(error)", details: "cniDir must be a directory that only root writes to")
+            throw Failure(
+                .io, "state: \(error)", details: "cniDir must be a directory that only root writes to")
         }
     }
 
     /// Held for a whole verb, so that two calls for one attachment run one after another.
     package func lock(_ id: AttachmentID) throws(Failure) -> Lock {
-        do throws(SystemError) { return try Lock.takeRemovable(in: directory, fileName(id) + ".lock") } catch {
+        do throws(SystemError) { return try Lock.takeRemovable(in: directory, fileName(id) + ".lock") } catch
+        {
             throw Failure(.io, "state: \(error)")
         }
     }
@@ -46,7 +48,7 @@ package struct StateStore: ~Copyable {
         let bytes: [UInt8]
         do throws(SystemError) {
             bytes = try directory.read(fileName(id), limit: Self.limit)
-        } catch where error.isNotFound {
+        } catch  where error.isNotFound {
             return nil
         } catch {
             throw Failure(.io, "state: \(error)")
@@ -76,11 +78,20 @@ package struct StateStore: ~Copyable {
         }
     }
 
+    /// Removes the lock's file alone, of an attachment that is not there.
+    package func forgetLock(_ id: AttachmentID) {
+        _ = try? directory.remove(fileName(id) + ".lock")  // an empty file more does no harm
+    }
+
     package func all() throws(Failure) -> [AttachmentID] {
         let names: [String]
-        do throws(SystemError) { names = try directory.names() } catch { throw Failure(.io, "state: \(error)") }
+        do throws(SystemError) { names = try directory.names() } catch {
+            throw Failure(.io, "state: \(error)")
+        }
         return names.compactMap { name in
-            guard name.hasSuffix(".json"), !name.hasPrefix("."), let at = name.lastIndex(of: "@") else { return nil }
+            guard name.hasSuffix(".json"), !name.hasPrefix("."), let at = name.lastIndex(of: "@") else {
+                return nil
+            }
             let interface = name[name.index(after: at)...].dropLast(5)
             return AttachmentID(containerID: String(name[..<at]), interface: String(interface))
         }.sorted { ($0.containerID, $0.interface) < ($1.containerID, $1.interface) }

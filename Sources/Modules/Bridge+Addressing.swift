@@ -39,7 +39,8 @@ extension Bridge {
             func conf(_ family: String, _ key: String, _ value: String, optional: Bool = true) {
                 steps.append(
                     .sysctl(
-                        SysctlChange(.sandbox, "net/\(family)/conf/\(interface)/\(key)", value, isOptional: optional)))
+                        SysctlChange(
+                            .sandbox, "net/\(family)/conf/\(interface)/\(key)", value, isOptional: optional)))
             }
             if config.enabledad { conf("ipv6", "enhanced_dad", "1") }
             conf("ipv6", "accept_dad", config.enabledad ? "1" : "0")
@@ -51,7 +52,9 @@ extension Bridge {
             }
             steps += ips.map { .addAddress($0.address, link) }
             steps.append(.change(link, .up(true)))
-            if config.enabledad, ips.contains(where: { $0.gateway?.family == .v6 }) { steps.append(.settle(link)) }
+            if config.enabledad, ips.contains(where: { $0.gateway?.family == .v6 }) {
+                steps.append(.settle(link))
+            }
             for var route in routes {
                 route.gateway = route.gateway ?? ips.first { $0.gateway?.family == route.family }?.gateway
                 steps.append(.addRoute(route, link))
@@ -92,7 +95,9 @@ extension Bridge {
 
         /// IPv4 takes one address; of IPv6 only those of an overlapping network conflict.
         private func conflicts(_ other: CIDR, _ wanted: CIDR) -> Bool {
-            guard other.family == wanted.family, !other.address.isLinkLocal || other.family == .v4 else { return false }
+            guard other.family == wanted.family, !other.address.isLinkLocal || other.family == .v4 else {
+                return false
+            }
             return other.family == .v4 || other.overlaps(wanted)
         }
     }

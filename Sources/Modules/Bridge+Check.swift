@@ -11,25 +11,38 @@ extension Bridge {
         }
         guard bridge.kind == "bridge" else { throw refuse("\"\(config.bridge)\" is not a bridge") }
         guard bridge.isPromiscuous == config.promiscMode else {
-            throw refuse("bridge \"\(config.bridge)\" promiscuous mode is \(bridge.isPromiscuous ? "on" : "off")")
+            throw refuse(
+                "bridge \"\(config.bridge)\" promiscuous mode is \(bridge.isPromiscuous ? "on" : "off")")
         }
-        if let expected = previous.interfaces.first(where: { $0.name == config.bridge && $0.sandbox ?? "" == "" })?.mac,
+        if let expected = previous.interfaces.first(where: {
+            $0.name == config.bridge && $0.sandbox ?? "" == ""
+        })?.mac,
             expected != bridge.mac.map({ "\($0)" })
         {
-            throw refuse("bridge \"\(config.bridge)\" has the MAC \(bridge.mac.map { "\($0)" } ?? "none"), not \(expected)")
+            throw refuse(
+                "bridge \"\(config.bridge)\" has the MAC \(bridge.mac.map { "\($0)" } ?? "none"), not \(expected)"
+            )
         }
-        guard let promised = previous.interfaces.first(where: { $0.name == attachment.interface && $0.sandbox != nil })
+        guard
+            let promised = previous.interfaces.first(where: {
+                $0.name == attachment.interface && $0.sandbox != nil
+            })
         else { throw refuse("prevResult has no interface \"\(attachment.interface)\" in a sandbox") }
         guard promised.sandbox == attachment.sandbox else {
             throw refuse(
-                "sandbox \(promised.sandbox ?? "") of \(promised.name) doesn't match configured netns \(attachment.sandbox)")
+                "sandbox \(promised.sandbox ?? "") of \(promised.name) doesn't match configured netns \(attachment.sandbox)"
+            )
         }
         guard let link = facts.links[.sandbox(attachment.interface)] else {
-            throw refuse("container interface \"\(attachment.interface)\" does not exist in \(attachment.sandbox)")
+            throw refuse(
+                "container interface \"\(attachment.interface)\" does not exist in \(attachment.sandbox)")
         }
-        guard link.kind == "veth" else { throw refuse("container interface \"\(attachment.interface)\" is not a veth") }
+        guard link.kind == "veth" else {
+            throw refuse("container interface \"\(attachment.interface)\" is not a veth")
+        }
         if let expected = promised.mac, expected != link.mac.map({ "\($0)" }) {
-            throw refuse("interface \"\(attachment.interface)\" MAC doesn't match: prevResult has \(expected)")
+            throw refuse(
+                "interface \"\(attachment.interface)\" MAC doesn't match: prevResult has \(expected)")
         }
         try checkPort(config, previous, link, facts)
     }
@@ -43,7 +56,8 @@ extension Bridge {
                 host.peerIndex == link.index, link.peerIndex == host.index
             else { continue }
             guard host.controller == config.bridge else {
-                throw Failure(.generic, "host interface \(candidate.name) is not a port of bridge \(config.bridge)")
+                throw Failure(
+                    .generic, "host interface \(candidate.name) is not a port of bridge \(config.bridge)")
             }
             return
         }

@@ -8,7 +8,8 @@ package import Plans
 package enum Bridge: Module {
     package static let type = "bridge"
     package static let keys = [
-        "bridge", "isGateway", "isDefaultGateway", "forceAddress", "ipMasq", "ipMasqBackend", "mtu", "hairpinMode",
+        "bridge", "isGateway", "isDefaultGateway", "forceAddress", "ipMasq", "ipMasqBackend", "mtu",
+        "hairpinMode",
         "promiscMode", "vlan", "vlanTrunk", "preserveDefaultVlan", "macspoofchk", "enabledad",
         "disableContainerInterface", "portIsolation",
     ]
@@ -46,7 +47,9 @@ package enum Bridge: Module {
         }
     }
 
-    package static func plan(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure) -> Plan {
+    package static func plan(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure)
+        -> Plan
+    {
         try refuseConflicts(config, attachment, facts)
         let addressing = try Addressing(config, attachment)
         let bridge = facts.links[.host(config.bridge)]
@@ -109,7 +112,8 @@ package enum Bridge: Module {
         var steps: [Step] = [
             .addVeth(
                 VethSpec(
-                    attachment.interface, peer: peer, mtu: config.mtu, mac: mac, peerMAC: attachment.mac(.host),
+                    attachment.interface, peer: peer, mtu: config.mtu, mac: mac,
+                    peerMAC: attachment.mac(.host),
                     controller: config.bridge)),
             .sysctl(SysctlChange(.host, "net/ipv6/conf/\(peer)/accept_ra", "0", isOptional: true)),
         ]
@@ -118,7 +122,8 @@ package enum Bridge: Module {
                 .setPort(
                     peer,
                     PortSettings(
-                        hairpin: config.hairpinMode ? true : nil, isolated: config.portIsolation ? true : nil)))
+                        hairpin: config.hairpinMode ? true : nil, isolated: config.portIsolation ? true : nil)
+                ))
         }
         return steps
     }
@@ -203,7 +208,8 @@ extension Bridge {
             _ = try json.bool("preserveDefaultVlan")
             if let backend = try json.string("ipMasqBackend"), backend != "nftables", !backend.isEmpty {
                 guard backend == "iptables" else {
-                    throw json.error("ipMasqBackend", "unknown ipmasq backend \"\(backend)\": nftables or iptables")
+                    throw json.error(
+                        "ipMasqBackend", "unknown ipmasq backend \"\(backend)\": nftables or iptables")
                 }
                 throw unsupported("ipMasqBackend")
             }

@@ -35,7 +35,8 @@ package enum Tuning: Module {
                 }
             }
         } catch {
-            throw Failure(error.problem.hasPrefix("this version") ? .unsupportedField : .badConfig, "\(error)")
+            throw Failure(
+                error.problem.hasPrefix("this version") ? .unsupportedField : .badConfig, "\(error)")
         }
         return config
     }
@@ -57,11 +58,15 @@ package enum Tuning: Module {
     }
 
     private static func name(_ setting: Config.Setting, _ attachment: Attachment) -> SysctlName {
-        let parts = setting.path.split(separator: "/").map { $0 == "IFNAME" ? attachment.interface : String($0) }
+        let parts = setting.path.split(separator: "/").map {
+            $0 == "IFNAME" ? attachment.interface : String($0)
+        }
         return SysctlName(.sandbox, parts.joined(separator: "/"))
     }
 
-    package static func plan(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure) -> Plan {
+    package static func plan(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure)
+        -> Plan
+    {
         guard let previous = attachment.previous else {
             throw Failure(
                 .badConfig, "Required prevResult missing", details: "tuning follows another plugin in a list")
@@ -94,7 +99,8 @@ package enum Tuning: Module {
             let value = facts.sysctls[name]
             guard value == setting.value else {
                 throw Failure(
-                    .generic, "sysctl \(name.path) is \(value ?? "absent"), the configuration says \(setting.value)")
+                    .generic,
+                    "sysctl \(name.path) is \(value ?? "absent"), the configuration says \(setting.value)")
             }
         }
     }

@@ -10,7 +10,9 @@ package struct AddressInfo: Equatable, Sendable {
     var flags: UInt32
 
     /// Duplicate address detection is not through.
-    package var isTentative: Bool { flags & UInt32(IFA_F_TENTATIVE) != 0 && flags & UInt32(IFA_F_OPTIMISTIC) == 0 }
+    package var isTentative: Bool {
+        flags & UInt32(IFA_F_TENTATIVE) != 0 && flags & UInt32(IFA_F_OPTIMISTIC) == 0
+    }
     /// Somebody else has it.
     package var isDuplicate: Bool { flags & UInt32(IFA_F_DADFAILED) != 0 }
 }
@@ -25,7 +27,8 @@ extension RouteSocket {
         var found: [AddressInfo] = []
         try socket.converse(request, "list addresses", NLM_F_DUMP, restart: { found = [] }) {
             type, payload throws(NetlinkError) in
-            guard type == UInt16(RTM_NEWADDR), let address = try AddressInfo(payload), address.index == index else { return }
+            guard type == UInt16(RTM_NEWADDR), let address = try AddressInfo(payload), address.index == index
+            else { return }
             found.append(address)
         }
         return found
@@ -64,7 +67,9 @@ extension AddressInfo {
     /// The payload of RTM_NEWADDR; nil for a family that is not IP's.
     init?(_ payload: UnsafeRawBufferPointer) throws(NetlinkError) {
         let size = MemoryLayout<ifaddrmsg>.size
-        guard payload.count >= size else { throw NetlinkError(operation: "read an address: the reply is short", code: 0) }
+        guard payload.count >= size else {
+            throw NetlinkError(operation: "read an address: the reply is short", code: 0)
+        }
         let message = payload.loadUnaligned(as: ifaddrmsg.self)
         var (local, address): (IPAddress?, IPAddress?)
         var flags = UInt32(message.ifa_flags)

@@ -6,7 +6,8 @@ struct AttributeReader {
     let bytes: UnsafeRawBufferPointer
 
     /// - Throws: for lengths that do not fit.
-    func forEach(_ visit: (UInt16, UnsafeRawBufferPointer) throws(NetlinkError) -> Void) throws(NetlinkError) {
+    func forEach(_ visit: (UInt16, UnsafeRawBufferPointer) throws(NetlinkError) -> Void) throws(NetlinkError)
+    {
         var start = 0
         while bytes.count - start >= 4 {
             let length = Int(bytes.loadUnaligned(fromByteOffset: start, as: UInt16.self))

@@ -56,13 +56,15 @@ extension RouteSocket {
         return try one(request, "look for link \(index)")
     }
 
-    private mutating func one(_ request: borrowing Request, _ operation: String) throws(NetlinkError) -> LinkInfo? {
+    private mutating func one(_ request: borrowing Request, _ operation: String) throws(NetlinkError)
+        -> LinkInfo?
+    {
         var found: LinkInfo?
         do throws(NetlinkError) {
             try socket.converse(request, operation, 0) { type, payload throws(NetlinkError) in
                 if type == UInt16(RTM_NEWLINK) { found = try LinkInfo(payload) }
             }
-        } catch where error.code == ENODEV {
+        } catch  where error.code == ENODEV {
             return nil
         }
         return found
@@ -85,7 +87,9 @@ extension LinkInfo {
     /// The payload of RTM_NEWLINK.
     init(_ payload: UnsafeRawBufferPointer) throws(NetlinkError) {
         let size = MemoryLayout<ifinfomsg>.size
-        guard payload.count >= size else { throw NetlinkError(operation: "read a link: the reply is short", code: 0) }
+        guard payload.count >= size else {
+            throw NetlinkError(operation: "read a link: the reply is short", code: 0)
+        }
         let message = payload.loadUnaligned(as: ifinfomsg.self)
         var link = LinkInfo()
         link.index = message.ifi_index
@@ -102,7 +106,9 @@ extension LinkInfo {
             case Int(IFLA_LINK_NETNSID): link.parentNamespaceID = value.asInt32
             case Int(IFLA_GROUP): link.group = value.asUInt32 ?? 0
             case Int(IFLA_LINKINFO):
-                try AttributeReader(bytes: value).forEach { if $0 == UInt16(IFLA_INFO_KIND) { link.kind = $1.asString } }
+                try AttributeReader(bytes: value).forEach {
+                    if $0 == UInt16(IFLA_INFO_KIND) { link.kind = $1.asString }
+                }
             default: break
             }
         }
@@ -145,7 +151,9 @@ extension RouteSocket {
             if let namespace { $0.put(.namespace, namespace) }
             $0.put(.info) { info in
                 info.put(.kind, spec.kind.name)
-                if case .macvlan(_, let mode) = spec.kind { info.put(.macvlan) { $0.put(.mode, mode.rawValue) } }
+                if case .macvlan(_, let mode) = spec.kind {
+                    info.put(.macvlan) { $0.put(.mode, mode.rawValue) }
+                }
             }
         }
         try socket.acknowledge(request, "add \(spec.kind.name) \(spec.name)")

@@ -28,7 +28,9 @@ private enum Names {
 
 extension NftSocket {
     /// Adds the rules, and takes out those whose comment begins with `instancePrefix`.
-    package mutating func ensureMasquerade(rules: [MasqueradeRule], instancePrefix: String) throws(NetlinkError) {
+    package mutating func ensureMasquerade(rules: [MasqueradeRule], instancePrefix: String)
+        throws(NetlinkError)
+    {
         let stale = try handles(prefix: instancePrefix)
         try transaction("add masquerade rules") { transaction in
             Self.addFrame(&transaction)
@@ -60,7 +62,9 @@ extension NftSocket {
     private static func addFrame(_ transaction: inout Transaction) {
         transaction.add(NFT_MSG_NEWTABLE.rawValue, NLM_F_CREATE, family: Names.family, TableSpace.self) {
             $0.put(.text(NFTA_TABLE_NAME.rawValue), Names.table)
-            $0.put(.bytes(NFTA_TABLE_USERDATA.rawValue), comment("Plexus: source translation of CNI attachments"))
+            $0.put(
+                .bytes(NFTA_TABLE_USERDATA.rawValue), comment("Plexus: source translation of CNI attachments")
+            )
         }
         transaction.add(NFT_MSG_NEWCHAIN.rawValue, NLM_F_CREATE, family: Names.family, ChainSpace.self) {
             $0.put(.text(NFTA_CHAIN_TABLE.rawValue), Names.table)
@@ -79,7 +83,9 @@ extension NftSocket {
             $0.put(.text(NFTA_RULE_TABLE.rawValue), Names.table)
             $0.put(.text(NFTA_RULE_CHAIN.rawValue), Names.postrouting)
         }
-        for (family, first, length) in [(IPAddress.Family.v4, UInt128(0xe0) << 24, 4), (.v6, UInt128(0xff) << 120, 8)] {
+        for (family, first, length) in [
+            (IPAddress.Family.v4, UInt128(0xe0) << 24, 4), (.v6, UInt128(0xff) << 120, 8),
+        ] {
             addRule(Names.postrouting, comment: nil, &transaction) {
                 $0.matchFamily(family)
                 $0.match(.destination, CIDR(IPAddress(family, bits: first), length), equal: true)
@@ -90,9 +96,12 @@ extension NftSocket {
     }
 
     private static func addRule(
-        _ chain: String, comment text: String?, _ transaction: inout Transaction, _ body: (Expressions) -> Void
+        _ chain: String, comment text: String?, _ transaction: inout Transaction,
+        _ body: (Expressions) -> Void
     ) {
-        transaction.add(NFT_MSG_NEWRULE.rawValue, NLM_F_CREATE | NLM_F_APPEND, family: Names.family, RuleSpace.self) {
+        transaction.add(
+            NFT_MSG_NEWRULE.rawValue, NLM_F_CREATE | NLM_F_APPEND, family: Names.family, RuleSpace.self
+        ) {
             $0.put(.text(NFTA_RULE_TABLE.rawValue), Names.table)
             $0.put(.text(NFTA_RULE_CHAIN.rawValue), chain)
             $0.put(.nest(NFTA_RULE_EXPRESSIONS.rawValue) as Attribute<RuleSpace, Nest<ExpressionListSpace>>) {
@@ -139,7 +148,7 @@ extension NftSocket {
                 }
                 if let handle, comment.hasPrefix(prefix) { found.append(handle) }
             }
-        } catch where error.code == ENOENT {
+        } catch  where error.code == ENOENT {
             return []
         }
         return found

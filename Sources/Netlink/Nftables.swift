@@ -27,7 +27,8 @@ extension Attribute where Value == BigEndian<UInt64> {
     static func long(_ number: some BinaryInteger) -> Self { .init(number) }
 }
 extension Attribute {
-    static func nest<Inner>(_ number: some BinaryInteger) -> Attribute<Space, Nest<Inner>> where Value == Nest<Inner> {
+    static func nest<Inner>(_ number: some BinaryInteger) -> Attribute<Space, Nest<Inner>>
+    where Value == Nest<Inner> {
         .init(number)
     }
 }
@@ -75,7 +76,8 @@ struct Transaction: ~Copyable {
     }
 
     mutating func add<Space>(
-        _ message: some BinaryInteger, _ flags: CInt, family: CInt, _: Space.Type, _ body: (Builder<Space>) -> Void
+        _ message: some BinaryInteger, _ flags: CInt, family: CInt, _: Space.Type,
+        _ body: (Builder<Space>) -> Void
     ) {
         request.next(NftSocket.type(message), flags)
         request.extra(NftSocket.header(family))
@@ -118,7 +120,9 @@ struct Expressions {
             $0.put(.word(NFTA_PAYLOAD_OFFSET.rawValue), UInt32(start + (side == .source ? 0 : size)))
             $0.put(.word(NFTA_PAYLOAD_LEN.rawValue), UInt32(size))
         }
-        if cidr.length < cidr.family.width { mask(CIDR(IPAddress(cidr.family, bits: .max).masked, cidr.length)) }
+        if cidr.length < cidr.family.width {
+            mask(CIDR(IPAddress(cidr.family, bits: .max).masked, cidr.length))
+        }
         compare(cidr.network.address.bytes, equal: equal)
     }
 

@@ -86,7 +86,8 @@ struct Builder<Space> {
     func put(_ attribute: Attribute<Space, UInt8>, _ value: UInt8) { put(attribute.number, [value]) }
 
     func put(_ attribute: Attribute<Space, UInt32>, _ value: some BinaryInteger) {
-        precondition(mnl_attr_put_u32_check(header, room, attribute.number, UInt32(truncatingIfNeeded: value)))
+        precondition(
+            mnl_attr_put_u32_check(header, room, attribute.number, UInt32(truncatingIfNeeded: value)))
     }
 
     func put(_ attribute: Attribute<Space, BigEndian<UInt32>>, _ value: UInt32) {
@@ -97,10 +98,14 @@ struct Builder<Space> {
         precondition(mnl_attr_put_u64_check(header, room, attribute.number, value.bigEndian))
     }
 
-    func put(_ attribute: Attribute<Space, String>, _ value: String) { put(attribute.number, Array(value.utf8) + [0]) }
+    func put(_ attribute: Attribute<Space, String>, _ value: String) {
+        put(attribute.number, Array(value.utf8) + [0])
+    }
     func put(_ attribute: Attribute<Space, [UInt8]>, _ value: [UInt8]) { put(attribute.number, value) }
     func put(_ attribute: Attribute<Space, MAC>, _ value: MAC) { put(attribute.number, value.bytes) }
-    func put(_ attribute: Attribute<Space, IPAddress>, _ value: IPAddress) { put(attribute.number, value.bytes) }
+    func put(_ attribute: Attribute<Space, IPAddress>, _ value: IPAddress) {
+        put(attribute.number, value.bytes)
+    }
 
     func put<Inner>(_ attribute: Attribute<Space, Nest<Inner>>, _ body: (Builder<Inner>) -> Void) {
         let flag = UInt16(NLA_F_NESTED)
@@ -118,7 +123,8 @@ struct Builder<Space> {
             preconditionFailure("netlink request too long")
         }
         let message = ifinfomsg.of(flags: flags, change: flags)
-        mnl_nlmsg_put_extra_header(header, MemoryLayout<ifinfomsg>.size)?.storeBytes(of: message, as: ifinfomsg.self)
+        mnl_nlmsg_put_extra_header(header, MemoryLayout<ifinfomsg>.size)?.storeBytes(
+            of: message, as: ifinfomsg.self)
         body(Builder<LinkSpace>(header, room))
         mnl_attr_nest_end(header, nest)
     }

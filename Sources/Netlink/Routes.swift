@@ -30,7 +30,8 @@ extension RouteSocket {
         let request = Request(RTM_NEWROUTE, NLM_F_CREATE)
         request.extra(Self.message(route, scope: route.scope ?? UInt8(RT_SCOPE_UNIVERSE.rawValue)))
         Self.put(route, index, request)
-        try socket.acknowledge(request, "add route \(route.destination)\(route.gateway.map { " via \($0)" } ?? "")")
+        try socket.acknowledge(
+            request, "add route \(route.destination)\(route.gateway.map { " via \($0)" } ?? "")")
     }
 
     package mutating func remove(_ route: Route, index: Int32) throws(NetlinkError) {
@@ -69,9 +70,13 @@ extension RouteSocket {
 
 extension RouteInfo {
     /// The payload of RTM_NEWROUTE; empty for what is no unicast route of the main table.
-    static func read(_ payload: UnsafeRawBufferPointer, _ family: IPAddress.Family) throws(NetlinkError) -> [RouteInfo] {
+    static func read(_ payload: UnsafeRawBufferPointer, _ family: IPAddress.Family) throws(NetlinkError)
+        -> [RouteInfo]
+    {
         let size = MemoryLayout<rtmsg>.size
-        guard payload.count >= size else { throw NetlinkError(operation: "read a route: the reply is short", code: 0) }
+        guard payload.count >= size else {
+            throw NetlinkError(operation: "read a route: the reply is short", code: 0)
+        }
         let message = payload.loadUnaligned(as: rtmsg.self)
         guard Int(message.rtm_type) == Int(RTN_UNICAST), message.rtm_flags & UInt32(RTM_F_CLONED) == 0,
             Int(message.rtm_dst_len) <= family.width
@@ -111,7 +116,9 @@ extension RouteInfo {
         while rest.count >= 8 {
             let length = Int(rest.loadUnaligned(as: UInt16.self))
             guard length >= 8, length <= rest.count else { break }
-            var hop: (gateway: IPAddress?, index: Int32) = (nil, rest.loadUnaligned(fromByteOffset: 4, as: Int32.self))
+            var hop: (gateway: IPAddress?, index: Int32) = (
+                nil, rest.loadUnaligned(fromByteOffset: 4, as: Int32.self)
+            )
             try AttributeReader(bytes: UnsafeRawBufferPointer(rebasing: rest[8..<length])).forEach {
                 if UInt32($0) == RTA_GATEWAY.rawValue { hop.gateway = $1.asAddress }
             }

@@ -40,7 +40,9 @@ struct Socket: ~Copyable {
         var group = group
         let status = mnl_socket_setsockopt(
             handle, CInt(NETLINK_ADD_MEMBERSHIP), &group, socklen_t(MemoryLayout<CInt>.size))
-        guard status == 0 else { throw NetlinkError(operation: "listen to netlink group \(group)", code: errno) }
+        guard status == 0 else {
+            throw NetlinkError(operation: "listen to netlink group \(group)", code: errno)
+        }
     }
 
     /// Sends one request and waits for its ACK.
@@ -68,13 +70,16 @@ struct Socket: ~Copyable {
     }
 
     private func send(_ request: borrowing Request, _ operation: String) throws(NetlinkError) {
-        let sent = request.withBytes { bytes in retrying { mnl_socket_sendto(handle, bytes.baseAddress, bytes.count) } }
+        let sent = request.withBytes { bytes in
+            retrying { mnl_socket_sendto(handle, bytes.baseAddress, bytes.count) }
+        }
         guard sent >= 0 else { throw NetlinkError(operation: operation, code: errno) }
     }
 
     /// - Returns: false when objects changed while they were listed.
     private func receive(
-        _ operation: String, isQuestion: Bool, _ visit: (UInt16, UnsafeRawBufferPointer) throws(NetlinkError) -> Void
+        _ operation: String, isQuestion: Bool,
+        _ visit: (UInt16, UnsafeRawBufferPointer) throws(NetlinkError) -> Void
     ) throws(NetlinkError) -> Bool {
         let buffer = Buffer()
         var isConsistent = true

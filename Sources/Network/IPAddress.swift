@@ -31,7 +31,9 @@ package struct IPAddress: Hashable, Comparable, Sendable {
 
     /// Network byte order, 4 or 16 bytes.
     package var bytes: [UInt8] {
-        stride(from: family.width - 8, through: 0, by: -8).map { UInt8(truncatingIfNeeded: bits >> UInt128($0)) }
+        stride(from: family.width - 8, through: 0, by: -8).map {
+            UInt8(truncatingIfNeeded: bits >> UInt128($0))
+        }
     }
 
     package static func < (a: IPAddress, b: IPAddress) -> Bool {

@@ -11,7 +11,9 @@ package enum Names {
         if text.isEmpty { return "is empty" }
         if text.utf8.count > 15 { return "has \(text.utf8.count) bytes, the kernel takes 15" }
         if text == "." || text == ".." { return "is a directory name" }
-        if text.unicodeScalars.contains(where: { "/:".unicodeScalars.contains($0) || $0.properties.isWhitespace }) {
+        if text.unicodeScalars.contains(where: {
+            "/:".unicodeScalars.contains($0) || $0.properties.isWhitespace
+        }) {
             return "contains '/', ':' or white space"
         }
         if text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7f }) { return "contains a control character" }

@@ -17,7 +17,8 @@ package struct LinkFacts: Equatable, Sendable {
 
     package init(
         index: Int32 = 0, kind: String, mac: MAC? = nil, mtu: UInt32 = 1500, isUp: Bool = false,
-        isPromiscuous: Bool = false, controller: String? = nil, peerIndex: Int32? = nil, addresses: [CIDR] = []
+        isPromiscuous: Bool = false, controller: String? = nil, peerIndex: Int32? = nil,
+        addresses: [CIDR] = []
     ) {
         self.index = index
         self.kind = kind

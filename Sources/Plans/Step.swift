@@ -67,7 +67,8 @@ package struct SysctlChange: Hashable, Sendable {
     package var isOptional: Bool
 
     package init(
-        _ place: Place, _ path: String, _ value: String, _ lifetime: Lifetime = .link, isOptional: Bool = false
+        _ place: Place, _ path: String, _ value: String, _ lifetime: Lifetime = .link,
+        isOptional: Bool = false
     ) {
         self.place = place
         self.path = path

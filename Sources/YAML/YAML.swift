@@ -25,7 +25,9 @@ package enum YAML {
         _ = input.initialize(from: bytes)
         let parser = UnsafeMutablePointer<yaml_parser_t>.allocate(capacity: 1)
         defer { parser.deallocate() }
-        guard yaml_parser_initialize(parser) == 1 else { throw YAMLError(line: 1, column: 1, problem: "out of memory") }
+        guard yaml_parser_initialize(parser) == 1 else {
+            throw YAMLError(line: 1, column: 1, problem: "out of memory")
+        }
         defer { yaml_parser_delete(parser) }
         yaml_parser_set_input_string(parser, input.baseAddress, bytes.count)
         var composer = Composer(parser: parser)
@@ -83,8 +85,11 @@ private struct Composer {
         case YAML_ALIAS_EVENT: throw error("aliases are not taken")
         case YAML_SCALAR_EVENT:
             let scalar = event.pointee.data.scalar
-            guard scalar.anchor == nil, scalar.tag == nil else { throw error("anchors and tags are not taken") }
-            let text = String(decoding: UnsafeBufferPointer(start: scalar.value, count: scalar.length), as: UTF8.self)
+            guard scalar.anchor == nil, scalar.tag == nil else {
+                throw error("anchors and tags are not taken")
+            }
+            let text = String(
+                decoding: UnsafeBufferPointer(start: scalar.value, count: scalar.length), as: UTF8.self)
             return .scalar(text, isPlain: scalar.style == YAML_PLAIN_SCALAR_STYLE)
         default: return .end
         }

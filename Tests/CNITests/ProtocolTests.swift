@@ -6,7 +6,8 @@ import Testing
 @Suite struct Protocol {
     static func invocation(_ changes: [String: String?]) throws(Failure) -> Invocation? {
         var variables: [String: String?] = [
-            "CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_NETNS": "/n", "CNI_IFNAME": "eth0", "CNI_PATH": "/a:/b",
+            "CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_NETNS": "/n", "CNI_IFNAME": "eth0",
+            "CNI_PATH": "/a:/b",
         ]
         for (key, value) in changes { variables[key] = .some(value) }
         return try Invocation.read { variables[$0] ?? nil }
@@ -21,11 +22,13 @@ import Testing
         #expect(try Self.invocation(["CNI_COMMAND": "BAD"])?.verb == nil)
     }
 
-    @Test(arguments: [
-        (["CNI_NETNS": nil, "CNI_IFNAME": nil], "required env variables [CNI_NETNS,CNI_IFNAME] missing"),
-        (["CNI_CONTAINERID": "a/b"], "invalid characters in containerID"), (["CNI_IFNAME": "e:h"], "interface name is invalid"),
-        (["CNI_IFNAME": "a234567890abcdef"], "interface name is invalid"),
-    ] as [([String: String?], String)])
+    @Test(
+        arguments: [
+            (["CNI_NETNS": nil, "CNI_IFNAME": nil], "required env variables [CNI_NETNS,CNI_IFNAME] missing"),
+            (["CNI_CONTAINERID": "a/b"], "invalid characters in containerID"),
+            (["CNI_IFNAME": "e:h"], "interface name is invalid"),
+            (["CNI_IFNAME": "a234567890abcdef"], "interface name is invalid"),
+        ] as [([String: String?], String)])
     func malformedEnvironmentsAreRefused(changes: [String: String?], message: String) {
         let error = #expect(throws: Failure.self) { try Self.invocation(changes) }
         #expect(error?.code == 4)
@@ -34,7 +37,8 @@ import Testing
 
     @Test(arguments: [
         ("{}x", 6), ("[]", 6), ("{}", 7), (#"{"name":"a b"}"#, 7), (#"{"name":"a","cniVersion":"9.9.9"}"#, 1),
-        (#"{"name":"a","dns":5}"#, 7), (#"{"name":"a","cniVersion":"1.0.0","prevResult":{"cniVersion":"7"}}"#, 7),
+        (#"{"name":"a","dns":5}"#, 7),
+        (#"{"name":"a","cniVersion":"1.0.0","prevResult":{"cniVersion":"7"}}"#, 7),
         (#"{"name":5}"#, 6),
     ])
     func malformedConfigurationsHaveTheirCode(text: String, code: Int) {
@@ -60,7 +64,8 @@ import Testing
         #expect(list.version == .v1_0_0)
         #expect(list.disableCheck)
         let config = try list.config(
-            at: 0, previous: nil, runtimeConfig: ["portMappings": [["HostPort": 1, "HostIP": ""]], "mac": "m"],
+            at: 0, previous: nil,
+            runtimeConfig: ["portMappings": [["HostPort": 1, "HostIP": ""]], "mac": "m"],
             cniArgs: ["k": "v"])
         #expect(config["runtimeConfig"] == ["portMappings": [["hostPort": 1, "hostIP": ""]]])
         #expect(config["args"] == ["cni": ["k": "v"]])
@@ -71,8 +76,10 @@ import Testing
 
     @Test(arguments: [
         (#"{"name":"a"}"#, "'type' or 'plugins'"), (#"{"name":"a","plugins":[]}"#, "no plugins in list"),
-        (#"{"name":"a","plugins":[null]}"#, "plugins[0]"), (#"{"name":"a","plugins":[{}]}"#, "plugins[0].type"),
-        (#"{"name":"a","type":"../x"}"#, "invalid plugin name"), (#"{"type":"x"}"#, "missing network name"), ("null", "an object"),
+        (#"{"name":"a","plugins":[null]}"#, "plugins[0]"),
+        (#"{"name":"a","plugins":[{}]}"#, "plugins[0].type"),
+        (#"{"name":"a","type":"../x"}"#, "invalid plugin name"), (#"{"type":"x"}"#, "missing network name"),
+        ("null", "an object"),
     ])
     func malformedListsNameThePlace(text: String, problem: String) throws {
         let json = try JSON.parse(text).value
@@ -86,10 +93,14 @@ import Testing
         var result = CNIResult()
         result.interfaces = [.init(name: "br0", mac: "m"), .init(name: "eth0", mtu: 1400, sandbox: "/n")]
         result.ips = [
-            .init(address: try #require(CIDR(parsing: "10.0.0.2/24")), gateway: IPAddress(parsing: "10.0.0.1"), interface: 1),
+            .init(
+                address: try #require(CIDR(parsing: "10.0.0.2/24")), gateway: IPAddress(parsing: "10.0.0.1"),
+                interface: 1),
             .init(address: try #require(CIDR(parsing: "fd00::2/64")), interface: 1),
         ]
-        result.routes = [Route(.everywhere(.v4), via: IPAddress(parsing: "10.0.0.1")), Route(.everywhere(.v6), mtu: 1400)]
+        result.routes = [
+            Route(.everywhere(.v4), via: IPAddress(parsing: "10.0.0.1")), Route(.everywhere(.v6), mtu: 1400),
+        ]
         return result
     }
 

@@ -82,7 +82,10 @@ import Testing
             let trace = "\(node.directory)/trace"
             let answer = try node.call(
                 "ADD", netns: netns, args: MetaEndToEnd.pod,
-                prefix: ["strace", "-o", trace, "-e", "trace=\(call)", "-e", "inject=\(call):error=EPERM:when=\(count)"],
+                prefix: [
+                    "strace", "-o", trace, "-e", "trace=\(call)", "-e",
+                    "inject=\(call):error=EPERM:when=\(count)",
+                ],
                 config)
             let isInjected = try Shell.run(["grep", "-q", "INJECTED", trace]).status == 0
             if answer.status == 0 {
@@ -90,7 +93,8 @@ import Testing
             } else {
                 refused += 1
                 // Before stdin is read it is the loader that is refused, and speaks.
-                #expect(!answer.message.isEmpty || !answer.ran.errors.isEmpty, "\(call) \(count): \(answer.ran)")
+                #expect(
+                    !answer.message.isEmpty || !answer.ran.errors.isEmpty, "\(call) \(count): \(answer.ran)")
             }
             let after = try Self.snapshot(node)
             #expect(after == before, "\(call) \(count): \(answer.ran.output)")
@@ -103,7 +107,8 @@ import Testing
         let (node, config, _) = try Self.node()
         try node.write("plexus.conf", config)
         let before = try Self.snapshot(node)
-        let line = "ip netns exec \(node.name) \(node.directory)/bin/plexus explain --config \(node.directory)/plexus.conf"
+        let line =
+            "ip netns exec \(node.name) \(node.directory)/bin/plexus explain --config \(node.directory)/plexus.conf"
         let text = try Shell.sh(line)
         #expect(text.contains("<address from 192.168.12.0/24>"))
         #expect(text.contains("sysctl -w net/core/somaxconn=512"))
@@ -115,6 +120,10 @@ import Testing
 
     @Test func anADDStartsNoChildAndFewCalls() throws {
         let node = try MetaEndToEnd.node()
+        // The node's first pod also makes the bridges and the directories.
+        let first = try node.call(
+            "ADD", id: "c0", netns: try node.pod("b"), args: MetaEndToEnd.pod, MetaEndToEnd.config(node))
+        #expect(first.status == 0, "\(first.ran)")
         let trace = "\(node.directory)/trace"
         let answer = try node.call(
             "ADD", netns: try node.pod("a"), args: MetaEndToEnd.pod, prefix: ["strace", "-f", "-o", trace],

@@ -22,7 +22,8 @@ import Testing
         let annotations = networks.map {
             "{\"k8s.v1.cni.cncf.io/networks\":\"\($0.replacing("\"", with: "\\\""))\"}"
         }
-        let runtime = annotations.map { ",\"runtimeConfig\":{\"io.kubernetes.cri.pod-annotations\":\($0)}" } ?? ""
+        let runtime =
+            annotations.map { ",\"runtimeConfig\":{\"io.kubernetes.cri.pod-annotations\":\($0)}" } ?? ""
         return """
             {"cniVersion":"\(version)","name":"node-network","type":"plexus","cniDir":"\(node.directory)/state",\
             "cacheDir":"\(node.directory)/cache","confDir":"\(node.directory)/conf","binDir":"\(node.directory)/plugins",\
@@ -52,7 +53,8 @@ import Testing
     @Test func twoPodsPingEachOther() throws {
         let node = try Self.node()
         for pod in ["a", "b"] {
-            let answer = try node.call("ADD", id: "c-\(pod)", netns: try node.pod(pod), args: Self.pod, Self.config(node))
+            let answer = try node.call(
+                "ADD", id: "c-\(pod)", netns: try node.pod(pod), args: Self.pod, Self.config(node))
             #expect(answer.status == 0, "\(answer.ran)")
         }
         for address in ["192.168.12.11", "10.244.0.3", "10.244.0.1"] {
@@ -107,7 +109,9 @@ import Testing
             #expect(answer.ran.output.isEmpty)
         }
         #expect(try node.links() == ["cni0", "mybr0"])
-        #expect(try node.files("ipam").filter { !$0.contains("last_reserved_ip") && !$0.hasSuffix("lock") }.isEmpty)
+        #expect(
+            try node.files("ipam").filter { !$0.contains("last_reserved_ip") && !$0.hasSuffix("lock") }
+                .isEmpty)
         #expect(try node.files("state").isEmpty)
         if loss != .namespace, loss != .stateAndNamespace { #expect(try node.links(pod: "a").isEmpty) }
     }
@@ -124,7 +128,9 @@ import Testing
     @Test(arguments: [
         Refusal(networks: "net-none", code: 7, words: ["net-none", "default"]),
         Refusal(networks: nil, code: 11, words: ["default/pod-a", "unknown"]),
-        Refusal(networks: "net-a", extra: ",\"clusterNetwrok\":\"x\"", code: 7, words: ["clusterNetwrok", "clusterNetwork"]),
+        Refusal(
+            networks: "net-a", extra: ",\"clusterNetwrok\":\"x\"", code: 7,
+            words: ["clusterNetwrok", "clusterNetwork"]),
         Refusal(networks: "net-a", delegate: ",\"isGatway\":true", code: 7, words: ["isGatway"]),
         Refusal(networks: "a/b/c", code: 7, words: ["a/b/c", "more than one '/'"]),
         Refusal(networks: "[{\"name\":\"net-a\",\"ips\":\"1\"}]", code: 7, words: ["networks[0].ips"]),
@@ -168,7 +174,9 @@ import Testing
         #expect(defaults.first?["gateway"].string == "192.168.12.1")
         #expect(defaults.first?["dev"].string == "data0")
         #expect(answer.json["routes"].list.isEmpty)
-        #expect(try node.call("CHECK", netns: netns, args: Self.pod, Self.config(node, networks: networks)).status == 0)
+        #expect(
+            try node.call("CHECK", netns: netns, args: Self.pod, Self.config(node, networks: networks)).status
+                == 0)
     }
 
     @Test func namespaceIsolationRefusesForeignNetworks() throws {
@@ -198,11 +206,13 @@ import Testing
         let node = try Self.node()
         for pod in ["a", "b"] {
             let config = Self.config(node, version: "1.1.0")
-            let answer = try node.call("ADD", id: "c-\(pod)", netns: try node.pod(pod), args: Self.pod, config)
+            let answer = try node.call(
+                "ADD", id: "c-\(pod)", netns: try node.pod(pod), args: Self.pod, config)
             #expect(answer.status == 0, "\(answer.ran)")
         }
         let valid = ",\"cni.dev/valid-attachments\":[{\"containerID\":\"c-b\",\"ifname\":\"eth0\"}]"
-        let answer = try node.call("GC", netns: "", Self.config(node, version: "1.1.0", networks: nil, extra: valid))
+        let answer = try node.call(
+            "GC", netns: "", Self.config(node, version: "1.1.0", networks: nil, extra: valid))
         #expect(answer.status == 0, "\(answer.ran)")
         #expect(try node.links(pod: "a").isEmpty)
         #expect(try node.links(pod: "b") == ["eth0", "net1"])

@@ -4,7 +4,8 @@ import YAML
 
 @Suite struct JSONDocuments {
     @Test func valuesSurviveARoundTrip() throws {
-        let text = #"{"b":[1,-2,9007199254740993,18446744073709551615,1.5,true,false,null],"a":{"x":"\"\\\n\u0001é𝄞/"},"e":[],"o":{}}"#
+        let text =
+            #"{"b":[1,-2,9007199254740993,18446744073709551615,1.5,true,false,null],"a":{"x":"\"\\\n\u0001é𝄞/"},"e":[],"o":{}}"#
         let value = try JSON.parse(text).value
         #expect(value.print() == text)
         #expect(try JSON.parse(value.print(indent: 4)).value == value)
@@ -16,11 +17,13 @@ import YAML
 
     @Test(arguments: [
         ("", "empty document"), ("{}x", "unexpected 'x' after the document"), ("{'a':1}", "expected a key"),
-        ("[NaN]", "expected a value, found 'N'"), ("[1,]", "expected a value"), (#"{"a":1,}"#, "expected a key"),
+        ("[NaN]", "expected a value, found 'N'"), ("[1,]", "expected a value"),
+        (#"{"a":1,}"#, "expected a key"),
         ("[01]", "leading zero"), ("[1.]", "expected a digit"), ("[-]", "expected a digit"),
         ("[18446744073709551616]", "more than 64 bits"), ("[\"a\nb\"]", "raw control character"),
         (#"["\x"]"#, "unknown escape"), (#"["\ud800"]"#, "half a surrogate"), (#"{"a\u0000b":1}"#, "NUL"),
-        ("[\"abc", "does not end"), ("{\"a\" 1}", "expected ':'"), ("[1 2]", "expected ',' or ']'"), ("tru", "expected true"),
+        ("[\"abc", "does not end"), ("{\"a\" 1}", "expected ':'"), ("[1 2]", "expected ',' or ']'"),
+        ("tru", "expected true"),
         ("/* c */ {}", "expected a value"),
     ])
     func whatIsNoJSONIsRefusedWithItsPlace(text: String, problem: String) {
@@ -47,7 +50,8 @@ import YAML
     let reader: Reader
 
     init() throws {
-        reader = Reader(try JSON.parse(#"{"Name":"x","n":7,"list":[{"a":"b"},5],"nothing":null,"o":{"b":true}}"#).value)
+        reader = Reader(
+            try JSON.parse(#"{"Name":"x","n":7,"list":[{"a":"b"},5],"nothing":null,"o":{"b":true}}"#).value)
     }
 
     @Test func keysMatchAsInGo() throws {
@@ -64,19 +68,28 @@ import YAML
             do { try body() } catch { return "\(error)" }
             return ""
         }
-        #expect(text { _ = try reader.int("name") } == "Name: cannot unmarshal: expected an integer, found the string \"x\"")
+        #expect(
+            text { _ = try reader.int("name") }
+                == "Name: cannot unmarshal: expected an integer, found the string \"x\"")
         #expect(text { _ = try reader.list("list")?[1].string("a") } == "")
-        #expect(text { _ = try reader.strings("list") } == "list[0]: cannot unmarshal: expected a string, found an object")
-        #expect(text { try reader.list("list")?[1].requireObject() } == "list[1]: cannot unmarshal: expected an object, found the number 5")
+        #expect(
+            text { _ = try reader.strings("list") }
+                == "list[0]: cannot unmarshal: expected a string, found an object")
+        #expect(
+            text { try reader.list("list")?[1].requireObject() }
+                == "list[1]: cannot unmarshal: expected an object, found the number 5")
         #expect(text { _ = try reader.int("n", in: 0...5) } == "n: 7 is outside 0 to 5")
     }
 
     @Test(arguments: [
-        ("isGatway", "isGateway"), ("brigde", "bridge"), ("clusterNetwrok", "clusterNetwork"), ("BRIDGE", "-"),
+        ("isGatway", "isGateway"), ("brigde", "bridge"), ("clusterNetwrok", "clusterNetwork"),
+        ("BRIDGE", "-"),
         ("volume", "-none"), ("comment", "-none"), ("vlanId", "-none"),
     ])
     func nearMissesAreSuggested(key: String, expected: String) {
-        let found = Reader(.object([key: 1])).unknownKeys(known: ["bridge", "isGateway", "clusterNetwork", "mtu", "vlan"])
+        let found = Reader(.object([key: 1])).unknownKeys(known: [
+            "bridge", "isGateway", "clusterNetwork", "mtu", "vlan",
+        ])
         if expected == "-" {
             #expect(found.isEmpty)
         } else {
@@ -111,7 +124,8 @@ import YAML
 
     @Test(arguments: [
         ("a: 1\na: 2", "stands twice"), ("a: &x 1", "anchors"), ("a: *x", "aliases"), ("a: !!str 1", "tags"),
-        ("a: 1\n---\nb: 2", "more than one document"), ("a: [1", "did not find"), ("<<: {a: 1}", "merge keys"),
+        ("a: 1\n---\nb: 2", "more than one document"), ("a: [1", "did not find"),
+        ("<<: {a: 1}", "merge keys"),
         ("? [a]\n: 1", "no scalar"), (String(repeating: "[", count: 65), "deeper"),
     ])
     func whatKubectlNeverPrintsIsRefused(text: String, problem: String) {

@@ -4,8 +4,10 @@ import Testing
 @Suite struct Addresses {
     @Test(arguments: [
         ("0.0.0.0", "0.0.0.0"), ("192.168.12.10", "192.168.12.10"), ("::", "::"), ("::1", "::1"),
-        ("2001:DB8:0:0:1:0:0:1", "2001:db8::1:0:0:1"), ("fe80::1:2", "fe80::1:2"), ("::ffff:10.1.2.3", "10.1.2.3"),
-        ("::102:304", "::102:304"), ("1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7:8"), ("1:0:3:4:5:6:7:8", "1:0:3:4:5:6:7:8"),
+        ("2001:DB8:0:0:1:0:0:1", "2001:db8::1:0:0:1"), ("fe80::1:2", "fe80::1:2"),
+        ("::ffff:10.1.2.3", "10.1.2.3"),
+        ("::102:304", "::102:304"), ("1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7:8"),
+        ("1:0:3:4:5:6:7:8", "1:0:3:4:5:6:7:8"),
         ("64:ff9b::1.2.3.4", "64:ff9b::102:304"), ("1::", "1::"),
     ])
     func textIsCanonical(text: String, expected: String) {
@@ -14,7 +16,8 @@ import Testing
 
     @Test(arguments: [
         "", "1", "1.2.3", "1.2.3.4.5", "256.1.1.1", "01.2.3.4", "1.2.3.+4", "1.2.3.4 ", ":", ":::", "1::2::3",
-        "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "12345::", "g::", "+1::", "::1.2.3", "1.2.3.4::", "fe80::1%eth0",
+        "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "12345::", "g::", "+1::", "::1.2.3", "1.2.3.4::",
+        "fe80::1%eth0",
     ])
     func malformedTextIsRefused(text: String) { #expect(IPAddress(parsing: text) == nil) }
 
@@ -29,7 +32,10 @@ import Testing
         #expect(CIDR(parsing: "10.0.0.0") == nil)
     }
 
-    @Test(arguments: [("10.0.0.0/8", "10.1.0.0/16", true), ("10.0.0.0/16", "10.1.0.0/16", false), ("::/0", "10.0.0.0/8", false)])
+    @Test(arguments: [
+        ("10.0.0.0/8", "10.1.0.0/16", true), ("10.0.0.0/16", "10.1.0.0/16", false),
+        ("::/0", "10.0.0.0/8", false),
+    ])
     func overlap(a: String, b: String, expected: Bool) throws {
         let (a, b) = (try #require(CIDR(parsing: a)), try #require(CIDR(parsing: b)))
         #expect(a.overlaps(b) == expected)
@@ -41,15 +47,24 @@ import Testing
         #expect(MAC(parsing: text)?.description == "02:00:00:00:00:0a")
     }
 
-    @Test(arguments: ["", "02:00:00:00:00", "02:00:00:00:00:00:00:00", "0:0:0:0:0:0", "gg:00:00:00:00:00", "+2:00:00:00:00:00"])
+    @Test(arguments: [
+        "", "02:00:00:00:00", "02:00:00:00:00:00:00:00", "0:0:0:0:0:0", "gg:00:00:00:00:00",
+        "+2:00:00:00:00:00",
+    ])
     func otherHardwareAddressesAreRefused(text: String) { #expect(MAC(parsing: text) == nil) }
 
     @Test(arguments: [
-        ("eth0", true), ("a234567890abcde", true), ("a234567890abcdef", false), ("", false), (".", false), ("..", false),
-        ("a/b", false), ("a:b", false), ("a b", false), ("a\u{a0}b", false), ("a\u{1}", false), ("net-1.2_x", true),
+        ("eth0", true), ("a234567890abcde", true), ("a234567890abcdef", false), ("", false), (".", false),
+        ("..", false),
+        ("a/b", false), ("a:b", false), ("a b", false), ("a\u{a0}b", false), ("a\u{1}", false),
+        ("net-1.2_x", true),
     ])
-    func interfaceNames(name: String, isValid: Bool) { #expect((Names.interfaceProblem(name) == nil) == isValid) }
+    func interfaceNames(name: String, isValid: Bool) {
+        #expect((Names.interfaceProblem(name) == nil) == isValid)
+    }
 
-    @Test(arguments: [("a", true), ("a_b.c-d", true), ("-a", false), ("a/b", false), ("", false), ("é", false)])
+    @Test(arguments: [
+        ("a", true), ("a_b.c-d", true), ("-a", false), ("a/b", false), ("", false), ("é", false),
+    ])
     func identifiers(name: String, isValid: Bool) { #expect(Names.isIdentifier(name) == isValid) }
 }

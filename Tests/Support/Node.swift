@@ -15,14 +15,17 @@ package final class Node: Sendable {
     package init() throws {
         name = "plx\(UUID().uuidString.prefix(8).lowercased())"
         directory = "/tmp/\(name)"
-        try Shell.sh("ip netns add \(name) && ip -n \(name) link set lo up && mkdir -p \(directory)/cache \(directory)/bin")
+        try Shell.sh(
+            "ip netns add \(name) && ip -n \(name) link set lo up && mkdir -p \(directory)/cache \(directory)/bin"
+        )
         for role in ["plexus", "multus", "bridge", "host-local", "static", "loopback", "tuning"] {
             try Shell.sh("ln -s \(Self.executable) \(directory)/bin/\(role)")
         }
     }
 
     deinit {
-        _ = try? Shell.sh("for n in $(ip netns list | cut -d' ' -f1 | grep ^\(name)); do ip netns del $n; done")
+        _ = try? Shell.sh(
+            "for n in $(ip netns list | cut -d' ' -f1 | grep ^\(name)); do ip netns del $n; done")
         _ = try? Shell.sh("rm -rf \(directory)")
     }
 
@@ -91,8 +94,9 @@ package final class Node: Sendable {
 
     /// Names of files below a directory of the node's.
     package func files(_ path: String) throws -> Set<String> {
-        Set(try Shell.sh("cd \(directory)/\(path) 2>/dev/null && find . -type f -printf '%P\\n' || true")
-            .split(separator: "\n").map(String.init))
+        Set(
+            try Shell.sh("cd \(directory)/\(path) 2>/dev/null && find . -type f -printf '%P\\n' || true")
+                .split(separator: "\n").map(String.init))
     }
 }
 

@@ -15,7 +15,9 @@ package enum Shell {
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         process.arguments = words
         if let environment {
-            process.environment = environment.merging(["PATH": "/usr/sbin:/usr/bin:/sbin:/bin"]) { own, _ in own }
+            process.environment = environment.merging(["PATH": "/usr/sbin:/usr/bin:/sbin:/bin"]) { own, _ in
+                own
+            }
         }
         // Files instead of pipes: nothing can fill up.
         let directory = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)

@@ -1,0 +1,45 @@
+import Linux
+import Testing
+
+@Suite struct SystemWrappers {
+    let path = "/tmp/plexus-unit-\(UInt64.random(in: 0...UInt64.max))"
+
+    @Test func filesAreReplacedAndCreatedOnce() throws {
+        let directory = try Directory.create("\(path)/a/b")
+        let isSafe = directory.isSafe()
+        #expect(isSafe)
+        try directory.replace("f", with: Array("one".utf8))
+        try directory.replace("f", with: Array("two".utf8))
+        #expect(try readFile("\(path)/a/b/f", limit: 10) == Array("two".utf8))
+        let made = [try directory.createExclusive("g", [1]), try directory.createExclusive("g", [2])]
+        #expect(made == [true, false])
+        let content = try directory.read("g", limit: 10)
+        #expect(content == [1])
+        let names = try Directory.open("\(path)/a/b").names().sorted()
+        #expect(names == ["f", "g"])
+        let removed = [try directory.remove("g"), try directory.remove("g")]
+        #expect(removed == [true, false])
+        let absent = try directory.readIfPresent("g", limit: 1)
+        #expect(absent == nil)
+        _ = try Child.run(path: "/bin/rm", environment: [], input: [], deadline: 10)
+    }
+
+    @Test func childrenGetTheirInputAndNothingElse() throws {
+        let result = try Child.run(path: "/usr/bin/env", environment: ["ONLY=this"], input: [], deadline: 10)
+        #expect(result.status == .exited(0))
+        #expect(String(decoding: result.output, as: UTF8.self) == "ONLY=this\n")
+        let input = [UInt8](repeating: 65, count: 1 << 20)
+        #expect(try Child.run(path: "/bin/cat", environment: [], input: input, deadline: 10).output == input)
+        let flood = try Child.run(
+            path: "/usr/bin/yes", environment: [], input: [], deadline: 10, outputLimit: 1 << 16)
+        #expect(flood.status == .flooded)
+        #expect(throws: SystemError.self) {
+            try Child.run(path: "/none/such", environment: [], input: [], deadline: 1)
+        }
+    }
+
+    @Test func digestsAreSHA2() {
+        #expect(Digest.sha256Bytes("abc").prefix(4) == [0xba, 0x78, 0x16, 0xbf])
+        #expect(Digest.sha512("abc").hasPrefix("ddaf35a193617aba"))
+    }
+}

@@ -1,0 +1,73 @@
+import CNI
+import JSONC
+import Meta
+import Network
+import Plans
+import Testing
+
+@Suite struct Selections {
+    static func parse(_ text: String) throws(Failure) -> [Selection] {
+        try Selection.parse(text, source: "networks")
+    }
+
+    @Test func theShortForm() throws {
+        let selections = try Self.parse(" a , ns/b@ext0 ,/c, d@")
+        #expect(selections.map(\.name) == ["a", "b", "c", "d"])
+        #expect(selections.map(\.namespace) == [nil, "ns", nil, nil])
+        #expect(selections.map(\.interface) == [nil, "ext0", nil, nil])
+        #expect(try Self.parse("").isEmpty)
+        #expect(try Self.parse("null").first?.name == "null")
+    }
+
+    @Test func theListForm() throws {
+        let selection = try #require(
+            try Self.parse(
+                """
+                [{"name":"a.b","namespace":"x","interfaceRequest":"i1","ips":["10.0.0.1","fd00::1/64"],
+                  "mac":"02:00:00:00:00:01","default-route":["10.0.0.254"],"cni-args":{"k":1},"unknown":5,
+                  "bandwidth":{"ingressRate":7}}]
+                """
+            ).first)
+        #expect(selection.name == "a.b")
+        #expect(selection.interface == "i1")
+        #expect(selection.ips == ["10.0.0.1", "fd00::1/64"])
+        #expect(selection.defaultRoute == [IPAddress(parsing: "10.0.0.254")].compactMap { $0 })
+        #expect(selection.cniArgs?["k"] == 1)
+        #expect(selection.capabilities["bandwidth"]?["ingressBurst"] == 0)
+        #expect(try Self.parse("[]").isEmpty)
+    }
+
+    @Test(arguments: [
+        (",", "has no name"), ("a,", "has no name"), ("default/", "has no name"),
+        ("a/b/c", "more than one '/'"),
+        ("a@b@c", "more than one '@'"), ("a.b", "is no name"), ("A", "is no name"),
+        ("a@e:0", "interface \"e:0\""),
+        (#"{"name":"a"}"#, "expected a list"), ("[null]", "networks[0]"), ("[[]]", "networks[0]"),
+        (#"[{"name":""}]"#, "networks[0].name"), (#"[{"name":"a","ips":"x"}]"#, "networks[0].ips"),
+        (#"[{"name":"a","ips":["x"]}]"#, "networks[0].ips[0]"),
+        (#"[{"name":"a","mac":"x"}]"#, "networks[0].mac"),
+        (#"[{"name":"../a"}]"#, "networks[0].name"),
+        (#"[{"name":"a","namespace":".."}]"#, "networks[0].namespace"),
+        (#"[{"name":"a","default-route":[""]}]"#, "networks[0].default-route[0]"), ("[{", "expected a key"),
+        (#"[{"name":"a","cni-args":[]}]"#, "networks[0].cni-args"),
+    ])
+    func malformedValuesNameTheirPlace(text: String, problem: String) {
+        let error = #expect(throws: Failure.self) { try Self.parse(text) }
+        #expect(error?.message.contains(problem) == true, "\(String(describing: error))")
+    }
+
+    @Test(arguments: [
+        ("bridge", "bridge"), ("/opt/cni/bin/host-local", "host-local"), ("plexus", "plexus"),
+        ("./multus", "multus"),
+        ("anything", "plexus"),
+    ])
+    func theNameDecidesTheRole(path: String, expected: String) {
+        let name =
+            switch Role.named(path) {
+            case .meta(let name): name
+            case .plugin(let type): type
+            case .addresses(let source): source.type
+            }
+        #expect(name == expected)
+    }
+}

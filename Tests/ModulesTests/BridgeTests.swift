@@ -1,0 +1,103 @@
+import CNI
+import JSONC
+import Modules
+import Network
+import Plans
+import Testing
+
+/// What bridge decides, without a kernel.
+@Suite struct BridgePlans {
+    static func config(_ text: String, args: String = "") throws -> Bridge.Config {
+        let json = #"{"cniVersion":"1.0.0","name":"net","type":"bridge"\#(text)}"#
+        return try Bridge.parse(
+            PluginInput(
+                config: PluginConfig.decode(Array(json.utf8)), args: CNIArgs.parse(args, lenient: true),
+                isMeta: true))
+    }
+
+    static func attachment(_ ips: String...) throws -> Plans.Attachment {
+        var attachment = Attachment(
+            id: AttachmentID(containerID: "c1", interface: "eth0"), sandbox: "/n", networkName: "net",
+            digest: Array(0..<32))
+        if !ips.isEmpty {
+            attachment.lease = Lease(ips: try ips.map { .init(address: try #require(CIDR(parsing: $0))) })
+        }
+        return attachment
+    }
+
+    static func commands(_ config: Bridge.Config, _ attachment: Plans.Attachment, _ facts: Facts = Facts()) throws
+        -> [String]
+    {
+        try Bridge.plan(config, attachment, facts).steps.flatMap { $0.commands() }
+    }
+
+    @Test func aLayer2PortIsThreeSteps() throws {
+        #expect(
+            try Self.commands(Self.config(#","bridge":"br0""#), Self.attachment()) == [
+                "ip link add br0 address 12:13:14:15:16:17 up type bridge  # unless it exists",
+                "ip link add veth00010203040 address 0e:0d:0e:0f:10:11 master br0 up type veth peer name eth0"
+                    + " address 06:07:08:09:0a:0b netns POD",
+                "sysctl -w net/ipv6/conf/veth00010203040/accept_ra=0", "ip -n POD link set eth0 up",
+                "# wait until veth00010203040 is operational",
+            ])
+    }
+
+    @Test func aGatewayGetsAddressForwardingAndRoutes() throws {
+        let config = try Self.config(#","isDefaultGateway":true,"ipMasq":true,"ipam":{"type":"x"}"#)
+        let commands = try Self.commands(config, Self.attachment("10.1.2.3/24", "fd00::3/64"))
+        for expected in [
+            "ip addr replace 10.1.2.1/24 dev cni0", "ip addr replace fd00::1/64 dev cni0",
+            "sysctl -w net/ipv4/ip_forward=1", "sysctl -w net/ipv6/conf/all/forwarding=1",
+            "ip -n POD route append default via 10.1.2.1 dev eth0",
+            "ip -n POD route append default via fd00::1 dev eth0",
+            "ip -n POD addr add 10.1.2.3/24 dev eth0",
+        ] { #expect(commands.contains(expected), "\(expected) in \(commands)") }
+    }
+
+    @Test func otherAddressesOfTheBridgeConflictUnlessForced() throws {
+        var facts = Facts()
+        facts.links[.host("cni0")] = LinkFacts(
+            kind: "bridge", mac: .zero, addresses: [try #require(CIDR(parsing: "10.0.0.1/8"))])
+        let attachment = try Self.attachment("10.1.2.3/16")
+        let error = #expect(throws: Failure.self) {
+            try Self.commands(Self.config(#","isGateway":true,"ipam":{"type":"x"}"#), attachment, facts)
+        }
+        #expect(error?.message.contains("already has an IP address different from") == true)
+        let forced = try Self.config(#","isGateway":true,"forceAddress":true,"ipam":{"type":"x"}"#)
+        #expect(try Self.commands(forced, attachment, facts).contains("ip addr delete 10.0.0.1/8 dev cni0"))
+    }
+
+    @Test(arguments: [
+        (#","hairpinMode":true,"promiscMode":true"#, 7, "hairpin mode and promiscuous mode"),
+        (
+            #","disableContainerInterface":true,"ipam":{"type":"x"}"#, 7,
+            "cannot use IPAM when DisableContainerInterface"
+        ),
+        (#","bridge":"a234567890abcdef""#, 7, "16 bytes"), (#","bridge":"""#, 7, "is empty"),
+        (#","mtu":"1500""#, 7, "mtu: cannot unmarshal"), (#","vlan":5"#, 2, "vlan"),
+        (#","macspoofchk":true"#, 2, "macspoofchk"),
+        (#","ipMasqBackend":"x""#, 7, "unknown ipmasq backend"),
+        (#","runtimeConfig":{"mac":"01:00:00:00:00:00"}"#, 7, "invalid MAC"),
+    ])
+    func badKeysAreNamed(text: String, code: Int, problem: String) {
+        let error = #expect(throws: Failure.self) { try Self.config(text) }
+        #expect(error?.code == code)
+        #expect(error?.message.contains(problem) == true, "\(String(describing: error))")
+    }
+
+    @Test func requestedMACsHaveTheirOrder() throws {
+        let args = "MAC=02:00:00:00:00:01"
+        #expect("\(try #require(try Self.config("", args: args).mac))" == "02:00:00:00:00:01")
+        let both = #","args":{"cni":{"mac":"02:00:00:00:00:02"}},"runtimeConfig":{"mac":"02:00:00:00:00:03"}"#
+        #expect("\(try #require(try Self.config(both, args: args).mac))" == "02:00:00:00:00:03")
+    }
+
+    @Test(arguments: ["../kernel/x", "kernel.hostname", "net", "net..x", "net/../../x", "net.core.a b"])
+    func sysctlsOutsideTheNamespaceAreRefused(key: String) throws {
+        let json: JSON = ["name": "n", "type": "tuning", "sysctl": .object([key: "1"])]
+        let error = #expect(throws: Failure.self) {
+            try Tuning.parse(PluginInput(config: PluginConfig(json), args: CNIArgs(), isMeta: true))
+        }
+        #expect(error?.message.contains("invalid net sysctl key") == true)
+    }
+}

@@ -1,0 +1,91 @@
+# The parts of scripts/test (bash; source it). Each prints `ok NAME`, `FAILED NAME`, `skipped NAME: WHY`, or Swift
+# Testing's lines.
+
+check() { # NAME COMMAND...: shows the output of a command that fails
+    local output
+    if output=$("${@:2}" 2>&1); then echo "ok $1"; else
+        echo "FAILED $1"
+        tail -n 40 <<<"$output" | sed 's/^/    /'
+    fi
+}
+
+build_all() {
+    check "swift build, with tests" swift build --build-tests --disable-xctest --package-path "$root" \
+        --scratch-path "$scratch" --explicit-target-dependency-import-check error
+    ! wants e2e && ! wants runtimes && ! wants vm || check "scripts/build" "$root/scripts/build"
+}
+
+# without FOLDERS MODULES: no file there imports one of the modules
+without() {
+    local access='(public|package|internal|fileprivate|private)' kind='(struct|class|enum|protocol|typealias|func|let|var)'
+    # shellcheck disable=SC2086
+    ! (cd "$root/Sources" && grep -rnE --include='*.swift' \
+        "^[[:space:]]*(@[A-Za-z_]+(\([^)]*\))?[[:space:]]+)*($access[[:space:]]+)?import[[:space:]]+($kind[[:space:]]+)?($2)([.;[:space:]]|\$)" $1)
+}
+
+lint() {
+    local others
+    others=$(cd "$root/Sources" && echo *)
+    check "no Foundation, no Dispatch" without . "Foundation|FoundationEssentials|Dispatch"
+    check "ArgumentParser in Commands only" without "${others/Commands/}" ArgumentParser
+    check "Modules and IPAM know no netlink and no engine" without "Modules IPAM" "Netlink|Engine|CMnl|CLinux"
+    check "Modules make no system calls" without "Modules Plans" "Linux|Glibc"
+    check "the engine knows no module" without Engine "Modules|IPAM|Meta"
+    check "swift format" swift format lint --strict -r "$root/Sources" "$root/Tests"
+}
+
+swift_tests() { # OPTION...: of the built test bundle; a filter that matches nothing fails
+    "$scratch/debug/plexusPackageTests.xctest" --testing-library swift-testing "$@"
+}
+
+unit() {
+    set -- "$scratch/debug/plexusPackageTests.xctest" --testing-library swift-testing \
+        --skip '^(NamespaceTests|EndToEndTests)\.'
+    local user=()
+    [ "$(id -u)" != 0 ] || user=(setpriv "--reuid=${SUDO_UID:-65534}" "--regid=${SUDO_GID:-65534}" --clear-groups
+        env HOME=/tmp)
+    "${user[@]}" test -x "$1" || { echo "the tests run as root: others cannot read $1" && user=(); }
+    "${user[@]}" "$@"
+}
+
+# private COMMAND...: in a network of its own, with /run and CNI's folder empty
+private() {
+    export -f swift_tests check
+    export scratch root
+    unshare --net --mount --propagation private -- bash -euc '
+        mkdir -p /var/lib/cni
+        for folder in /run /var/lib/cni; do mount -t tmpfs tmpfs "$folder"; done
+        ip link set lo up
+        "$@"' bash "$@"
+}
+
+e2e() {
+    local status=0
+    export PLEXUS=$scratch/release/plexus
+    private swift_tests --filter '^EndToEndTests\.' || status=$?
+    private check "quickstart" "$root/scripts/quickstart"
+    return "$status"
+}
+
+# The executable under its names; containerd calls loopback in any case.
+runtimes() {
+    local bin status=0
+    bin=$(mktemp -d)
+    for name in plexus loopback; do ln -s "$scratch/release/plexus" "$bin/$name"; done
+    "$root/Tests/Runtimes/podman" "$bin" || status=1
+    "$root/Tests/Runtimes/containerd" "$bin" || status=1
+    rm -rf "$bin"
+    return "$status"
+}
+
+# The fault sweep stays on the host's kernel: emulated, it takes minutes.
+vm() {
+    local machine=$root/Tests/VM/run-in-vm
+    [ "$(uname -m)" = x86_64 ] || { echo "skipped VM: needs an x86-64 host" && return; }
+    "$machine" --prepare || { echo "skipped VM: no kernel to start" && return; }
+    export PLEXUS=$scratch/release/plexus
+    export -f swift_tests
+    export scratch
+    "$machine" --memory 4096 --timeout 600 -- bash -euc 'echo "kernel $(uname -r)"
+        swift_tests --filter "^(NamespaceTests|EndToEndTests)\\." --skip anyRefusedCall'
+}
