@@ -4,13 +4,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <sys/mman.h>
-#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,12 +22,6 @@ int clinux_pipe(int descriptors[2]) { return pipe2(descriptors, O_CLOEXEC); }
 
 int clinux_openat(int directory, const char *path, int flags, unsigned int mode) {
     return openat(directory, path, flags, mode);
-}
-
-int clinux_is_namespace(int descriptor) {
-    struct statfs info;
-    if (fstatfs(descriptor, &info) != 0) return -1;
-    return info.f_type == NSFS_MAGIC || info.f_type == PROC_SUPER_MAGIC;
 }
 
 int clinux_spawn(pid_t *pid, const char *path, char *const arguments[], char *const environment[], int input,

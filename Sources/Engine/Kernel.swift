@@ -80,7 +80,8 @@ package final class Kernel {
         do throws(EnteringError<NetlinkError>) {
             socket = try namespace.run(from: home) { () throws(NetlinkError) in try RouteSocket.open() }
         } catch {
-            throw .system(refused(error))
+            let cause = refused(error)
+            throw cause.isInvalid ? .notANamespace(path) : .system(cause)
         }
         sandbox = Sandbox(namespace: namespace, socket: socket)
     }

@@ -17,6 +17,7 @@ package struct SystemError: Error, Equatable, Sendable, CustomStringConvertible 
 
     package var description: String { code == 0 ? operation : "\(operation): \(errorText(code))" }
     package var isNotFound: Bool { code == ENOENT }
+    package var isInvalid: Bool { code == EINVAL }
 }
 
 /// The C library's text for an errno.

@@ -7,6 +7,7 @@ internal import Linux
 struct Socket: ~Copyable {
     private let handle: OpaquePointer
     private var sequence: UInt32
+    private var isStrict = false
 
     /// Seconds: a plugin that hangs holds up a pod.
     private static let timeout = 5
@@ -17,10 +18,8 @@ struct Socket: ~Copyable {
         }
         let socket = Socket(handle: handle, sequence: UInt32(truncatingIfNeeded: clinux_milliseconds()))
         var on: CInt = 1
-        // Refused by kernels that lack them, which then answer with less.
-        for option in [NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK] {
-            mnl_socket_setsockopt(handle, CInt(option), &on, socklen_t(MemoryLayout<CInt>.size))
-        }
+        // Refused by kernels that lack it, which then answer with less.
+        mnl_socket_setsockopt(handle, CInt(NETLINK_EXT_ACK), &on, socklen_t(MemoryLayout<CInt>.size))
         var limit = timeval(tv_sec: Self.timeout, tv_usec: 0)
         setsockopt(socket.descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         // Not bound by hand: the kernel does that with the first message.
@@ -58,6 +57,7 @@ struct Socket: ~Copyable {
         restart: () -> Void = {}, _ visit: (UInt16, UnsafeRawBufferPointer) throws(NetlinkError) -> Void
     ) throws(NetlinkError) {
         request.header.pointee.nlmsg_flags |= UInt16(flags)
+        if flags & NLM_F_DUMP != 0 { checkStrictly() }
         for _ in 0..<5 {
             sequence &+= 1
             request.sequence = sequence
@@ -67,6 +67,14 @@ struct Socket: ~Copyable {
             restart()
         }
         throw NetlinkError(operation: operation, code: EINTR, text: "the dump was interrupted five times")
+    }
+
+    /// Makes the kernel honour what a dump asks for; before Linux 4.20 it lists everything.
+    private mutating func checkStrictly() {
+        guard !isStrict else { return }
+        isStrict = true
+        var on: CInt = 1
+        mnl_socket_setsockopt(handle, CInt(NETLINK_GET_STRICT_CHK), &on, socklen_t(MemoryLayout<CInt>.size))
     }
 
     private func send(_ request: borrowing Request, _ operation: String) throws(NetlinkError) {

@@ -25,7 +25,8 @@ import Testing
         return attachment
     }
 
-    static func commands(_ config: Bridge.Config, _ attachment: Plans.Attachment, _ facts: Facts = Facts()) throws
+    static func commands(_ config: Bridge.Config, _ attachment: Plans.Attachment, _ facts: Facts = Facts())
+        throws
         -> [String]
     {
         try Bridge.plan(config, attachment, facts).steps.flatMap { $0.commands() }

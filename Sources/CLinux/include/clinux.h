@@ -27,8 +27,6 @@ int clinux_memfd(const char *name);
 int clinux_pipe(int descriptors[2]);
 /// open(2) and openat(2), which are variadic in C.
 int clinux_openat(int directory, const char *path, int flags, unsigned int mode);
-/// 1: the descriptor is a namespace file (NSFS) or below /proc; 0: neither; -1: errno.
-int clinux_is_namespace(int descriptor);
 /// posix_spawn(3) in a process group of its own, with the three standard descriptors given.
 int clinux_spawn(pid_t *pid, const char *path, char *const arguments[], char *const environment[], int input,
                  int output, int errors);
