@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
@@ -55,6 +56,11 @@ void clinux_timestamp(char *text, size_t size) {
     struct tm parts;
     gmtime_r(&now, &parts);
     strftime(text, size, "%Y-%m-%dT%H:%M:%SZ", &parts);
+}
+
+void clinux_tune_heap(void) {
+    mallopt(M_TOP_PAD, 1 << 20);
+    mallopt(M_TRIM_THRESHOLD, 64 << 20);
 }
 
 int64_t clinux_milliseconds(void) {

@@ -10,6 +10,8 @@ package final class Executor {
     private var indexes: [LinkName: Int32] = [:]
     var bridgeLocks: [String: BridgeLock] = [:]
     private var ensured: [String: BridgeSpec] = [:]
+    /// Bridges of this run: a MAC address that was set at creation stays.
+    var createdBridges: [String: MAC] = [:]
 
     package init(_ kernel: Kernel) { self.kernel = kernel }
 
@@ -133,6 +135,7 @@ extension Executor {
                     try socket.addBridge(name: spec.name, mtu: spec.mtu, mac: spec.mac, vlanFiltering: false)
                 }
                 journal.record(.createdBridge(spec.name))
+                createdBridges[spec.name] = spec.mac
             } catch  where error.code == alreadyExists {
                 // Another ADD made it meanwhile: it has the lock shared too.
             }
@@ -226,7 +229,7 @@ extension Executor {
         do throws(SystemError) {
             switch change.lifetime {
             case .link: break
-            case .shared: if try kernel.readSysctl(name) == change.value { return }
+            case .shared: return try kernel.ensureSysctl(name, change.value)
             case .saved:
                 let original = try kernel.readSysctl(name)
                 journal.record(

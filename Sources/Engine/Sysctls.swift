@@ -8,6 +8,10 @@ extension Kernel {
         try at(name.place) { () throws(SystemError) in try Sysctl.read("/proc/sys/" + name.path) }
     }
 
+    func ensureSysctl(_ name: SysctlName, _ value: String) throws(SystemError) {
+        try at(name.place) { () throws(SystemError) in try Sysctl.ensure("/proc/sys/" + name.path, value) }
+    }
+
     func writeSysctl(_ name: SysctlName, _ value: String) throws(SystemError) {
         try at(name.place) { () throws(SystemError) in try Sysctl.write("/proc/sys/" + name.path, value) }
     }

@@ -74,6 +74,10 @@ extension Executor {
         var result = plan.result
         for index in plan.readBack where result.interfaces.indices.contains(index) {
             let interface = result.interfaces[index]
+            if interface.sandbox == nil, let mac = createdBridges[interface.name] {
+                result.interfaces[index].mac = "\(mac)"
+                continue
+            }
             let place: Place = interface.sandbox == nil ? .host : .sandbox
             do throws(NetlinkError) {
                 let link = try kernel.with(place) { socket throws(NetlinkError) in

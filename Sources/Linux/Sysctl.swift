@@ -8,6 +8,23 @@ package enum Sysctl {
         return String(decoding: bytes.last == 0x0a ? bytes.dropLast() : bytes[...], as: UTF8.self)
     }
 
+    /// Writes only when the value differs; one that is right already may stand in a file that cannot be written.
+    package static func ensure(_ path: String, _ value: String) throws(SystemError) {
+        let file: Descriptor
+        do throws(SystemError) { file = try Descriptor.open(path, O_RDWR) } catch {
+            if (try? read(path)) == value { return }
+            throw error
+        }
+        let bytes = try file.readAll(limit: 1 << 16, name: path, isRegular: true)
+        guard bytes.last == 0x0a ? bytes.dropLast() != Array(value.utf8)[...] : bytes != Array(value.utf8)
+        else { return }
+        // At the start: the kernel drops what is written behind it.
+        let text = Array(value.utf8)
+        guard retrying({ pwrite(file.raw, text, text.count, 0) }) == text.count else {
+            throw SystemError("write \(path)")
+        }
+    }
+
     package static func write(_ path: String, _ value: String) throws(SystemError) {
         try Descriptor.open(path, O_WRONLY).writeAll(Array(value.utf8), name: path)
     }

@@ -106,7 +106,8 @@ package enum Bridge: Module {
         }
     }
 
-    /// The veth pair with its bridge port.
+    /// The veth pair with its bridge port. What a port receives is the bridge's: the port's own accept_ra, which the
+    /// reference clears, is never looked at (net/bridge/br_input.c).
     private static func port(_ config: Config, _ attachment: Attachment, _ mac: MAC) -> [Step] {
         let peer = attachment.hostLinkName
         var steps: [Step] = [
@@ -114,8 +115,7 @@ package enum Bridge: Module {
                 VethSpec(
                     attachment.interface, peer: peer, mtu: config.mtu, mac: mac,
                     peerMAC: attachment.mac(.host),
-                    controller: config.bridge)),
-            .sysctl(SysctlChange(.host, "net/ipv6/conf/\(peer)/accept_ra", "0", isOptional: true)),
+                    controller: config.bridge))
         ]
         if config.hairpinMode || config.portIsolation {
             steps.append(

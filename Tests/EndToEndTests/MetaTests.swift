@@ -43,6 +43,7 @@ import Testing
         #expect(try node.addresses("eth0", pod: "a") == ["10.244.0.2/24"])
         #expect(answer.json["interfaces"][2]["name"].string == "eth0")
         #expect(answer.json["ips"][0]["address"].string == "10.244.0.2/24")
+        #expect(try Shell.sh("ip netns exec \(node.name) cat /proc/sys/net/ipv4/ip_forward") == "1\n")
         let ports = try node.ip("link show master mybr0").list
         #expect(ports.count == 1)
         let gateway = try node.ip("route", pod: "a").list.first { $0["dst"].string == "default" }
