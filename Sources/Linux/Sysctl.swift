@@ -10,16 +10,17 @@ package enum Sysctl {
 
     /// Writes only when the value differs; one that is right already may stand in a file that cannot be written.
     package static func ensure(_ path: String, _ value: String) throws(SystemError) {
-        let file: Descriptor
-        do throws(SystemError) { file = try Descriptor.open(path, O_RDWR) } catch {
-            if (try? read(path)) == value { return }
-            throw error
+        do throws(SystemError) { try ensureWritable(path, value) } catch {
+            guard (try? read(path)) == value else { throw error }
         }
+    }
+
+    private static func ensureWritable(_ path: String, _ value: String) throws(SystemError) {
+        let file = try Descriptor.open(path, O_RDWR)
         let bytes = try file.readAll(limit: 1 << 16, name: path, isRegular: true)
-        guard bytes.last == 0x0a ? bytes.dropLast() != Array(value.utf8)[...] : bytes != Array(value.utf8)
-        else { return }
-        // At the start: the kernel drops what is written behind it.
         let text = Array(value.utf8)
+        guard bytes != text, bytes != text + [0x0a] else { return }
+        // At the start: the kernel drops what is written behind it.
         guard retrying({ pwrite(file.raw, text, text.count, 0) }) == text.count else {
             throw SystemError("write \(path)")
         }
