@@ -6,9 +6,10 @@ import Netlink
 final class BridgeLock {
     private let lock: Lock
 
-    init(_ bridge: String) throws(NetlinkError) {
+    /// - Parameter namespace: the number of the one that the bridge is in; names repeat in others.
+    init(_ bridge: String, in namespace: UInt64) throws(NetlinkError) {
         do throws(SystemError) {
-            lock = try Lock.take(path: "/run/plexus/bridge.\(bridge).lock", exclusive: false)
+            lock = try Lock.take(path: "/run/plexus/bridge.\(namespace).\(bridge).lock", exclusive: false)
         } catch {
             throw NetlinkError(operation: "lock bridge \(bridge): \(error)", code: error.code, text: nil)
         }

@@ -118,7 +118,9 @@ extension Executor {
     }
 
     private func ensureBridge(_ spec: BridgeSpec, _ journal: inout Journal) throws(NetlinkError) {
-        if bridgeLocks[spec.name] == nil { bridgeLocks[spec.name] = try BridgeLock(spec.name) }
+        if bridgeLocks[spec.name] == nil {
+            bridgeLocks[spec.name] = try BridgeLock(spec.name, in: kernel.number)
+        }
         let name = LinkName.host(spec.name)
         ensured[spec.name] = spec
         if !kernel.seen.keys.contains(spec.name) {

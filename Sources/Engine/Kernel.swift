@@ -11,6 +11,8 @@ import Plans
 package final class Kernel {
     private var host: RouteSocket
     private let home: Namespace
+    /// Of the process's own namespace.
+    let number: UInt64
     private var sandbox: Sandbox?
     /// False once the thread could not come back from the sandbox: then nothing that depends on where it is may run.
     package private(set) var isHome = true
@@ -35,6 +37,7 @@ package final class Kernel {
 
     private init(host: consuming RouteSocket, home: consuming Namespace) {
         self.host = host
+        number = home.number
         self.home = home
         self.sandbox = nil
     }
@@ -75,7 +78,7 @@ package final class Kernel {
     private func enter(_ namespace: consuming Namespace, _ path: String, mayBeOwn: Bool)
         throws(NamespaceError)
     {
-        if !mayBeOwn, namespace.isSame(as: home) { throw .own }
+        if !mayBeOwn, namespace.number == number { throw .own }
         let socket: RouteSocket
         do throws(EnteringError<NetlinkError>) {
             socket = try namespace.run(from: home) { () throws(NetlinkError) in try RouteSocket.open() }

@@ -52,10 +52,10 @@ package struct Namespace: ~Copyable, Sendable {
         return Namespace(adopting: raw)
     }
 
-    package func isSame(as other: borrowing Namespace) -> Bool {
-        var (a, b) = (stat(), stat())
-        return fstat(raw, &a) == 0 && fstat(other.raw, &b) == 0 && a.st_dev == b.st_dev
-            && a.st_ino == b.st_ino
+    /// The kernel's number for it, unique among the namespaces that live; 0 if it cannot be told.
+    package var number: UInt64 {
+        var info = stat()
+        return fstat(raw, &info) == 0 ? UInt64(info.st_ino) : 0
     }
 
     /// Runs `body` with the calling thread inside, and comes back to `home`.
