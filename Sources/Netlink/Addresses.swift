@@ -18,7 +18,7 @@ package struct AddressInfo: Equatable, Sendable {
 }
 
 extension RouteSocket {
-    /// Addresses of one link, both families.
+    /// Addresses of one link, both families; ENODEV when there is no such link.
     package mutating func addresses(index: Int32) throws(NetlinkError) -> [AddressInfo] {
         let request = Request(RTM_GETADDR, 0)
         var message = ifaddrmsg()
@@ -35,14 +35,18 @@ extension RouteSocket {
     }
 
     package mutating func add(_ cidr: CIDR, index: Int32) throws(NetlinkError) {
-        let request = Request(RTM_NEWADDR, Self.create)
+        try socket.acknowledge(Self.adding(cidr, index: index), "add address \(cidr)")
+    }
+
+    static func adding(_ cidr: CIDR, index: Int32) -> Request {
+        let request = Request(RTM_NEWADDR, create)
         request.extra(ifaddrmsg.of(cidr, index))
         request.attributes(of: AddressSpace.self) {
             $0.put(.local, cidr.address)
             $0.put(.address, cidr.address)
             if cidr.family == .v4, cidr.length < 31 { $0.put(.broadcast, cidr.last) }
         }
-        try socket.acknowledge(request, "add address \(cidr)")
+        return request
     }
 
     package mutating func remove(_ cidr: CIDR, index: Int32) throws(NetlinkError) {

@@ -32,17 +32,11 @@ extension NftSocket {
         throws(NetlinkError)
     {
         let stale = try handles(prefix: instancePrefix)
-        try transaction("add masquerade rules") { transaction in
+        let room = Self.room(rules.count, stale.count)
+        try transaction("add masquerade rules", capacity: room) { transaction in
             Self.addFrame(&transaction)
             for handle in stale { Self.deleteRule(handle, &transaction) }
-            for rule in rules {
-                Self.addRule(Names.checks, comment: rule.comment, &transaction) {
-                    $0.matchFamily(rule.address.family)
-                    $0.match(.source, .host(rule.address), equal: true)
-                    $0.match(.destination, rule.network, equal: false)
-                    $0.masquerade()
-                }
-            }
+            for rule in rules { Self.add(rule, &transaction) }
         }
     }
 
@@ -50,13 +44,25 @@ extension NftSocket {
     package mutating func removeMasquerade(prefix: String) throws(NetlinkError) -> Int {
         let found = try handles(prefix: prefix)
         guard !found.isEmpty else { return 0 }
-        try transaction("remove masquerade rules") { transaction in
+        try transaction("remove masquerade rules", capacity: Self.room(0, found.count)) { transaction in
             for handle in found { Self.deleteRule(handle, &transaction) }
         }
         return found.count
     }
 
     // MARK: Transaction parts
+
+    /// Bytes for the frame, and for rules to add (712 at most, IPv6) and to delete (76).
+    private static func room(_ added: Int, _ deleted: Int) -> Int { 4096 + added * 1024 + deleted * 96 }
+
+    static func add(_ rule: MasqueradeRule, _ transaction: inout Transaction) {
+        addRule(Names.checks, comment: rule.comment, &transaction) {
+            $0.matchFamily(rule.address.family)
+            $0.match(.source, .host(rule.address), equal: true)
+            $0.match(.destination, rule.network, equal: false)
+            $0.masquerade()
+        }
+    }
 
     /// Table and chains, and the jump between them written anew.
     private static func addFrame(_ transaction: inout Transaction) {
@@ -69,6 +75,7 @@ extension NftSocket {
         transaction.add(NFT_MSG_NEWCHAIN.rawValue, NLM_F_CREATE, family: Names.family, ChainSpace.self) {
             $0.put(.text(NFTA_CHAIN_TABLE.rawValue), Names.table)
             $0.put(.text(NFTA_CHAIN_NAME.rawValue), Names.checks)
+            $0.put(.bytes(NFTA_CHAIN_USERDATA.rawValue), comment("Plexus: one rule for each address"))
         }
         transaction.add(NFT_MSG_NEWCHAIN.rawValue, NLM_F_CREATE, family: Names.family, ChainSpace.self) {
             $0.put(.text(NFTA_CHAIN_TABLE.rawValue), Names.table)
@@ -119,9 +126,16 @@ extension NftSocket {
         }
     }
 
-    /// User data as nft writes a comment: type 0, length with the NUL, text.
-    private static func comment(_ text: String) -> [UInt8] {
-        let bytes = Array(text.utf8.prefix(127)) + [0]
+    /// User data as nft writes a comment: type 0, length with the NUL, text. Cut to nft's 127 bytes between two
+    /// characters, because `nft -j` refuses a ruleset whose text is no UTF-8.
+    static func comment(_ text: String) -> [UInt8] {
+        var bytes: [UInt8] = []
+        for scalar in text.unicodeScalars {
+            let next = UTF8.encode(scalar).map { Array($0) } ?? []
+            guard bytes.count + next.count <= 127 else { break }
+            bytes += next
+        }
+        bytes.append(0)
         return [0, UInt8(bytes.count)] + bytes
     }
 

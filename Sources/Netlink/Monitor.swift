@@ -10,6 +10,7 @@ package struct Monitor: ~Copyable {
     /// Listens in the calling thread's namespace from now on: look at the state after opening it.
     package static func open() throws(NetlinkError) -> Monitor {
         let socket = try Socket.open(NETLINK_ROUTE, "rtnetlink")
+        try socket.bind()
         try socket.join(group: CInt(RTNLGRP_LINK.rawValue))
         try socket.join(group: CInt(RTNLGRP_IPV6_IFADDR.rawValue))
         return Monitor(socket: socket)
@@ -21,7 +22,11 @@ package struct Monitor: ~Copyable {
     package func wait(until deadline: Int64) -> Bool {
         var poller = pollfd(fd: socket.descriptor, events: Int16(POLLIN), revents: 0)
         let left = deadline - clinux_milliseconds()
-        guard left > 0, poll(&poller, 1, CInt(left)) > 0 else { return false }
+        guard left > 0 else { return false }
+        let ready = poll(&poller, 1, CInt(clamping: left))
+        // After a signal the caller looks once more, and waits for what is left.
+        if ready < 0 { return errno == EINTR }
+        guard ready > 0 else { return false }
         var scrap = [UInt8](repeating: 0, count: 8192)
         while recv(socket.descriptor, &scrap, scrap.count, CInt(MSG_DONTWAIT)) > 0 {}
         return true

@@ -50,7 +50,7 @@ package struct NftSocket: ~Copyable {
 
     /// Runs a transaction of the messages that `body` adds.
     mutating func transaction(
-        _ operation: String, capacity: Int = 65536, _ body: (inout Transaction) -> Void
+        _ operation: String, capacity: Int, _ body: (inout Transaction) -> Void
     ) throws(NetlinkError) {
         var transaction = Transaction(capacity: capacity)
         body(&transaction)

@@ -18,20 +18,29 @@ extension RouteSocket {
         message.rtm_table = UInt8(RT_TABLE_MAIN.rawValue)
         request.extra(message)
         var found: [RouteInfo] = []
-        try socket.converse(request, "list routes", NLM_F_DUMP, restart: { found = [] }) {
-            type, payload throws(NetlinkError) in
-            if type == UInt16(RTM_NEWROUTE) { found += try RouteInfo.read(payload, family) }
+        do throws(NetlinkError) {
+            try socket.converse(request, "list routes", NLM_F_DUMP, restart: { found = [] }) {
+                type, payload throws(NetlinkError) in
+                if type == UInt16(RTM_NEWROUTE) { found += try RouteInfo.read(payload, family) }
+            }
+        } catch  where error.code == ENOENT {
+            // The main table comes into being with its first route.
+            return []
         }
         return found
     }
 
     /// Adds a route beside those that exist for other gateways; the same one again is EEXIST.
     package mutating func add(_ route: Route, index: Int32) throws(NetlinkError) {
+        let via = route.gateway.map { " via \($0)" } ?? ""
+        try socket.acknowledge(Self.adding(route, index: index), "add route \(route.destination)\(via)")
+    }
+
+    static func adding(_ route: Route, index: Int32) -> Request {
         let request = Request(RTM_NEWROUTE, NLM_F_CREATE)
-        request.extra(Self.message(route, scope: route.scope ?? UInt8(RT_SCOPE_UNIVERSE.rawValue)))
-        Self.put(route, index, request)
-        try socket.acknowledge(
-            request, "add route \(route.destination)\(route.gateway.map { " via \($0)" } ?? "")")
+        request.extra(message(route, scope: route.scope ?? UInt8(RT_SCOPE_UNIVERSE.rawValue)))
+        put(route, index, request)
+        return request
     }
 
     package mutating func remove(_ route: Route, index: Int32) throws(NetlinkError) {

@@ -22,7 +22,7 @@ struct Socket: ~Copyable {
         mnl_socket_setsockopt(handle, CInt(NETLINK_EXT_ACK), &on, socklen_t(MemoryLayout<CInt>.size))
         var limit = timeval(tv_sec: Self.timeout, tv_usec: 0)
         setsockopt(socket.descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-        // Not bound by hand: the kernel does that with the first message.
+        // Not bound by hand: the kernel does that with the first message. A listener, which sends none, has to.
         return socket
     }
 
@@ -34,6 +34,13 @@ struct Socket: ~Copyable {
     deinit { mnl_socket_close(handle) }
 
     var descriptor: CInt { mnl_socket_get_fd(handle) }
+
+    /// Gives the socket its port: without one it hears no group.
+    func bind() throws(NetlinkError) {
+        guard mnl_socket_bind(handle, 0, 0) == 0 else {
+            throw NetlinkError(operation: "bind a netlink socket", code: errno)
+        }
+    }
 
     func join(group: CInt) throws(NetlinkError) {
         var group = group
@@ -59,7 +66,7 @@ struct Socket: ~Copyable {
         request.header.pointee.nlmsg_flags |= UInt16(flags)
         if flags & NLM_F_DUMP != 0 { checkStrictly() }
         for _ in 0..<5 {
-            sequence &+= 1
+            sequence = sequence == .max ? 1 : sequence + 1
             request.sequence = sequence
             try send(request, operation)
             let isConsistent = try receive(operation, isQuestion: flags == 0, visit)
@@ -102,6 +109,8 @@ struct Socket: ~Copyable {
                     try message.throwIfRefused(operation)
                     return isConsistent
                 case UInt16(NLMSG_DONE):
+                    // A dump that failed says so here, and only here.
+                    try message.throwIfRefused(operation)
                     return isConsistent
                 case UInt16(NLMSG_NOOP): continue
                 default:
@@ -115,14 +124,18 @@ struct Socket: ~Copyable {
 
     /// Sends messages that were built in one buffer, of which the last that can fail asks for an ACK.
     ///
-    /// Errors come unasked and in order, so the first answer tells how the batch went.
+    /// Errors come unasked and in order, so the first answer tells how the batch went. Its messages bear the sequence
+    /// number 0, which no single request has.
     mutating func batch(_ request: borrowing Request, _ operation: String) throws(NetlinkError) {
         try send(request, operation)
         let buffer = Buffer()
-        var rest = try buffer.fill(handle, operation)
         defer { drain() }
-        while let message = Message(&rest) {
-            if message.type == UInt16(NLMSG_ERROR) { try message.throwIfRefused(operation) }
+        while true {
+            var rest = try buffer.fill(handle, operation)
+            while let message = Message(&rest) {
+                guard message.sequence == 0, message.type == UInt16(NLMSG_ERROR) else { continue }
+                return try message.throwIfRefused(operation)
+            }
         }
     }
 
@@ -168,19 +181,22 @@ private struct Message {
         rest = UnsafeRawBufferPointer(rebasing: rest[min((length + 3) & ~3, rest.count)...])
     }
 
-    /// nlmsgerr: errno, the echoed header, with NLM_F_CAPPED nothing else of the request, then attributes.
+    /// NLMSG_ERROR and NLMSG_DONE: a negative errno or 0 comes first.
     func throwIfRefused(_ operation: String) throws(NetlinkError) {
-        guard let code = payload.asInt32, code != 0 else { return }
+        guard let code = payload.asInt32, code < 0 else { return }
         var text: String?
-        if flags & UInt16(NLM_F_ACK_TLVS) != 0, payload.count >= 20 {
-            let echoed = Int(payload.loadUnaligned(fromByteOffset: 4, as: UInt32.self))
-            let start = flags & UInt16(NLM_F_CAPPED) != 0 ? 20 : 4 + ((echoed + 3) & ~3)
-            if start <= payload.count {
-                try AttributeReader(bytes: UnsafeRawBufferPointer(rebasing: payload[start...])).forEach {
-                    if $0 == UInt16(NLMSGERR_ATTR_MSG.rawValue) { text = $1.asString }
-                }
+        if flags & UInt16(NLM_F_ACK_TLVS) != 0, textStart <= payload.count {
+            try AttributeReader(bytes: UnsafeRawBufferPointer(rebasing: payload[textStart...])).forEach {
+                if $0 == UInt16(NLMSGERR_ATTR_MSG.rawValue) { text = $1.asString }
             }
         }
-        throw NetlinkError(operation: operation, code: -code, text: text)
+        throw NetlinkError(operation: operation, code: code == .min ? 0 : -code, text: text)
+    }
+
+    /// Where the attributes begin. nlmsgerr: errno, the echoed header, with NLM_F_CAPPED nothing else of the request.
+    private var textStart: Int {
+        if type == UInt16(NLMSG_DONE) { return 4 }
+        guard payload.count >= 20, flags & UInt16(NLM_F_CAPPED) == 0 else { return 20 }
+        return 4 + ((Int(payload.loadUnaligned(fromByteOffset: 4, as: UInt32.self)) + 3) & ~3)
     }
 }

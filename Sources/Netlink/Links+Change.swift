@@ -1,0 +1,186 @@
+internal import CLinux
+internal import CMnl
+internal import Glibc
+package import Network
+
+// MARK: Making
+
+extension RouteSocket {
+    /// A bridge, up from its first moment on.
+    package mutating func addBridge(
+        name: String, mtu: UInt32?, mac: MAC, vlanFiltering: Bool
+    ) throws(NetlinkError) {
+        try socket.acknowledge(
+            Self.bridge(name: name, mtu: mtu, mac: mac, vlanFiltering: vlanFiltering), "add bridge \(name)")
+    }
+
+    static func bridge(name: String, mtu: UInt32?, mac: MAC, vlanFiltering: Bool) -> Request {
+        let request = newLink(up: true)
+        request.attributes(of: LinkSpace.self) {
+            $0.put(.name, name)
+            if let mtu { $0.put(.mtu, mtu) }
+            $0.put(.mac, mac)
+            $0.put(.info) { info in
+                info.put(.kind, "bridge")
+                if vlanFiltering { info.put(.bridge) { $0.put(.vlanFiltering, 1) } }
+            }
+        }
+        return request
+    }
+
+    /// - Parameters:
+    ///   - parent: index of the link that a macvlan sits on.
+    ///   - namespace: descriptor of the namespace to make it in; nil is this one.
+    package mutating func add(
+        _ spec: LinkSpec, parent: Int32? = nil, into namespace: CInt? = nil
+    ) throws(NetlinkError) {
+        try socket.acknowledge(
+            Self.link(spec, parent: parent, into: namespace), "add \(spec.kind.name) \(spec.name)")
+    }
+
+    static func link(_ spec: LinkSpec, parent: Int32?, into namespace: CInt?) -> Request {
+        let request = newLink(up: false)
+        request.attributes(of: LinkSpace.self) {
+            $0.put(.name, spec.name)
+            if let mtu = spec.mtu { $0.put(.mtu, mtu) }
+            if let mac = spec.mac { $0.put(.mac, mac) }
+            if let parent { $0.put(.parent, parent) }
+            if let namespace { $0.put(.namespace, namespace) }
+            $0.put(.info) { info in
+                info.put(.kind, spec.kind.name)
+                if case .macvlan(_, let mode) = spec.kind {
+                    info.put(.macvlan) { $0.put(.mode, mode.rawValue) }
+                }
+            }
+        }
+        return request
+    }
+
+    /// A veth pair in place: this end in the host, a bridge's port and up; the other in the sandbox, down. A refused
+    /// request leaves neither.
+    ///
+    /// - Parameter sandbox: descriptor of the pod's namespace.
+    package mutating func add(_ veth: VethSpec, sandbox: CInt, controller: Int32?) throws(NetlinkError) {
+        try socket.acknowledge(
+            Self.pair(veth, sandbox: sandbox, controller: controller), "add veth \(veth.name)")
+    }
+
+    static func pair(_ veth: VethSpec, sandbox: CInt, controller: Int32?) -> Request {
+        let request = newLink(up: true)
+        request.attributes(of: LinkSpace.self) {
+            $0.put(.name, veth.peer)
+            if let mtu = veth.mtu { $0.put(.mtu, mtu) }
+            $0.put(.mac, veth.peerMAC)
+            if let controller { $0.put(.controller, controller) }
+            $0.put(.info) { info in
+                info.put(.kind, "veth")
+                info.put(.veth) { data in
+                    data.putPeer(flags: 0) { peer in
+                        peer.put(.name, veth.name)
+                        if let mtu = veth.mtu { peer.put(.mtu, mtu) }
+                        peer.put(.mac, veth.mac)
+                        peer.put(.namespace, sandbox)
+                    }
+                }
+            }
+        }
+        return request
+    }
+
+    private static func newLink(up: Bool) -> Request {
+        let request = Request(RTM_NEWLINK, create)
+        let flags: UInt32 = up ? UInt32(IFF_UP) : 0
+        request.extra(ifinfomsg.of(flags: flags, change: flags))
+        return request
+    }
+}
+
+// MARK: Changing and deleting
+
+extension RouteSocket {
+    package mutating func change(index: Int32, _ change: LinkChange) throws(NetlinkError) {
+        try socket.acknowledge(Self.changing(index, change), "set link \(index) \(change)")
+    }
+
+    static func changing(_ index: Int32, _ change: LinkChange) -> Request {
+        let request = Request(RTM_SETLINK, 0)
+        var message = ifinfomsg.of(index: index)
+        switch change {
+        case .up(let up): message.set(UInt32(IFF_UP), up)
+        case .promiscuous(let on): message.set(UInt32(IFF_PROMISC), on)
+        default: break
+        }
+        request.extra(message)
+        request.attributes(of: LinkSpace.self) {
+            switch change {
+            case .up, .promiscuous: break
+            case .mtu(let bytes): $0.put(.mtu, bytes)
+            case .mac(let mac): $0.put(.mac, mac)
+            case .name(let name): $0.put(.name, name)
+            case .controller(let controller): $0.put(.controller, controller ?? 0)
+            case .group(let group): $0.put(.group, group)
+            }
+        }
+        return request
+    }
+
+    /// Flags of a bridge port.
+    package mutating func setPort(index: Int32, _ settings: PortSettings) throws(NetlinkError) {
+        try socket.acknowledge(Self.port(index, settings), "set bridge port \(index)")
+    }
+
+    static func port(_ index: Int32, _ settings: PortSettings) -> Request {
+        let request = Request(RTM_SETLINK, 0)
+        request.extra(ifinfomsg.of(index: index, family: AF_BRIDGE))
+        request.attributes(of: LinkSpace.self) {
+            $0.put(.port) { port in
+                if let hairpin = settings.hairpin { port.put(.hairpin, hairpin ? 1 : 0) }
+                if let isolated = settings.isolated { port.put(.isolated, isolated ? 1 : 0) }
+            }
+        }
+        return request
+    }
+
+    package mutating func delete(index: Int32) throws(NetlinkError) {
+        let request = Request(RTM_DELLINK, 0)
+        request.extra(ifinfomsg.of(index: index))
+        try socket.acknowledge(request, "delete link \(index)")
+    }
+
+    /// All links of a group at once, or none when one of them cannot be deleted.
+    package mutating func delete(group: UInt32) throws(NetlinkError) {
+        try socket.acknowledge(Self.deleting(group: group), "delete links of group \(group)")
+    }
+
+    static func deleting(group: UInt32) -> Request {
+        let request = Request(RTM_DELLINK, 0)
+        request.extra(ifinfomsg.of())
+        request.attributes(of: LinkSpace.self) { $0.put(.group, group) }
+        return request
+    }
+
+    /// Puts links into a group, 128 messages at a time: more answers may overflow the receive buffer.
+    package mutating func setGroup(_ indexes: [Int32], _ group: UInt32) throws(NetlinkError) {
+        var rest = indexes[...]
+        while let first = rest.first {
+            let part = rest.prefix(128)
+            rest = rest.dropFirst(part.count)
+            // 40 bytes each.
+            var request = Request(RTM_SETLINK, 0, capacity: 16384)
+            for index in part {
+                if index != first { request.next(RTM_SETLINK, 0) }
+                request.extra(ifinfomsg.of(index: index))
+                request.attributes(of: LinkSpace.self) { $0.put(.group, group) }
+            }
+            request.header.pointee.nlmsg_flags |= UInt16(NLM_F_ACK)
+            try socket.batch(request, "group links")
+        }
+    }
+}
+
+extension ifinfomsg {
+    fileprivate mutating func set(_ flag: UInt32, _ on: Bool) {
+        ifi_change |= flag
+        ifi_flags |= on ? flag : 0
+    }
+}
