@@ -9,7 +9,8 @@ extension Executor {
     /// Until no IPv6 address of the link is tentative; one that a neighbour has is an error.
     func settle(_ link: LinkName) throws(NetlinkError) {
         let index = try index(of: link)
-        try wait(link, milliseconds: 5000) { socket throws(NetlinkError) in
+        let problem = "settle \(link.name): it still has tentative addresses"
+        try wait(link, milliseconds: 5000, problem) { socket throws(NetlinkError) in
             let addresses = try socket.addresses(index: index).filter { $0.cidr.family == .v6 }
             if let duplicate = addresses.first(where: \.isDuplicate) {
                 throw NetlinkError(
@@ -25,7 +26,8 @@ extension Executor {
 
     /// Until the link is operational, as a bridge port is when both ends of the pair are up.
     func awaitCarrier(_ link: LinkName) throws(NetlinkError) {
-        try wait(link, milliseconds: 2500) { socket throws(NetlinkError) in
+        let problem = "bridge port in error state: \(link.name) did not come up in time"
+        try wait(link, milliseconds: 2500, problem) { socket throws(NetlinkError) in
             try socket.link(named: link.name)?.isOperational == true
         } tolerating: { _ in
             false
@@ -33,7 +35,8 @@ extension Executor {
     }
 
     private func wait(
-        _ link: LinkName, milliseconds: Int64, _ isDone: (inout RouteSocket) throws(NetlinkError) -> Bool,
+        _ link: LinkName, milliseconds: Int64, _ problem: String,
+        _ isDone: (inout RouteSocket) throws(NetlinkError) -> Bool,
         tolerating: (inout RouteSocket) throws(NetlinkError) -> Bool
     ) throws(NetlinkError) {
         func look() throws(NetlinkError) -> Bool {
@@ -45,12 +48,12 @@ extension Executor {
         repeat {
             if try look() { return }
         } while monitor.wait(until: deadline)
-        let isTolerated = try kernel.with(link.place) { socket throws(NetlinkError) in try tolerating(&socket)
+        // What came with the deadline counts.
+        if try look() { return }
+        let isTolerated = try kernel.with(link.place) { socket throws(NetlinkError) in
+            try tolerating(&socket)
         }
-        guard isTolerated else {
-            throw NetlinkError(
-                operation: "bridge port in error state: \(link.name) did not come up in time", code: 0)
-        }
+        guard isTolerated else { throw NetlinkError(operation: problem, code: 0) }
     }
 }
 

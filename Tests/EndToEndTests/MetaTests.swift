@@ -180,6 +180,23 @@ import Testing
                 == 0)
     }
 
+    /// What ADD returns is usable: no address is still being checked for a duplicate.
+    @Test func enabledadReturnsWithSettledAddresses() throws {
+        let node = try Node()
+        try node.define(
+            "dad",
+            """
+            {"cniVersion":"1.0.0","type":"bridge","bridge":"br-dad","isGateway":true,"enabledad":true,
+             "ipam":{"type":"host-local","dataDir":"\(node.directory)/ipam","subnet":"fd00:77::/64"}}
+            """)
+        let answer = try node.call(
+            "ADD", netns: try node.pod("a"), args: Self.pod, Self.config(node, networks: "dad"))
+        #expect(answer.status == 0, "\(answer.ran)")
+        let addresses = try node.ip("addr show dev net1", pod: "a")[0]["addr_info"].list
+        #expect(addresses.contains { $0["local"].string == "fd00:77::2" })
+        #expect(!addresses.contains { $0["tentative"].bool == true })
+    }
+
     @Test func namespaceIsolationRefusesForeignNetworks() throws {
         let node = try Self.node()
         let config = Self.config(node, networks: "other/secret", extra: ",\"namespaceIsolation\":true")
