@@ -12,14 +12,17 @@ package struct NetworkList: Equatable, Sendable {
 
     /// - Parameter defaultName: stands in for a name that is missing or empty.
     package static func decode(_ json: JSON, defaultName: String?) throws(Failure) -> NetworkList {
+        let version = try version(Reader(json))
         do throws(JSONError) {
-            return try decode(Reader(json), defaultName)
+            return try decode(Reader(json), defaultName, version)
         } catch {
             throw Failure(.badConfig, "\(error)")
         }
     }
 
-    private static func decode(_ json: Reader, _ defaultName: String?) throws(JSONError) -> NetworkList {
+    private static func decode(_ json: Reader, _ defaultName: String?, _ version: Version) throws(JSONError)
+        -> NetworkList
+    {
         try json.requireObject()
         var name = try json.string("name") ?? ""
         if name.isEmpty { name = defaultName ?? "" }
@@ -30,7 +33,7 @@ package struct NetworkList: Equatable, Sendable {
             )
         }
         var list = NetworkList(
-            name: name, version: try version(json), disableCheck: try flag(json, "disableCheck"),
+            name: name, version: version, disableCheck: try flag(json, "disableCheck"),
             disableGC: try flag(json, "disableGC"), plugins: [])
         if let type = try json.string("type"), !type.isEmpty {
             try check(type, json)
@@ -60,16 +63,30 @@ package struct NetworkList: Equatable, Sendable {
         }
     }
 
-    /// `cniVersion`, or the highest of `cniVersions` that is known here.
-    private static func version(_ json: Reader) throws(JSONError) -> Version {
-        var texts = try json.strings("cniVersions") ?? []
-        let single = try json.string("cniVersion") ?? ""
-        if !single.isEmpty { texts.append(single) }
-        if texts.isEmpty { return .v0_1_0 }
-        guard let highest = texts.compactMap({ Version(rawValue: $0) }).max() else {
-            throw json.error("cniVersion", "\(texts.joined(separator: ", ")): incompatible CNI versions")
+    /// `cniVersion`, or the highest of `cniVersions` that is known here; newer ones there are passed over.
+    ///
+    /// - Throws: code 1 when none is known, 7 for what is no version.
+    private static func version(_ json: Reader) throws(Failure) -> Version {
+        var texts: [String]
+        do throws(JSONError) {
+            try json.requireObject()
+            texts = try json.strings("cniVersions") ?? []
+            for (index, text) in texts.enumerated() where !isVersion(text) {
+                throw json.error("cniVersions[\(index)]", "\"\(text)\" is no version: write 1.0.0")
+            }
+            if let single = try json.string("cniVersion"), !single.isEmpty { texts.append(single) }
+        } catch {
+            throw Failure(.badConfig, "\(error)")
         }
-        return highest
+        if let highest = texts.compactMap({ Version(rawValue: $0) }).max() { return highest }
+        return try Version(parsing: texts.last)
+    }
+
+    /// Three numbers joined by dots.
+    private static func isVersion(_ text: String) -> Bool {
+        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+        return parts.count == 3
+            && parts.allSatisfy { !$0.isEmpty && $0.utf8.allSatisfy { (0x30...0x39).contains($0) } }
     }
 
     /// libcni accepts the words as strings too.

@@ -173,15 +173,15 @@ package struct DelegateBuilder {
             }
             return (list, definition.fullName)
         }
-        do throws(JSONError) {
-            let json = try JSON.parse(definition.config).value
-            do throws(Failure) {
-                return (try NetworkList.decode(json, defaultName: name), definition.fullName)
-            } catch {
-                throw JSONError(path: "spec.config", problem: error.message)
-            }
+        let failed = "\(definition.fullName): failed to unmarshal Spec.Config: spec.config"
+        let json: JSON
+        do throws(JSONError) { json = try JSON.parse(definition.config).value } catch {
+            throw Failure(.badConfig, "\(failed): \(error)")
+        }
+        do throws(Failure) {
+            return (try NetworkList.decode(json, defaultName: name), definition.fullName)
         } catch {
-            throw Failure(.badConfig, "\(definition.fullName): failed to unmarshal Spec.Config: \(error)")
+            throw error.prefixed(failed)
         }
     }
 

@@ -1,6 +1,7 @@
 package import CNI
 import JSONC
 package import Linux
+import Network
 
 /// Networks that are files: in `confDir`, or named by a path in `clusterNetwork`.
 package enum NetworkFiles {
@@ -31,15 +32,25 @@ package enum NetworkFiles {
             return try load("\(path)/\(first)")
         }
         let json = try read(path)
-        var list = try NetworkList.decode(json, defaultName: nil)
-        guard path.hasSuffix(".conflist"), json["loadOnlyInlinedPlugins"]?.bool != true else { return list }
-        // libcni 1.3: further plugins of a list lie in a directory called as the list.
-        let directory = path.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(
-            separator: "/")
-        for file in candidates("\(directory)/\(list.name)") where file.hasSuffix(".conf") {
-            list.plugins.append(try read("\(directory)/\(list.name)/\(file)"))
+        return try NetworkList.decode(
+            path.hasSuffix(".conflist") ? extended(json, path) : json, defaultName: nil)
+    }
+
+    /// libcni 1.3: further plugins of a list lie in a directory called as the list, and a list may have only those.
+    private static func extended(_ json: JSON, _ path: String) throws(Failure) -> JSON {
+        let wholeInFile = json["loadOnlyInlinedPlugins"]
+        guard wholeInFile?.bool != true, wholeInFile?.string?.lowercased() != "true", var list = json.object,
+            let name = list["name"]?.string, Names.isIdentifier(name)
+        else { return json }
+        let parts = path.split(separator: "/", omittingEmptySubsequences: false)
+        let directory = "\(parts.dropLast().joined(separator: "/"))/\(name)"
+        var further: [JSON] = []
+        for file in candidates(directory) where file.hasSuffix(".conf") {
+            further.append(try read("\(directory)/\(file)"))
         }
-        return list
+        if further.isEmpty { return json }
+        list["plugins"] = .array((list["plugins"]?.array ?? []) + further)
+        return .object(list)
     }
 
     private static func read(_ path: String) throws(Failure) -> JSON {
@@ -53,8 +64,8 @@ package enum NetworkFiles {
     }
 
     private static func candidates(_ directory: String) -> [String] {
-        let names = try? Directory.open(directory).names()  // a missing directory has no files
-        return (names ?? []).filter { name in [".conf", ".json", ".conflist"].contains { name.hasSuffix($0) }
-        }.sorted()
+        let names = (try? Directory.open(directory).names()) ?? []  // a missing directory has no files
+        let endings = [".conf", ".json", ".conflist"]
+        return names.filter { name in endings.contains { name.hasSuffix($0) } }.sorted()
     }
 }

@@ -46,6 +46,22 @@ import Testing
         #expect(error?.code == code)
     }
 
+    @Test(arguments: [
+        (#"{"name":"a","type":"x","cniVersion":"9.9.9"}"#, 1),
+        (#"{"name":"a","type":"x","cniVersions":["9.9.9"]}"#, 1),
+        (#"{"name":"a","type":"x","cniVersions":["1.0.0","banana"]}"#, 7),
+        (#"{"name":"a","type":"x","cniVersions":["1.0.0","9.9.9"]}"#, 0), (#"{"name":"a","type":"x"}"#, 0),
+    ])
+    func listVersionsHaveTheirCode(text: String, code: Int) throws {
+        let json = try JSON.parse(text).value
+        do throws(Failure) {
+            _ = try NetworkList.decode(json, defaultName: nil)
+            #expect(code == 0)
+        } catch {
+            #expect(error.code == code, "\(error)")
+        }
+    }
+
     @Test func argumentsAreStrictUnderAPluginsName() throws {
         #expect(try CNIArgs.parse("A=1;IgnoreUnknown=1", lenient: false)["A"] == "1")
         #expect(throws: Failure.self) { try CNIArgs.parse("A=1;", lenient: false) }

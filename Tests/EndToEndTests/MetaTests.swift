@@ -197,6 +197,20 @@ import Testing
         #expect(!addresses.contains { $0["tentative"].bool == true })
     }
 
+    @Test func aListMayHaveItsPluginsInADirectory() throws {
+        let node = try Node()
+        try node.write("conf/spread.conflist", #"{"cniVersion":"1.0.0","name":"spread","plugins":[]}"#)
+        try node.write("conf/spread/10.conf", #"{"type":"bridge","bridge":"br-spread"}"#)
+        try node.define("spread", "")
+        let config = Self.config(node, networks: "spread")
+        #expect(try node.call("ADD", netns: try node.pod("a"), args: Self.pod, config).status == 0)
+        #expect(try node.links().contains("br-spread"))
+        try node.write("conf/spread/20.conf", #"{"type":"../x"}"#)
+        let refused = try node.call("ADD", id: "c2", netns: try node.pod("b"), args: Self.pod, config)
+        #expect(refused.status == 1)
+        #expect(try node.links(pod: "b").isEmpty)
+    }
+
     @Test func namespaceIsolationRefusesForeignNetworks() throws {
         let node = try Self.node()
         let config = Self.config(node, networks: "other/secret", extra: ",\"namespaceIsolation\":true")
