@@ -19,6 +19,7 @@ extension Kernel {
         for name in query.sysctls where name.place == .host || hasSandbox {
             facts.sysctls[name] = try? readSysctl(name)  // absent is an answer too
         }
+        facts.files = Set(query.files.filter { fileExists($0) })
         return facts
     }
 

@@ -8,6 +8,9 @@ package enum Tuning: Module {
     package static let usesIPAM = false
     package static let keys = ["sysctl", "mac", "mtu", "promisc", "allmulti", "txQLen", "dataDir"]
 
+    /// The administrator's list of sysctls that may be set, one regular expression a line.
+    package static let allowList = "/etc/cni/tuning/allowlist.conf"
+
     package struct Config: Equatable, Sendable {
         /// Paths below /proc/sys, in the order of the configuration, with `IFNAME` as written.
         package var sysctls: [Setting] = []
@@ -54,7 +57,7 @@ package enum Tuning: Module {
 
     package static func needs(_ config: Config, _ attachment: Attachment, _ verb: Verb) -> FactsQuery {
         guard verb == .add || verb == .check else { return FactsQuery() }
-        return FactsQuery(sysctls: config.sysctls.map { name($0, attachment) })
+        return FactsQuery(sysctls: config.sysctls.map { name($0, attachment) }, files: [allowList])
     }
 
     private static func name(_ setting: Config.Setting, _ attachment: Attachment) -> SysctlName {
@@ -70,6 +73,12 @@ package enum Tuning: Module {
         guard let previous = attachment.previous else {
             throw Failure(
                 .badConfig, "Required prevResult missing", details: "tuning follows another plugin in a list")
+        }
+        // A restriction that cannot be followed must not be passed over.
+        guard !facts.files.contains(allowList) || config.sysctls.isEmpty else {
+            throw Failure(
+                .unsupportedField, "sysctl: this version does not evaluate the allow list \(allowList)",
+                details: "add tuning to externalPlugins to run the plugin that does, or remove the file")
         }
         var steps: [Step] = []
         for setting in config.sysctls {

@@ -40,10 +40,14 @@ package struct FactsQuery: Equatable, Sendable {
     /// Routes of the sandbox's main table.
     package var routes: Bool
     package var sysctls: [SysctlName]
+    /// Files of the node, by path, of which only the presence matters.
+    package var files: [String]
 
     package init(
-        links: [LinkName] = [], addresses: [LinkName] = [], routes: Bool = false, sysctls: [SysctlName] = []
+        links: [LinkName] = [], addresses: [LinkName] = [], routes: Bool = false, sysctls: [SysctlName] = [],
+        files: [String] = []
     ) {
+        self.files = files
         self.links = links
         self.addresses = addresses
         self.routes = routes
@@ -78,6 +82,7 @@ package struct Facts: Equatable, Sendable {
     package var links: [LinkName: LinkFacts] = [:]
     package var routes: [SandboxRoute] = []
     package var sysctls: [SysctlName: String] = [:]
+    package var files: Set<String> = []
 
     package init() {}
 }

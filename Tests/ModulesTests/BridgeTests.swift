@@ -93,6 +93,21 @@ import Testing
         #expect("\(try #require(try Self.config(both, args: args).mac))" == "02:00:00:00:00:03")
     }
 
+    @Test func anAllowListIsNotPassedOver() throws {
+        let json: JSON = ["name": "n", "type": "tuning", "sysctl": ["net.core.somaxconn": "5"]]
+        let config = try Tuning.parse(
+            PluginInput(config: PluginConfig(json), args: CNIArgs(), isMeta: true))
+        var attachment = try Self.attachment()
+        attachment.previous = CNIResult()
+        var facts = Facts()
+        facts.sysctls[SysctlName(.sandbox, "net/core/somaxconn")] = "4096"
+        #expect(try Tuning.plan(config, attachment, facts).steps.count == 1)
+        facts.files = [Tuning.allowList]
+        let error = #expect(throws: Failure.self) { try Tuning.plan(config, attachment, facts) }
+        #expect(error?.code == 2)
+        #expect(error?.message.contains("allowlist.conf") == true)
+    }
+
     @Test(arguments: ["../kernel/x", "kernel.hostname", "net", "net..x", "net/../../x", "net.core.a b"])
     func sysctlsOutsideTheNamespaceAreRefused(key: String) throws {
         let json: JSON = ["name": "n", "type": "tuning", "sysctl": .object([key: "1"])]
