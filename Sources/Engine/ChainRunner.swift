@@ -28,21 +28,22 @@ package final class ChainRunner {
     /// Attaches; on failure the caller undoes the journal.
     package func add(_ spec: AttachmentSpec, _ journal: inout Journal) throws(Failure) -> Attached {
         var previous: CNIResult?
+        let start = journal.count
         for index in spec.list.plugins.indices {
-            let plugin = try Plugin(spec, index, previous: previous, self)
+            let plugin = try Plugin(spec, index, .add, previous: previous, self)
             do throws(Failure) {
                 previous = try plugin.add(&journal) ?? previous
             } catch {
                 throw isMeta ? error.prefixed(plugin.type) : error
             }
         }
-        return Attached(result: previous ?? CNIResult(), saved: journal.saved)
+        return Attached(result: previous ?? CNIResult(), saved: journal.saved(since: start))
     }
 
     /// Refuses what can be refused before anything is touched: configurations, and executables that are missing.
     package func validate(_ spec: AttachmentSpec) throws(Failure) {
         for index in spec.list.plugins.indices {
-            let plugin = try Plugin(spec, index, previous: nil, self)
+            let plugin = try Plugin(spec, index, .add, previous: nil, self)
             do throws(Failure) { try plugin.validate() } catch {
                 throw isMeta ? error.prefixed(plugin.type) : error
             }
@@ -52,7 +53,7 @@ package final class ChainRunner {
     package func check(_ spec: AttachmentSpec, _ attached: Attached) throws(Failure) {
         guard !spec.list.disableCheck else { return }
         for index in spec.list.plugins.indices {
-            let plugin = try Plugin(spec, index, previous: attached.result, self)
+            let plugin = try Plugin(spec, index, .check, previous: attached.result, self)
             do throws(Failure) { try plugin.check(attached.result) } catch {
                 throw isMeta ? error.prefixed(plugin.type) : error
             }
@@ -77,13 +78,15 @@ package final class ChainRunner {
     /// GC: leases of built-in address sources, and the plugins that know the verb (CNI 1.1).
     package func collect(_ spec: AttachmentSpec, valid: [AttachmentID]) throws(Failure) {
         for index in spec.list.plugins.indices {
-            try Plugin(spec, index, previous: nil, self, valid: valid).collect(valid)
+            try Plugin(spec, index, .gc, previous: nil, self, valid: valid).collect(valid)
         }
     }
 
     /// STATUS of each plugin: configurations are valid, executables there, addresses to be had.
     package func status(_ spec: AttachmentSpec) throws(Failure) {
-        for index in spec.list.plugins.indices { try Plugin(spec, index, previous: nil, self).status() }
+        for index in spec.list.plugins.indices {
+            try Plugin(spec, index, .status, previous: nil, self).status()
+        }
     }
 
     /// Facts as they are, and as the imagined steps would make them.

@@ -29,10 +29,10 @@ package struct Journal {
         if !created.contains(link) { entries.append(.step(inverse)) }
     }
 
-    /// Original values of the sysctls that were saved, by path.
-    package var saved: [String: String] {
+    /// Original values of the sysctls that were saved since the journal had `start` entries, by path.
+    package func saved(since start: Int = 0) -> [String: String] {
         var saved: [String: String] = [:]
-        for case .step(.sysctl(let change)) in entries where saved[change.path] == nil {
+        for case .step(.sysctl(let change)) in entries[start...] where saved[change.path] == nil {
             saved[change.path] = change.value
         }
         return saved

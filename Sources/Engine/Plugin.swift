@@ -11,6 +11,7 @@ struct Plugin {
     let json: JSON
     let attachment: Attachment
     let type: String
+    private let verb: Verb
     private let kind: Kind
 
     private enum Kind {
@@ -19,13 +20,17 @@ struct Plugin {
     }
 
     init(
-        _ spec: AttachmentSpec, _ index: Int, previous: CNIResult?, _ runner: ChainRunner,
+        _ spec: AttachmentSpec, _ index: Int, _ verb: Verb, previous: CNIResult?, _ runner: ChainRunner,
         valid: [AttachmentID]? = nil
     ) throws(Failure) {
         self.spec = spec
         self.runner = runner
+        self.verb = verb
+        // DEL has a prevResult from CNI 0.4.0 on; older versions could not even express every result.
+        let isWritten = verb != .del || spec.list.version >= .v0_4_0
         json = try spec.list.config(
-            at: index, previous: previous, runtimeConfig: spec.runtimeConfig, cniArgs: spec.cniArgs,
+            at: index, previous: isWritten ? previous : nil, runtimeConfig: spec.runtimeConfig,
+            cniArgs: spec.cniArgs,
             validAttachments: valid.map { .array($0.map(\.json)) })
         config = try PluginConfig(json)
         type = config.type
@@ -124,7 +129,8 @@ struct Plugin {
         if let source = builtinSource(ipam) {
             pending.lease = (source, leaseRequest)
         } else {
-            pending.call = try foreign(.del, ipam)
+            // Without the executable its addresses stay, but the links still go.
+            do throws(Failure) { pending.call = try foreign(.del, ipam) } catch { pending.problem = error }
         }
         return pending
     }
@@ -172,8 +178,8 @@ struct Plugin {
 
     private func parse<M: Module>(_: M.Type) throws(Failure) -> M.Config {
         let args = try CNIArgs.parse(spec.args, lenient: runner.isMeta)
-        if runner.isMeta { try refuseNearMisses(M.self) }
-        return try M.parse(PluginInput(config: config, args: args, isMeta: runner.isMeta))
+        if runner.isMeta, verb == .add { try refuseNearMisses(M.self) }
+        return try M.parse(PluginInput(config: config, args: args, verb: verb))
     }
 
     /// A key that nearly is a known one is a typing error; any other unknown key may be meant for someone else.

@@ -8,6 +8,7 @@ struct Pending {
     var removal = Removal()
     var lease: (source: any AddressSource.Type, request: LeaseRequest)?
     var call: ForeignCall?
+    var problem: Failure?
 }
 
 /// DEL of a container's attachments: everything that can be identified goes, whatever fails on the way.
@@ -28,7 +29,7 @@ package final class Teardown {
         runner.saved = attached?.saved ?? [:]
         for index in spec.list.plugins.indices.reversed() {
             do throws(Failure) {
-                let plugin = try Plugin(spec, index, previous: attached?.result, runner)
+                let plugin = try Plugin(spec, index, .del, previous: attached?.result, runner)
                 try detach(plugin.removal())
             } catch {
                 problems.append(runner.isMeta ? error.prefixed(spec.name) : error)
@@ -46,6 +47,7 @@ package final class Teardown {
                 if !error.isGone { problems.append(error.failure) }
             }
         }
+        if let problem = pending.problem { throw problem }
         if let call = pending.call { _ = try call.run() }
     }
 

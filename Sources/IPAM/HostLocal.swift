@@ -1,4 +1,5 @@
 package import CNI
+import JSONC
 import Linux
 import Network
 package import Plans
@@ -8,13 +9,16 @@ package enum HostLocal: AddressSource {
     package static let type = "host-local"
     package static let defaultDirectory = "/var/lib/cni/networks"
 
-    package static func validate(_ request: LeaseRequest) throws(Failure) { _ = try HostLocalConfig(request) }
+    package static func validate(_ request: LeaseRequest) throws(Failure) {
+        try request.refuseNearMisses(HostLocalConfig.keys)
+        _ = try HostLocalConfig(request)
+    }
 
     package static func allocate(_ request: LeaseRequest) throws(Failure) -> Lease {
         let config = try HostLocalConfig(request)
         var lease: Lease?
         var refused: Failure?
-        try withStore(config, create: true) { store throws(SystemError) in
+        try withStore(config.directory, create: true) { store throws(SystemError) in
             let lock = try store.lock()
             defer { extendLifetime(lock) }
             var given: [IPAddress] = []
@@ -143,7 +147,7 @@ package enum HostLocal: AddressSource {
     }
 
     package static func release(_ request: LeaseRequest) throws(Failure) {
-        try withStore(try HostLocalConfig(request)) { store throws(SystemError) in
+        try withStore(try releaseDirectory(request)) { store throws(SystemError) in
             let lock = try store.lock()
             defer { extendLifetime(lock) }
             for address in try store.addresses(of: request.id) { try store.remove(address) }
@@ -152,7 +156,7 @@ package enum HostLocal: AddressSource {
 
     package static func check(_ request: LeaseRequest) throws(Failure) {
         var found = false
-        try withStore(try HostLocalConfig(request)) { store throws(SystemError) in
+        try withStore(try HostLocalConfig(request).directory) { store throws(SystemError) in
             let lock = try store.lock()
             defer { extendLifetime(lock) }
             found = try !store.addresses(of: request.id).isEmpty
@@ -166,16 +170,18 @@ package enum HostLocal: AddressSource {
     package static func collect(_ request: LeaseRequest, valid: [AttachmentID]) throws(Failure) {
         let containers = Set(valid.map(\.containerID))
         let attachments = Set(valid)
-        try withStore(try HostLocalConfig(request)) { store throws(SystemError) in
+        try withStore(try HostLocalConfig(request).directory) { store throws(SystemError) in
             let lock = try store.lock()
             defer { extendLifetime(lock) }
             for entry in try store.entries() where !entry.owner.isEmpty {
                 let (containerID, interface) = LeaseStore.parse(entry.owner)
+                // In the meta role a container that lives keeps all it has: another program may have attached it.
                 let isValid =
-                    interface.map {
-                        attachments.contains(AttachmentID(containerID: containerID, interface: $0))
+                    if let interface, !request.isLenient {
+                        attachments.contains(AttachmentID(containerID: containerID, interface: interface))
+                    } else {
+                        containers.contains(containerID)
                     }
-                    ?? containers.contains(containerID)
                 if !isValid { try store.remove(entry.address) }
             }
         }
@@ -210,18 +216,26 @@ package enum HostLocal: AddressSource {
         }
     }
 
+    /// Under its own name the reference checks all of the configuration; a pod that goes needs the directory alone.
+    private static func releaseDirectory(_ request: LeaseRequest) throws(Failure) -> String {
+        guard request.isLenient else { return try HostLocalConfig(request).directory }
+        do throws(JSONError) { return try HostLocalConfig.directory(request) } catch {
+            throw Failure(.badConfig, "\(error)")
+        }
+    }
+
     private static func withStore(
-        _ config: HostLocalConfig, create: Bool = false,
+        _ directory: String, create: Bool = false,
         _ body: (borrowing LeaseStore) throws(SystemError) -> Void
     ) throws(Failure) {
         do throws(SystemError) {
             if create {
-                try body(LeaseStore.open(config.directory))
-            } else if let store = try LeaseStore.openIfPresent(config.directory) {
+                try body(LeaseStore.open(directory))
+            } else if let store = try LeaseStore.openIfPresent(directory) {
                 try body(store)
             }
         } catch {
-            throw Failure(.io, "host-local: \(error)", details: "addresses are kept in \(config.directory)")
+            throw Failure(.io, "host-local: \(error)", details: "addresses are kept in \(directory)")
         }
     }
 }

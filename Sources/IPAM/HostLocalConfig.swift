@@ -36,7 +36,6 @@ package struct HostLocalConfig: Equatable, Sendable {
         guard let ipam = try json.object("ipam") else {
             throw json.error(nil, "IPAM config missing 'ipam' key")
         }
-        if request.isLenient { try ipam.refuseNearMisses(Self.keys) }
         sets = []
         for set in try request.config.runtimeConfig?.list("ipRanges") ?? [] {
             sets.append(try RangeSet(set.elements(), set))
@@ -51,9 +50,7 @@ package struct HostLocalConfig: Equatable, Sendable {
         }
         routes = []
         for route in try ipam.list("routes") ?? [] { routes.append(try Route(route)) }
-        let directory = try ipam.string("dataDir") ?? ""
-        self.directory =
-            "\(directory.isEmpty ? HostLocal.defaultDirectory : directory)/\(request.config.name)"
+        directory = try Self.directory(request)
         dns = DNS()
         if let path = try ipam.string("resolvConf"), !path.isEmpty {
             do throws(SystemError) { dns = resolvConf(try readFile(path, limit: 1 << 20)) } catch {
@@ -61,6 +58,12 @@ package struct HostLocalConfig: Equatable, Sendable {
             }
         }
         requested = try Self.requested(request, json)
+    }
+
+    /// Where the network's addresses are kept.
+    static func directory(_ request: LeaseRequest) throws(JSONError) -> String {
+        let configured = try request.config.reader.object("ipam")?.string("dataDir") ?? ""
+        return "\(configured.isEmpty ? HostLocal.defaultDirectory : configured)/\(request.config.name)"
     }
 
     /// CNI_ARGS, then `args.cni.ips`, then `runtimeConfig.ips`; a prefix length is taken and dropped.
@@ -91,9 +94,19 @@ package struct HostLocalConfig: Equatable, Sendable {
     }
 }
 
+extension LeaseRequest {
+    /// The meta role's check before an ADD: see `Reader.unknownKeys`.
+    func refuseNearMisses(_ known: [String]) throws(Failure) {
+        guard isLenient else { return }
+        do throws(JSONError) { try config.reader.object("ipam")?.refuseNearMisses(known) } catch {
+            throw Failure(.badConfig, "\(error)", details: "the ipam section of network \(config.name)")
+        }
+    }
+}
+
 extension Reader {
     /// A key that nearly is a known one is a typing error.
-    func refuseNearMisses(_ known: [String]) throws(JSONError) {
+    fileprivate func refuseNearMisses(_ known: [String]) throws(JSONError) {
         for (key, suggestion) in unknownKeys(known: known) {
             if let suggestion { throw error(key, "unknown key \"\(key)\": did you mean \"\(suggestion)\"?") }
         }

@@ -8,7 +8,11 @@ package enum Static: AddressSource {
     package static let type = "static"
     private static let keys = ["type", "addresses", "routes", "dns"]
 
-    package static func validate(_ request: LeaseRequest) throws(Failure) { _ = try lease(request) }
+    package static func validate(_ request: LeaseRequest) throws(Failure) {
+        try request.refuseNearMisses(keys)
+        _ = try lease(request)
+    }
+
     package static func allocate(_ request: LeaseRequest) throws(Failure) -> Lease { try lease(request) }
     package static func preview(_ request: LeaseRequest) throws(Failure) -> Lease { try lease(request) }
     package static func release(_ request: LeaseRequest) throws(Failure) {}
@@ -54,7 +58,6 @@ package enum Static: AddressSource {
         guard let ipam = try json.object("ipam") else {
             throw json.error(nil, "IPAM config missing 'ipam' key")
         }
-        if request.isLenient { try ipam.refuseNearMisses(keys) }
         var lease = Lease()
         for entry in try ipam.list("addresses") ?? [] {
             let text = try entry.string("address") ?? ""

@@ -135,7 +135,7 @@ struct Scanner {
         text += Array(Character(scalar).utf8)
     }
 
-    /// `uXXXX`, from the u on.
+    /// The letter u and four hexadecimal digits; the position is on the u.
     private mutating func scanUnit() throws(JSONError) -> UInt32 {
         var unit: UInt32 = 0
         for _ in 0..<4 {

@@ -11,12 +11,16 @@ extension MetaPlugin {
         let store = try StateStore.open(config.cniDir)
         let lock = try store.lock(id)
         defer { extendLifetime(lock) }
-        let record = try store.read(id, config.log)
+        var record: PodRecord?
+        // A file that cannot be read is as good as none: derived names and leases say the rest.
+        do throws(Failure) { record = try store.read(id, config.log) } catch {
+            config.log.error(error.message)
+        }
         let kernel = try Kernel.open(
             sandbox: invocation.netns, mayBeGone: true, mayBeOwn: invocation.netnsOverride)
         let problems: [Failure]
         if let record {
-            problems = detach(record, runner(kernel))
+            problems = detach(record, sandbox: invocation.netns, runner(kernel))
         } else {
             problems = detachUnrecorded(runner(kernel))
         }
@@ -24,11 +28,11 @@ extension MetaPlugin {
         try store.remove(id)
     }
 
-    func detach(_ record: PodRecord, _ runner: ChainRunner) -> [Failure] {
+    private func detach(_ record: PodRecord, sandbox: String, _ runner: ChainRunner) -> [Failure] {
         let teardown = Teardown(runner)
         for entry in record.entries.reversed() {
             var spec = entry.spec
-            spec.sandbox = invocation.netns
+            spec.sandbox = sandbox
             teardown.detach(spec, entry.attached)
         }
         teardown.finish()
@@ -47,7 +51,7 @@ extension MetaPlugin {
         }
         for delegate in delegates.reversed() { teardown.detach(delegate.spec, nil) }
         teardown.detachByName(
-            id.containerID, interfaces: [id.interface] + (1...16).map { "net\($0)" })
+            id.containerID, interfaces: Self.likelyInterfaces(id).map(\.interface))
         teardown.finish()
         var problems = teardown.problems
         for directory in storeDirectories(delegates) {
@@ -88,30 +92,53 @@ extension MetaPlugin {
     /// DEL of every container that the runtime no longer names, then GC of each known network.
     package func collect() throws(Failure) {
         guard let valid = config.plugin.validAttachments else { return }
-        let containers = Set(valid.map(\.containerID))
         let alive = Set(valid.map { AttachmentID(containerID: $0.containerID, interface: $0.ifname) })
         let store = try StateStore.open(config.cniDir)
         var problems: [Failure] = []
         var kept: [AttachmentSpec] = []
+        // Of the living whose record says nothing.
+        var unread: [AttachmentID] = []
         for id in try store.all() {
             let lock = try store.lock(id)
             defer { extendLifetime(lock) }
-            guard let record = try store.read(id, config.log) else { continue }
-            if alive.contains(id) {
-                kept += record.entries.map(\.spec)
-                continue
+            do throws(Failure) {
+                let record = try store.read(id, config.log)
+                if alive.contains(id) {
+                    kept += record?.entries.map(\.spec) ?? []
+                    if record == nil { unread += Self.likelyInterfaces(id) }
+                    continue
+                }
+                let found = try detachDead(id, record)
+                problems += found
+                if found.isEmpty { try store.remove(id) }
+            } catch {
+                problems.append(error)
             }
-            let kernel = try Kernel.open(sandbox: record.sandbox, mayBeGone: true)
-            let found = detach(record, runner(kernel))
-            problems += found
-            if found.isEmpty { try store.remove(id) }
         }
-        problems += collectNetworks(kept, alive.union(kept.map(\.id)), containers)
+        problems += collectNetworks(kept, alive.union(kept.map(\.id)).union(unread))
         try report(problems)
     }
 
+    /// A namespace below /proc goes by a process's number, which another pod's may have by now: the host's ends
+    /// of the pairs are deleted instead. Leases of a torn record are the networks' to collect.
+    private func detachDead(_ id: AttachmentID, _ record: PodRecord?) throws(Failure) -> [Failure] {
+        let path = record?.sandbox ?? ""
+        let sandbox = path.hasPrefix("/proc/") ? "" : path
+        let runner = runner(try Kernel.open(sandbox: sandbox, mayBeGone: true))
+        if let record { return detach(record, sandbox: sandbox, runner) }
+        let teardown = Teardown(runner)
+        teardown.detachByName(id.containerID, interfaces: Self.likelyInterfaces(id).map(\.interface))
+        teardown.finish()
+        return teardown.problems
+    }
+
+    /// The names that an attachment without a record may have.
+    private static func likelyInterfaces(_ id: AttachmentID) -> [AttachmentID] {
+        [id] + (1...16).map { AttachmentID(containerID: id.containerID, interface: "net\($0)") }
+    }
+
     private func collectNetworks(
-        _ kept: [AttachmentSpec], _ valid: Set<AttachmentID>, _ containers: Set<String>
+        _ kept: [AttachmentSpec], _ valid: Set<AttachmentID>
     ) -> [Failure] {
         var problems: [Failure] = []
         var seen: [NetworkList] = []

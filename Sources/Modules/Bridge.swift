@@ -140,7 +140,7 @@ extension Bridge {
     package static func parse(_ input: PluginInput) throws(Failure) -> Config {
         var config = Config()
         let json = input.config.reader
-        try refuseUnbuilt(json)
+        if input.verb == .add { try refuseUnbuilt(json) }
         do throws(JSONError) {
             if json.present("bridge") { config.bridge = try json.string("bridge") ?? "cni0" }
             config.isDefaultGateway = try json.bool("isDefaultGateway") ?? false

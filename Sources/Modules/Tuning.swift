@@ -25,7 +25,8 @@ package enum Tuning: Module {
         var config = Config()
         do throws(JSONError) {
             let json = input.config.reader
-            for key in ["mac", "mtu", "promisc", "allmulti", "txQLen"] where json.has(key) {
+            for key in ["mac", "mtu", "promisc", "allmulti", "txQLen"]
+            where input.verb == .add && json.has(key) {
                 throw json.error(key, "this version of tuning sets sysctls only")
             }
             let arguments = try json.object("args")?.object("cni")

@@ -35,7 +35,6 @@ extension Attribute where Space == LinkSpace, Value == UInt32 {
     static var controller: Self { .init(IFLA_MASTER) }
     static var namespace: Self { .init(IFLA_NET_NS_FD) }
     static var group: Self { .init(IFLA_GROUP) }
-    static var extendedMask: Self { .init(IFLA_EXT_MASK) }
 }
 extension Attribute where Space == LinkSpace, Value == MAC {
     static var mac: Self { .init(IFLA_ADDRESS) }

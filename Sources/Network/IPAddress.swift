@@ -52,7 +52,6 @@ package struct IPAddress: Hashable, Comparable, Sendable {
     package var isLoopback: Bool { family == .v4 ? bits >> 24 == 127 : bits == 1 }
     /// 169.254.0.0/16 or fe80::/10.
     package var isLinkLocal: Bool { family == .v4 ? bits >> 16 == 0xa9fe : bits >> 118 == 0x3fa }
-    package var isUnspecified: Bool { bits == 0 }
 }
 
 // MARK: Text

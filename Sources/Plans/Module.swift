@@ -1,16 +1,16 @@
 package import CNI
 
-/// A plugin's own view of one call: its configuration and CNI_ARGS.
+/// A plugin's own view of one call: its configuration, CNI_ARGS, and what is asked.
 package struct PluginInput: Sendable {
     package let config: PluginConfig
     package let args: CNIArgs
-    /// Runs inside the meta-plugin: a key that is nearly a known one is refused.
-    package let isMeta: Bool
+    /// What only ADD would act on is refused by ADD alone: DEL must work whoever made the attachment.
+    package let verb: Verb
 
-    package init(config: PluginConfig, args: CNIArgs, isMeta: Bool) {
+    package init(config: PluginConfig, args: CNIArgs, verb: Verb) {
         self.config = config
         self.args = args
-        self.isMeta = isMeta
+        self.verb = verb
     }
 }
 

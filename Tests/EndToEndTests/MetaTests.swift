@@ -253,6 +253,50 @@ import Testing
         #expect(leases == ["default-network/10.244.0.3", "net-a/192.168.12.11"])
     }
 
+    @Test func collectionKeepsWhatAnotherProgramGaveToTheLiving() throws {
+        let node = try Self.node()
+        let valid = ",\"cni.dev/valid-attachments\":[{\"containerID\":\"c-b\",\"ifname\":\"eth0\"}]"
+        try node.write("ipam/default-network/10.244.0.7", "c-b\r\nnet1")
+        try node.write("ipam/default-network/10.244.0.8", "c-dead\r\nnet1")
+        let config = Self.config(node, version: "1.1.0", networks: nil, extra: valid)
+        #expect(try node.call("GC", netns: "", config).status == 0)
+        let leases = try node.files("ipam").filter { !$0.hasSuffix("lock") }
+        #expect(leases == ["default-network/10.244.0.7"])
+    }
+
+    /// What ADD would refuse, and what DEL no longer needs, must not keep a pod from going.
+    @Test(arguments: [
+        #""vlan":100"#, #""isGatway":true"#, #""ipam":{"type":"none-such"}"#, #""cniVersion":"0.1.0""#,
+        #""ipam":{"type":"host-local","dataDir":"DIR/ipam","subnet":"oops"}"#,
+    ])
+    func deleteWorksWithAConfigurationThatChanged(change: String) throws {
+        let node = try Self.node()
+        let netns = try node.pod("a")
+        #expect(try node.call("ADD", netns: netns, args: Self.pod, Self.config(node)).status == 0)
+        try Shell.sh("rm -rf \(node.directory)/state")
+        let changed = """
+            {"cniVersion":"1.0.0","type":"bridge","bridge":"mybr0",\(change.replacing("DIR", with: node.directory))}
+            """
+        try node.define("net-a", changed)
+        let answer = try node.call("DEL", netns: netns, args: Self.pod, Self.config(node))
+        #expect(try node.links(pod: "a").isEmpty)
+        #expect(try node.links() == ["cni0", "mybr0"])
+        #expect(answer.status == (change.contains("none-such") ? 1 : 0), "\(answer.ran)")
+        let leases = try node.files("ipam").filter { !$0.contains("last") && !$0.hasSuffix("lock") }
+        #expect(leases.isEmpty)
+    }
+
+    @Test func aLayer2NetworkOfTheOldestVersionGoesAgain() throws {
+        let node = try Node()
+        let netns = try node.pod("a")
+        try node.define("old", #"{"type":"bridge","bridge":"br-old"}"#)
+        let config = Self.config(node, networks: "old")
+        let answer = try node.call("ADD", netns: netns, args: Self.pod, config)
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try node.call("DEL", netns: netns, args: Self.pod, config).status == 0)
+        #expect(try node.links(pod: "a").isEmpty)
+    }
+
     @Test func statusNamesWhatIsMissing() throws {
         let node = try Self.node()
         let good = Self.config(node, version: "1.1.0", networks: nil)

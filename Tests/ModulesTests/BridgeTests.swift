@@ -12,7 +12,7 @@ import Testing
         return try Bridge.parse(
             PluginInput(
                 config: PluginConfig.decode(Array(json.utf8)), args: CNIArgs.parse(args, lenient: true),
-                isMeta: true))
+                verb: .add))
     }
 
     static func attachment(_ ips: String...) throws -> Plans.Attachment {
@@ -96,7 +96,7 @@ import Testing
     @Test func anAllowListIsNotPassedOver() throws {
         let json: JSON = ["name": "n", "type": "tuning", "sysctl": ["net.core.somaxconn": "5"]]
         let config = try Tuning.parse(
-            PluginInput(config: PluginConfig(json), args: CNIArgs(), isMeta: true))
+            PluginInput(config: PluginConfig(json), args: CNIArgs(), verb: .add))
         var attachment = try Self.attachment()
         attachment.previous = CNIResult()
         var facts = Facts()
@@ -112,7 +112,7 @@ import Testing
     func sysctlsOutsideTheNamespaceAreRefused(key: String) throws {
         let json: JSON = ["name": "n", "type": "tuning", "sysctl": .object([key: "1"])]
         let error = #expect(throws: Failure.self) {
-            try Tuning.parse(PluginInput(config: PluginConfig(json), args: CNIArgs(), isMeta: true))
+            try Tuning.parse(PluginInput(config: PluginConfig(json), args: CNIArgs(), verb: .add))
         }
         #expect(error?.message.contains("invalid net sysctl key") == true)
     }

@@ -64,7 +64,7 @@ import Testing
             #expect(routes[0]["gateway"].string == "10.9.0.1")
             #expect(routes[0]["metrics"][0]["mtu"].int == 1300)
             #expect(try Shell.sh("ip netns exec \(pod) cat /proc/sys/net/core/somaxconn") == "77\n")
-            #expect(journal.saved == ["net/core/somaxconn": "4096"])
+            #expect(journal.saved() == ["net/core/somaxconn": "4096"])
             #expect(try Shell.sh("ip netns exec \(node) nft -j list ruleset").contains("10.9.0.2"))
             try Shell.sh("ip netns exec \(pod) ping -c 1 -W 3 10.9.0.1")
             #expect(executor.undo(&journal).isEmpty)
