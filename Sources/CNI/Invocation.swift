@@ -17,10 +17,14 @@ package struct Invocation: Sendable {
     /// CNI_NETNS_OVERRIDE: the plugin's own namespace is accepted.
     package let netnsOverride: Bool
 
-    /// - Parameter variable: looks up an environment variable.
+    /// - Parameters:
+    ///   - requiresPath: CNI_PATH must be given, as the reference plugins have it.
+    ///   - variable: looks up an environment variable.
     /// - Returns: nil without CNI_COMMAND.
     /// - Throws: code 4 for what is missing or malformed.
-    package static func read(_ variable: (String) -> String?) throws(Failure) -> Invocation? {
+    package static func read(
+        requiresPath: Bool = false, _ variable: (String) -> String?
+    ) throws(Failure) -> Invocation? {
         guard let command = variable("CNI_COMMAND"), !command.isEmpty else { return nil }
         let invocation = Invocation(
             command: command, verb: Verb(rawValue: command), containerID: variable("CNI_CONTAINERID") ?? "",
@@ -28,14 +32,23 @@ package struct Invocation: Sendable {
             args: variable("CNI_ARGS") ?? "",
             path: (variable("CNI_PATH") ?? "").split(separator: ":").map(String.init),
             netnsOverride: ["1", "true"].contains(variable("CNI_NETNS_OVERRIDE")?.lowercased() ?? ""))
-        try invocation.validate()
+        try invocation.validate(requiresPath)
         return invocation
     }
 
-    private func validate() throws(Failure) {
-        let isAttachment = verb == .add || verb == .del || verb == .check
-        guard isAttachment else { return }
+    private func validate(_ requiresPath: Bool) throws(Failure) {
         var missing: [String] = []
+        if verb == .add || verb == .del || verb == .check { try validateAttachment(&missing) }
+        if requiresPath, path.isEmpty, verb != .version { missing.append("CNI_PATH") }
+        guard missing.isEmpty else {
+            throw Failure(
+                .badEnvironment, "required env variables [\(missing.joined(separator: ","))] missing",
+                details:
+                    "the runtime sets them; by hand: env CNI_COMMAND=ADD CNI_CONTAINERID=... plexus < config")
+        }
+    }
+
+    private func validateAttachment(_ missing: inout [String]) throws(Failure) {
         if containerID.isEmpty {
             missing.append("CNI_CONTAINERID")
         } else if !Names.isIdentifier(containerID) {
@@ -51,12 +64,6 @@ package struct Invocation: Sendable {
         } else if let problem = Names.interfaceProblem(interface) {
             throw Failure(
                 .badEnvironment, "interface name is invalid", details: "CNI_IFNAME=\(interface) \(problem)")
-        }
-        guard missing.isEmpty else {
-            throw Failure(
-                .badEnvironment, "required env variables [\(missing.joined(separator: ","))] missing",
-                details:
-                    "the runtime sets them; by hand: env CNI_COMMAND=ADD CNI_CONTAINERID=... plexus < config")
         }
     }
 }

@@ -7,7 +7,10 @@ package struct PluginConfig: Sendable {
     package let name: String
     package let type: String
     package let version: Version
+    /// nil without prevResult, or with one that cannot be read.
     package let previous: CNIResult?
+    /// Why prevResult cannot be read: a reason to refuse ADD and CHECK, but not DEL.
+    package let previousProblem: Failure?
     package let runtimeConfig: Reader?
     /// nil when the configuration has no `dns`.
     package let dns: DNS?
@@ -15,6 +18,14 @@ package struct PluginConfig: Sendable {
     package let ipamType: String?
     /// GC: who is alive; nil when the runtime did not say.
     package let validAttachments: [(containerID: String, ifname: String)]?
+
+    /// `dns`, if it says anything: an empty list does too, and replaces what IPAM gave.
+    package var givenDNS: DNS? {
+        guard let dns, let object = try? reader.object("dns") else { return nil }
+        let isGiven =
+            !(dns.domain ?? "").isEmpty || ["nameservers", "search", "options"].contains { object.has($0) }
+        return isGiven ? dns : nil
+    }
 
     /// Keys that every plugin understands.
     package static let keys = [
@@ -69,13 +80,27 @@ package struct PluginConfig: Sendable {
         } catch {
             throw Failure(.badConfig, "\(error)")
         }
+        var previous: CNIResult?
+        var previousProblem: Failure?
         do throws(JSONError) {
-            previous = try reader.object("prevResult").map { object throws(JSONError) in
-                try CNIResult.parse(object.value, assuming: version)
-            }
+            previous = try Self.previous(reader, version)
         } catch {
-            throw Failure(.badConfig, "could not parse prevResult: \(error)")
+            previousProblem = Failure(.badConfig, "could not parse prevResult: \(error)")
         }
+        self.previous = previous
+        self.previousProblem = previousProblem
+    }
+
+    /// A prevResult of another family of versions is not what this configuration's plugins printed.
+    private static func previous(_ reader: Reader, _ version: Version) throws(JSONError) -> CNIResult? {
+        guard let object = try reader.object("prevResult") else { return nil }
+        if let text = try object.string("cniVersion"), let own = Version(rawValue: text),
+            own.family != version.family
+        {
+            throw object.error(
+                "cniVersion", "is \(text), and the configuration's \(version.rawValue): their results differ")
+        }
+        return try CNIResult.parse(object.value, assuming: version)
     }
 
     private static func attachments(_ reader: Reader) throws(JSONError) -> [(
@@ -92,13 +117,14 @@ package struct PluginConfig: Sendable {
         return nil
     }
 
-    /// Refuses a verb that this configuration's version does not know yet.
-    package func requireVersion(for verb: Verb) throws(Failure) {
+    /// Refuses a verb that this configuration's version does not know yet, and one that needs what cannot be read.
+    package func requireUsable(for verb: Verb) throws(Failure) {
         guard version >= verb.minimum else {
             throw Failure(
                 .incompatibleVersion, "config version does not allow \(verb.rawValue)",
                 details:
                     "cniVersion is \(version.rawValue), \(verb.rawValue) came with \(verb.minimum.rawValue)")
         }
+        if let previousProblem, verb == .add || verb == .check { throw previousProblem }
     }
 }

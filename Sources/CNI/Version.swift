@@ -10,6 +10,11 @@ package enum Version: String, CaseIterable, Comparable, Sendable {
 
     package static let newest = Version.v1_1_0
 
+    /// Versions of one family write results alike.
+    enum Family { case single, listed, current }
+
+    var family: Family { self < .v0_3_0 ? .single : self < .v1_0_0 ? .listed : .current }
+
     package static func < (a: Version, b: Version) -> Bool { a.rawValue < b.rawValue }
 
     /// The answer to VERSION: one line.

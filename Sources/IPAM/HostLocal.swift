@@ -156,7 +156,7 @@ package enum HostLocal: AddressSource {
 
     package static func check(_ request: LeaseRequest) throws(Failure) {
         var found = false
-        try withStore(try HostLocalConfig(request).directory) { store throws(SystemError) in
+        try withStore(try HostLocalConfig(request, allocates: false).directory) { store throws(SystemError) in
             let lock = try store.lock()
             defer { extendLifetime(lock) }
             found = try !store.addresses(of: request.id).isEmpty
@@ -170,7 +170,7 @@ package enum HostLocal: AddressSource {
     package static func collect(_ request: LeaseRequest, valid: [AttachmentID]) throws(Failure) {
         let containers = Set(valid.map(\.containerID))
         let attachments = Set(valid)
-        try withStore(try HostLocalConfig(request).directory) { store throws(SystemError) in
+        try withStore(try HostLocalConfig(request, allocates: false).directory) { store throws(SystemError) in
             let lock = try store.lock()
             defer { extendLifetime(lock) }
             for entry in try store.entries() where !entry.owner.isEmpty {
@@ -218,7 +218,7 @@ package enum HostLocal: AddressSource {
 
     /// Under its own name the reference checks all of the configuration; a pod that goes needs the directory alone.
     private static func releaseDirectory(_ request: LeaseRequest) throws(Failure) -> String {
-        guard request.isLenient else { return try HostLocalConfig(request).directory }
+        guard request.isLenient else { return try HostLocalConfig(request, allocates: false).directory }
         do throws(JSONError) { return try HostLocalConfig.directory(request) } catch {
             throw Failure(.badConfig, "\(error)")
         }

@@ -17,8 +17,9 @@ package struct HostLocalConfig: Equatable, Sendable {
         "type", "ranges", "subnet", "rangeStart", "rangeEnd", "gateway", "routes", "dataDir", "resolvConf",
     ]
 
-    init(_ request: LeaseRequest) throws(Failure) {
-        do throws(JSONError) { try self.init(reading: request) } catch {
+    /// - Parameter allocates: false for what only looks: the resolver's file may be gone by then.
+    init(_ request: LeaseRequest, allocates: Bool = true) throws(Failure) {
+        do throws(JSONError) { try self.init(reading: request, allocates) } catch {
             throw Failure(
                 .badConfig, "\(error)", details: "the ipam section of network \(request.config.name)")
         }
@@ -31,7 +32,7 @@ package struct HostLocalConfig: Equatable, Sendable {
         }
     }
 
-    private init(reading request: LeaseRequest) throws(JSONError) {
+    private init(reading request: LeaseRequest, _ allocates: Bool) throws(JSONError) {
         let json = request.config.reader
         guard let ipam = try json.object("ipam") else {
             throw json.error(nil, "IPAM config missing 'ipam' key")
@@ -52,7 +53,7 @@ package struct HostLocalConfig: Equatable, Sendable {
         for route in try ipam.list("routes") ?? [] { routes.append(try Route(route)) }
         directory = try Self.directory(request)
         dns = DNS()
-        if let path = try ipam.string("resolvConf"), !path.isEmpty {
+        if let path = try ipam.string("resolvConf"), !path.isEmpty, allocates {
             do throws(SystemError) { dns = resolvConf(try readFile(path, limit: 1 << 20)) } catch {
                 throw ipam.error("resolvConf", "\(error)")
             }

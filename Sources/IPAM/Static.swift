@@ -20,12 +20,13 @@ package enum Static: AddressSource {
     package static func status(_ request: LeaseRequest) throws(Failure) { try validate(request) }
 
     package static func check(_ request: LeaseRequest) throws(Failure) {
-        let lease = try lease(request)
-        for wanted in lease.ips {
-            guard
-                let found = request.config.previous?.ips.first(where: {
-                    $0.address.address == wanted.address.address
-                })
+        guard let previous = request.config.previous else {
+            throw Failure(
+                .badConfig, "Required prevResult missing", details: "CHECK compares the configuration with it"
+            )
+        }
+        for wanted in try lease(request).ips {
+            guard let found = previous.ips.first(where: { $0.address.address == wanted.address.address })
             else { continue }
             if let gateway = wanted.gateway, gateway != found.gateway {
                 throw Failure(

@@ -25,7 +25,8 @@ package enum Role {
     package func run() -> Int32 {
         var version: Version?
         do throws(Failure) {
-            guard let invocation = try Invocation.read({ Environment.value($0) }) else {
+            guard let invocation = try Invocation.read(requiresPath: !isMeta, { Environment.value($0) })
+            else {
                 writeStandardError(about)
                 return 0
             }
@@ -33,12 +34,14 @@ package enum Role {
                 writeStandardOutput(Version.reply())
                 return 0
             }
+            guard let verb = invocation.verb else {
+                throw Failure(
+                    .badEnvironment, "unknown CNI_COMMAND: \(invocation.command)",
+                    details: "ADD, DEL, CHECK, GC, STATUS or VERSION")
+            }
             let config = try PluginConfig.decode(input())
             version = config.version
-            guard let verb = invocation.verb else {
-                throw Failure(.badEnvironment, "unknown CNI_COMMAND: \(invocation.command)")
-            }
-            try config.requireVersion(for: verb)
+            try config.requireUsable(for: verb)
             if let result = try answer(verb, invocation, config) {
                 writeStandardOutput(try result.json(config.version).print(indent: 4) + "\n")
             }
@@ -48,6 +51,8 @@ package enum Role {
             return 1
         }
     }
+
+    private var isMeta: Bool { if case .meta = self { true } else { false } }
 
     private func input() throws(Failure) -> [UInt8] {
         do throws(SystemError) { return try readStandardInput(limit: 8 << 20) } catch {
