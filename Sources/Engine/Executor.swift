@@ -68,6 +68,10 @@ package final class Executor {
             let index = try index(of: .host(name))
             try kernel.with(.host) { socket throws(NetlinkError) in try socket.setPort(index: index, settings)
             }
+        case .setVLANs(let name, let vlans):
+            let index = try index(of: .host(name))
+            try kernel.with(.host) { socket throws(NetlinkError) in try socket.setVLANs(index: index, vlans) }
+        case .ensureVLANInterface(let link): try ensureVLANInterface(link, &journal)
         case .addAddress(let cidr, let link):
             try on(link) { socket, index throws(NetlinkError) in try socket.add(cidr, index: index) }
             journal.record(.removeAddress(cidr, link), on: link)
@@ -91,6 +95,10 @@ package final class Executor {
             journal.record(.step(.removeMasquerade(rule)))
             try kernel.ensureMasquerade(rule)
         case .removeMasquerade(let rule): try kernel.removeMasquerade(rule)
+        case .spoofCheck(let check):
+            journal.record(.step(.removeSpoofCheck(check.id)))
+            try kernel.ensureSpoofCheck(check)
+        case .removeSpoofCheck(let id): try kernel.removeSpoofCheck(id)
         }
     }
 }
@@ -130,13 +138,13 @@ extension Executor {
         }
         if let existing = kernel.seen[spec.name] ?? nil {
             indexes[name] = existing.index
-            if existing.isUp { return }
         } else {
             do throws(NetlinkError) {
                 try kernel.with(.host) { socket throws(NetlinkError) in
-                    try socket.addBridge(name: spec.name, mtu: spec.mtu, mac: spec.mac, vlanFiltering: false)
+                    try socket.addBridge(
+                        name: spec.name, mtu: spec.mtu, mac: spec.mac, vlanFiltering: spec.vlanFiltering)
                 }
-                journal.record(.createdBridge(spec.name))
+                journal.record(.createdShared(spec.name, bridge: spec.name))
                 createdBridges[spec.name] = spec.mac
             } catch  where error.code == alreadyExists {
                 // Another ADD made it meanwhile: it has the lock shared too.
@@ -145,8 +153,24 @@ extension Executor {
         // No IPv6: no file.
         try? kernel.writeSysctl(SysctlName(.host, "net/ipv6/conf/\(spec.name)/accept_ra"), "0")
         // A new one is up from its first moment on.
-        guard indexes[name] != nil else { return }
+        guard let existing = kernel.seen[spec.name] ?? nil, !existing.isUp else { return }
         try on(name) { socket, index throws(NetlinkError) in try socket.change(index: index, .up(true)) }
+    }
+
+    /// Made once for a bridge and VLAN; what this run made goes again with an undo, if nobody else counts on it.
+    private func ensureVLANInterface(_ link: VLANInterface, _ journal: inout Journal) throws(NetlinkError) {
+        let bridge = try index(of: .host(link.bridge))
+        do throws(NetlinkError) {
+            try kernel.with(.host) { socket throws(NetlinkError) in
+                if try socket.link(named: link.name) != nil { return }
+                try socket.addPair(name: link.name, peer: link.peer, mtu: link.mtu, controller: bridge)
+                journal.record(.createdShared(link.name, bridge: link.bridge))
+                guard let peer = try socket.link(named: link.peer) else { return }
+                try socket.setVLANs(index: peer.index, link.portVLANs)
+            }
+        } catch  where error.code == alreadyExists {
+            // Another ADD was faster.
+        }
     }
 
     private func addLink(_ spec: LinkSpec, _ place: Place, _ journal: inout Journal) throws(NetlinkError) {

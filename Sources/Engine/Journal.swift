@@ -8,8 +8,8 @@ package struct Journal {
     enum Entry {
         /// The inverse of a step that ran.
         case step(Step)
-        /// A bridge that this run created; it goes only if nothing else became its port.
-        case createdBridge(String)
+        /// A bridge that this run created, or a VLAN's interface on one; it goes only if nobody else counts on it.
+        case createdShared(String, bridge: String)
         case lease(any AddressSource.Type, LeaseRequest)
         case delegate(ForeignCall)
     }

@@ -4,30 +4,57 @@ import Netlink
 import Network
 import Plans
 
-/// Masquerade rules, named as the reference plugins name them, so that either removes the other's.
+/// Masquerade rules and spoof checks, named as the reference plugins name them, so that either removes the other's.
 extension Kernel {
     func ensureMasquerade(_ rule: Masquerade) throws(NetlinkError) {
+        guard rule.backend == .nftables else { return try Iptables.masquerade(rule) }
         let prefix = Self.instance(rule)
         let names = [rule.networkName, rule.id.interface, rule.id.containerID].map {
             $0.filter { $0 != "\"" }
         }
-        let text = "\(prefix), net: \(names[0]), if: \(names[1]), id: \(names[2])"
-        // nft's limit of a comment, without its terminating NUL.
-        let comment = String(decoding: text.utf8.prefix(127), as: UTF8.self)
-        var socket = try NftSocket.open()
+        let comment = "\(prefix), net: \(names[0]), if: \(names[1]), id: \(names[2])"
+        var socket = try nftables()
         try socket.ensureMasquerade(
             rules: rule.addresses.map {
                 MasqueradeRule(address: $0.address, network: $0.network, comment: comment)
             }, instancePrefix: prefix)
     }
 
+    /// Removes the rules of both backends: which one made them is not written down anywhere.
     func removeMasquerade(_ rule: Masquerade) throws(NetlinkError) {
-        var socket = try NftSocket.open()
+        var socket = try nftables()
         _ = try socket.removeMasquerade(prefix: Self.instance(rule))
+        for family in IPAddress.Family.allCases {
+            if try socket.hasIptablesChain(Iptables.chain(of: rule), family) {
+                try Iptables(family, .nft).remove(rule)
+            }
+            if Iptables.legacyHasNAT(family) { try Iptables(family, .legacy).remove(rule) }
+        }
+    }
+
+    /// A socket opens in the namespace where the thread is.
+    private func nftables() throws(NetlinkError) -> NftSocket {
+        guard isHome else {
+            throw NetlinkError(operation: "the thread could not leave the pod's namespace", code: 0)
+        }
+        return try NftSocket.open()
     }
 
     private static func instance(_ rule: Masquerade) -> String {
         let attachment = "\(rule.id.interface):\(rule.id.containerID)"
         return "\(Digest.sha512(rule.networkName).prefix(16))-\(Digest.sha512(attachment).prefix(16))"
     }
+
+    func ensureSpoofCheck(_ check: SpoofCheck) throws(NetlinkError) {
+        var socket = try nftables()
+        try socket.ensureSpoofCheck(
+            SpoofCheckRule(id: Self.name(check.id), port: check.port, mac: check.mac))
+    }
+
+    func removeSpoofCheck(_ id: AttachmentID) throws(NetlinkError) {
+        var socket = try nftables()
+        try socket.removeSpoofCheck(id: Self.name(id))
+    }
+
+    private static func name(_ id: AttachmentID) -> String { "\(id.containerID)-\(id.interface)" }
 }

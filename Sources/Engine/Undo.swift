@@ -16,8 +16,8 @@ extension Executor {
                 } catch {
                     if !error.isGone { problems.append("undo: \(error)") }
                 }
-            case .createdBridge(let name):
-                do throws(NetlinkError) { try removeUnusedBridge(name) } catch {
+            case .createdShared(let name, let bridge):
+                do throws(NetlinkError) { try removeUnused(name, bridge) } catch {
                     problems.append("undo: \(error)")
                 }
             case .lease(let source, let request):
@@ -36,13 +36,13 @@ extension Executor {
 
     private func holdsBridgeAlone(_ name: String) -> Bool { bridgeLocks[name]?.isAlone() ?? false }
 
-    /// Deletes a bridge that this run created, unless another ADD holds its lock or it has ports.
-    private func removeUnusedBridge(_ name: String) throws(NetlinkError) {
-        guard holdsBridgeAlone(name) else { return }
+    /// Deletes a link that this run created, unless another ADD holds the bridge's lock or it has ports.
+    private func removeUnused(_ name: String, _ bridge: String) throws(NetlinkError) {
+        guard holdsBridgeAlone(bridge) else { return }
         try kernel.with(.host) { socket throws(NetlinkError) in
-            guard let bridge = try socket.link(named: name) else { return }
-            guard try !socket.links().contains(where: { $0.controllerIndex == bridge.index }) else { return }
-            try socket.delete(index: bridge.index)
+            guard let link = try socket.link(named: name) else { return }
+            guard try !socket.links().contains(where: { $0.controllerIndex == link.index }) else { return }
+            try socket.delete(index: link.index)
         }
     }
 }

@@ -23,7 +23,8 @@ package enum Child {
     ///   - environment: `NAME=value`, all of it.
     ///   - deadline: seconds. A grandchild that keeps stdout open does not hold us longer either.
     package static func run(
-        path: String, environment: [String], input: [UInt8], deadline: Int, outputLimit: Int = 8 << 20
+        path: String, arguments: [String] = [], environment: [String], input: [UInt8], deadline: Int,
+        outputLimit: Int = 8 << 20
     ) throws(SystemError) -> ChildResult {
         let end = clinux_milliseconds() + Int64(deadline) * 1000
         // A memfd holds all of the input: no pipe to fill, no SIGPIPE.
@@ -33,7 +34,7 @@ package enum Child {
         lseek(source.raw, 0, SEEK_SET)
         var output = try Pipe()
         var errors = try Pipe()
-        let pid = try spawn(path, environment, source, output, errors)
+        let pid = try spawn([path] + arguments, environment, source, output, errors)
         output.closeWriter()
         errors.closeWriter()
         var result = ChildResult(status: .timedOut, output: [], errors: [])
@@ -44,21 +45,22 @@ package enum Child {
 
     /// "Text file busy": an installer is replacing it; waits up to five seconds for that.
     private static func spawn(
-        _ path: String, _ environment: [String], _ source: borrowing Descriptor, _ output: borrowing Pipe,
+        _ words: [String], _ environment: [String], _ source: borrowing Descriptor, _ output: borrowing Pipe,
         _ errors: borrowing Pipe
     ) throws(SystemError) -> pid_t {
         var pid: pid_t = 0
         var status: CInt = 0
         for attempt in 0..<50 {
             if attempt > 0 { usleep(100_000) }
-            status = withCStrings([path]) { arguments in
+            status = withCStrings(words) { arguments in
                 withCStrings(environment) { variables in
-                    clinux_spawn(&pid, path, arguments, variables, source.raw, output.writer, errors.writer)
+                    clinux_spawn(
+                        &pid, words[0], arguments, variables, source.raw, output.writer, errors.writer)
                 }
             }
             if status != ETXTBSY { break }
         }
-        guard status == 0 else { throw SystemError(operation: "start \(path)", code: status) }
+        guard status == 0 else { throw SystemError(operation: "start \(words[0])", code: status) }
         return pid
     }
 

@@ -63,28 +63,30 @@ extension Bridge {
         }
 
         /// The gateway addresses on the bridge, and forwarding for their families.
-        func gatewaySteps(_ config: Config, _ bridge: LinkFacts?) throws(Failure) -> [Step] {
-            let link = LinkName.host(config.bridge)
+        ///
+        /// - Parameter found: the link that is to have them, if it exists.
+        func gatewaySteps(_ config: Config, _ found: LinkFacts?) throws(Failure) -> [Step] {
+            let link = config.gatewayLink
             var steps: [Step] = []
             var families: Set<IPAddress.Family> = []
             for ip in ips {
                 guard let gateway = ip.gateway else { continue }
                 let wanted = CIDR(gateway, ip.address.length)
                 families.insert(wanted.family)
-                let existing = bridge?.addresses ?? []
+                let existing = found?.addresses ?? []
                 if existing.contains(wanted) { continue }
                 for other in existing where conflicts(other, wanted) {
                     guard config.forceAddress else {
                         throw Failure(
                             .generic,
-                            "\"\(config.bridge)\" already has an IP address different from \(wanted)",
+                            "\"\(link.name)\" already has an IP address different from \(wanted)",
                             details: "it has \(other); set forceAddress to replace it")
                     }
                     steps.append(.removeAddress(other, link))
                 }
                 steps.append(.ensureAddress(wanted, link))
                 // A bridge takes the lowest MAC of its ports until one is set: then its neighbours lose it.
-                if let mac = bridge?.mac { steps.append(.change(link, .mac(mac))) }
+                if config.vlan == nil, let mac = found?.mac { steps.append(.change(link, .mac(mac))) }
             }
             for family in families.sorted() {
                 let path = family == .v4 ? "net/ipv4/ip_forward" : "net/ipv6/conf/all/forwarding"

@@ -55,6 +55,10 @@ extension Bridge {
             guard let host = facts.links[.host(candidate.name)], host.kind == "veth",
                 host.peerIndex == link.index, link.peerIndex == host.index
             else { continue }
+            if let expected = candidate.mac, expected != host.mac.map({ "\($0)" }) {
+                throw Failure(
+                    .generic, "interface \"\(candidate.name)\" MAC doesn't match: prevResult has \(expected)")
+            }
             guard host.controller == config.bridge else {
                 throw Failure(
                     .generic, "host interface \(candidate.name) is not a port of bridge \(config.bridge)")

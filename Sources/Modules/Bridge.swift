@@ -20,11 +20,19 @@ package enum Bridge: Module {
         package var isDefaultGateway = false
         package var forceAddress = false
         package var ipMasq = false
+        package var ipMasqBackend = Masquerade.Backend.nftables
         /// nil leaves the MTU to the kernel. Given to a bridge at its creation and to both ends of the pair.
         package var mtu: UInt32?
         package var hairpinMode = false
         package var promiscMode = false
         package var portIsolation = false
+        /// nil leaves the port to the bridge's default VLAN.
+        package var vlans: PortVLANs?
+        /// The VLAN that the bridge's address is on, when it is not the default one: `vlan` of the configuration.
+        package var vlan: UInt16?
+        /// A bridge made here keeps VLANs apart. An empty `vlanTrunk` asks for it too.
+        package var vlanFiltering = false
+        package var macspoofchk = false
         /// Duplicate address detection in the pod: off saves a second or more for each attachment.
         package var enabledad = false
         package var disableContainerInterface = false
@@ -33,16 +41,28 @@ package enum Bridge: Module {
         /// Replaces IPAM's when set.
         package var dns: DNS?
         package var hasIPAM = false
+
+        /// The link that has the pod's gateway addresses.
+        var gatewayLink: LinkName { .host(vlan.map { "\(bridge).\($0)" } ?? bridge) }
     }
 
     package static func needs(_ config: Config, _ attachment: Attachment, _ verb: Verb) -> FactsQuery {
         let ours: [LinkName] = [.host(config.bridge), .sandbox(attachment.interface)]
         switch verb {
-        case .add: return FactsQuery(links: ours, addresses: config.isGateway ? [.host(config.bridge)] : [])
+        case .add:
+            guard config.isGateway else { return FactsQuery(links: ours) }
+            let isNamed = ours.contains(config.gatewayLink)
+            return FactsQuery(
+                links: isNamed ? ours : ours + [config.gatewayLink], addresses: [config.gatewayLink])
         case .check:
             // The peer has another name when the reference plugin made the pair.
             let promised = attachment.previous?.interfaces.filter { $0.sandbox ?? "" == "" } ?? []
             return FactsQuery(links: ours + promised.map { .host($0.name) })
+        case .del:
+            // Masquerade rules of iptables go by address; without a result the link tells which.
+            guard config.ipMasq, config.hasIPAM, attachment.previous == nil else { return FactsQuery() }
+            let link = LinkName.sandbox(attachment.interface)
+            return FactsQuery(links: [link], addresses: [link])
         default: return FactsQuery()
         }
     }
@@ -55,7 +75,10 @@ package enum Bridge: Module {
         let bridge = facts.links[.host(config.bridge)]
         let mac = config.mac ?? attachment.mac(.sandbox)
         var steps: [Step] = [
-            .ensureBridge(BridgeSpec(name: config.bridge, mtu: config.mtu, mac: attachment.mac(.bridge)))
+            .ensureBridge(
+                BridgeSpec(
+                    name: config.bridge, mtu: config.mtu, mac: attachment.mac(.bridge),
+                    vlanFiltering: config.vlanFiltering))
         ]
         if config.promiscMode, bridge?.isPromiscuous != true {
             steps.append(.change(.host(config.bridge), .promiscuous(true)))
@@ -66,8 +89,15 @@ package enum Bridge: Module {
         } else if !config.disableContainerInterface {
             steps.append(.change(.sandbox(attachment.interface), .up(true)))
         }
-        if config.isGateway { steps += try addressing.gatewaySteps(config, bridge) }
-        if config.ipMasq, config.hasIPAM { steps.append(.masquerade(masquerade(attachment, addressing.ips))) }
+        if config.isGateway {
+            if let link = vlanInterface(config, attachment, bridge, addressing) {
+                steps.append(.ensureVLANInterface(link))
+            }
+            steps += try addressing.gatewaySteps(config, facts.links[config.gatewayLink])
+        }
+        if config.ipMasq, config.hasIPAM {
+            steps.append(.masquerade(masquerade(config, attachment, addressing.ips.map(\.address))))
+        }
         if !config.disableContainerInterface { steps.append(.awaitCarrier(.host(attachment.hostLinkName))) }
 
         var result = CNIResult()
@@ -76,17 +106,25 @@ package enum Bridge: Module {
             .init(name: attachment.hostLinkName, mac: "\(attachment.mac(.host))"),
             .init(name: attachment.interface, mac: "\(mac)", sandbox: attachment.sandbox),
         ]
+        var readBack = [0]
+        if let link = vlanInterface(config, attachment, bridge, addressing) {
+            readBack.append(result.interfaces.count)
+            result.interfaces.append(.init(name: link.name))
+        }
         result.ips = addressing.ips
         result.routes = addressing.routes
         result.dns = config.dns ?? attachment.lease?.dns ?? DNS()
-        return Plan(steps: steps, result: result, readBack: [0])
+        return Plan(steps: steps, result: result, readBack: readBack)
     }
 
     package static func removal(_ config: Config, _ attachment: Attachment, _ facts: Facts) -> Removal {
         var removal = Removal(links: [attachment.interface], hostLinks: [attachment.hostLinkName])
         if config.ipMasq, config.hasIPAM {
-            removal.steps = [.removeMasquerade(masquerade(attachment, attachment.previous?.ips ?? []))]
+            let link = facts.links[.sandbox(attachment.interface)]
+            let addresses = attachment.previous?.ips.map(\.address) ?? link?.addresses ?? []
+            removal.steps.append(.removeMasquerade(masquerade(config, attachment, addresses)))
         }
+        if config.macspoofchk { removal.steps.append(.removeSpoofCheck(attachment.id)) }
         return removal
     }
 
@@ -125,12 +163,30 @@ package enum Bridge: Module {
                         hairpin: config.hairpinMode ? true : nil, isolated: config.portIsolation ? true : nil)
                 ))
         }
+        if let vlans = config.vlans { steps.append(.setVLANs(peer, vlans)) }
+        if config.macspoofchk {
+            steps.append(.spoofCheck(SpoofCheck(id: attachment.id, port: peer, mac: mac)))
+        }
         return steps
     }
 
-    private static func masquerade(_ attachment: Attachment, _ ips: [CNIResult.IP]) -> Masquerade {
+    /// The host's link on the attachment's VLAN, for the gateway addresses of IPAM.
+    private static func vlanInterface(
+        _ config: Config, _ attachment: Attachment, _ bridge: LinkFacts?, _ addressing: Addressing
+    ) -> VLANInterface? {
+        guard config.isGateway, let vid = config.vlan, addressing.ips.contains(where: { $0.gateway != nil })
+        else { return nil }
+        return VLANInterface(
+            bridge: config.bridge, vid: vid, peer: attachment.vlanPeerName, mtu: bridge?.mtu ?? config.mtu,
+            keepsDefault: config.vlans?.keepsDefault ?? false)
+    }
+
+    private static func masquerade(
+        _ config: Config, _ attachment: Attachment, _ addresses: [CIDR]
+    ) -> Masquerade {
         Masquerade(
-            networkName: attachment.networkName, id: attachment.id, addresses: ips.map(\.address))
+            networkName: attachment.networkName, id: attachment.id, addresses: addresses,
+            backend: config.ipMasqBackend)
     }
 }
 
@@ -140,7 +196,6 @@ extension Bridge {
     package static func parse(_ input: PluginInput) throws(Failure) -> Config {
         var config = Config()
         let json = input.config.reader
-        if input.verb == .add { try refuseUnbuilt(json) }
         do throws(JSONError) {
             if json.present("bridge") { config.bridge = try json.string("bridge") ?? "cni0" }
             config.isDefaultGateway = try json.bool("isDefaultGateway") ?? false
@@ -150,6 +205,9 @@ extension Bridge {
             config.hairpinMode = try json.bool("hairpinMode") ?? false
             config.promiscMode = try json.bool("promiscMode") ?? false
             config.portIsolation = try json.bool("portIsolation") ?? false
+            config.macspoofchk = try json.bool("macspoofchk") ?? false
+            config.ipMasqBackend = try backend(json, input.verb)
+            try readVLANs(json, into: &config)
             config.enabledad = try json.bool("enabledad") ?? false
             config.disableContainerInterface = try json.bool("disableContainerInterface") ?? false
             // As the reference does: a negative MTU counts as none.
@@ -158,7 +216,7 @@ extension Bridge {
         } catch {
             throw Failure(.badConfig, "\(error)")
         }
-        config.dns = input.config.dns.flatMap { $0.isEmpty ? nil : $0 }
+        config.dns = input.config.givenDNS
         config.hasIPAM = input.config.ipamType != nil
         config.mac = try requestedMAC(input)
         try refuseContradictions(config)
@@ -187,6 +245,11 @@ extension Bridge {
         if let problem = Names.interfaceProblem(config.bridge) {
             throw Failure(.badConfig, "bridge: the name \"\(config.bridge)\" \(problem)")
         }
+        if config.isGateway, case let name = config.gatewayLink.name, Names.interfaceProblem(name) != nil {
+            throw Failure(
+                .badConfig, "bridge: the VLAN's interface \"\(name)\" would have more than 15 bytes",
+                details: "choose a shorter name for the bridge")
+        }
         if config.hairpinMode, config.promiscMode {
             throw Failure(
                 .badConfig, "cannot set hairpin mode and promiscuous mode at the same time",
@@ -199,26 +262,11 @@ extension Bridge {
         }
     }
 
-    /// Keys of the reference that change what is on the wire: refused rather than ignored.
-    private static func refuseUnbuilt(_ json: Reader) throws(Failure) {
-        do throws(JSONError) {
-            for key in ["vlanTrunk"] where json.has(key) { throw unsupported(key) }
-            if let vlan = try json.int("vlan"), vlan != 0 { throw unsupported("vlan") }
-            if try json.bool("macspoofchk") == true { throw unsupported("macspoofchk") }
-            _ = try json.bool("preserveDefaultVlan")
-            if let backend = try json.string("ipMasqBackend"), backend != "nftables", !backend.isEmpty {
-                guard backend == "iptables" else {
-                    throw json.error(
-                        "ipMasqBackend", "unknown ipmasq backend \"\(backend)\": nftables or iptables")
-                }
-                throw unsupported("ipMasqBackend")
-            }
-        } catch {
-            let isUnsupported = error.problem.hasPrefix(unsupportedText)
-            throw Failure(isUnsupported ? .unsupportedField : .badConfig, "\(error)")
-        }
-        func unsupported(_ key: String) -> JSONError { json.error(key, "\(unsupportedText) of bridge") }
+    /// On DEL the rules of both backends go, so that an unknown one is no reason to keep any.
+    private static func backend(_ json: Reader, _ verb: Verb) throws(JSONError) -> Masquerade.Backend {
+        guard let name = try json.string("ipMasqBackend"), !name.isEmpty else { return .nftables }
+        if let backend = Masquerade.Backend(rawValue: name) { return backend }
+        guard verb == .add else { return .nftables }
+        throw json.error("ipMasqBackend", "unknown ipmasq backend \"\(name)\": write nftables or iptables")
     }
-
-    private static let unsupportedText = "this version does not provide the key"
 }

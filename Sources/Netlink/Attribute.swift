@@ -22,6 +22,7 @@ enum VethSpace {}
 enum BridgeSpace {}
 enum MACVLANSpace {}
 enum PortSpace {}
+enum BridgeFamilySpace {}
 enum AddressSpace {}
 enum RouteSpace {}
 enum MetricsSpace {}
@@ -67,6 +68,13 @@ extension Attribute where Space == MACVLANSpace, Value == UInt32 {
 extension Attribute where Space == PortSpace, Value == UInt8 {
     static var hairpin: Self { .init(IFLA_BRPORT_MODE) }
     static var isolated: Self { .init(IFLA_BRPORT_ISOLATED) }
+}
+extension Attribute where Space == LinkSpace, Value == Nest<BridgeFamilySpace> {
+    static var bridgeFamily: Self { .init(IFLA_AF_SPEC) }
+}
+extension Attribute where Space == BridgeFamilySpace, Value == [UInt8] {
+    /// `struct bridge_vlan_info`.
+    static var vlan: Self { .init(IFLA_BRIDGE_VLAN_INFO) }
 }
 extension Attribute where Space == AddressSpace, Value == IPAddress {
     static var local: Self { .init(IFA_LOCAL) }

@@ -56,6 +56,28 @@ extension RouteSocket {
         return request
     }
 
+    /// Both ends of a veth pair in this namespace and up; the peer is a port of a bridge.
+    package mutating func addPair(
+        name: String, peer: String, mtu: UInt32?, controller: Int32
+    ) throws(NetlinkError) {
+        let request = Self.newLink(up: true)
+        request.attributes(of: LinkSpace.self) {
+            $0.put(.name, peer)
+            if let mtu { $0.put(.mtu, mtu) }
+            $0.put(.controller, controller)
+            $0.put(.info) { info in
+                info.put(.kind, "veth")
+                info.put(.veth) { data in
+                    data.putPeer(flags: UInt32(IFF_UP)) { end in
+                        end.put(.name, name)
+                        if let mtu { end.put(.mtu, mtu) }
+                    }
+                }
+            }
+        }
+        try socket.acknowledge(request, "add veth \(name)")
+    }
+
     /// A veth pair in place: this end in the host, a bridge's port and up; the other in the sandbox, down. A refused
     /// request leaves neither.
     ///
@@ -136,6 +158,42 @@ extension RouteSocket {
             $0.put(.port) { port in
                 if let hairpin = settings.hairpin { port.put(.hairpin, hairpin ? 1 : 0) }
                 if let isolated = settings.isolated { port.put(.isolated, isolated ? 1 : 0) }
+            }
+        }
+        return request
+    }
+
+    /// Gives a bridge port its VLANs: one message takes off what it had, one adds.
+    package mutating func setVLANs(index: Int32, _ vlans: PortVLANs) throws(NetlinkError) {
+        if !vlans.keepsDefault {
+            // A VLAN of the range that the port does not have is passed over (net/bridge/br_netlink.c).
+            let all = Self.portVLANs(RTM_DELLINK, index, [(1...4094, 0)])
+            try socket.acknowledge(all, "clear the VLANs of bridge port \(index)")
+        }
+        let native = (vlans.native...vlans.native, BRIDGE_VLAN_INFO_PVID | BRIDGE_VLAN_INFO_UNTAGGED)
+        let wanted = [native] + vlans.tagged.map { ($0, 0) }
+        try socket.acknowledge(
+            Self.portVLANs(RTM_SETLINK, index, wanted), "set the VLANs of bridge port \(index)")
+    }
+
+    static func portVLANs(
+        _ message: Int, _ index: Int32, _ vlans: [(ids: ClosedRange<UInt16>, flags: CInt)]
+    ) -> Request {
+        let request = Request(message, 0, capacity: 1024 + vlans.count * 16)
+        request.extra(ifinfomsg.of(index: index, family: AF_BRIDGE))
+        request.attributes(of: LinkSpace.self) {
+            $0.put(.bridgeFamily) { family in
+                func put(_ flags: CInt, _ vid: UInt16) {
+                    family.put(.vlan, [UInt16(flags), vid].flatMap { withUnsafeBytes(of: $0, Array.init) })
+                }
+                for (ids, flags) in vlans {
+                    guard ids.count > 1 else {
+                        put(flags, ids.lowerBound)
+                        continue
+                    }
+                    put(flags | BRIDGE_VLAN_INFO_RANGE_BEGIN, ids.lowerBound)
+                    put(flags | BRIDGE_VLAN_INFO_RANGE_END, ids.upperBound)
+                }
             }
         }
         return request

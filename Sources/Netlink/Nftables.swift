@@ -2,7 +2,7 @@ internal import CLinux
 internal import CMnl
 internal import Glibc
 internal import Linux
-internal import Network
+package import Network
 
 // linux/netfilter/nf_tables.h
 enum TableSpace {}
@@ -31,6 +31,14 @@ extension Attribute {
     where Value == Nest<Inner> {
         .init(number)
     }
+}
+
+/// A chain of nf_tables, by its place.
+struct NftChain: Sendable {
+    /// NFPROTO_INET and the like.
+    let family: CInt
+    let table: String
+    let name: String
 }
 
 /// An nfnetlink socket for nf_tables. Changes go as one transaction: all or nothing.
@@ -83,92 +91,146 @@ struct Transaction: ~Copyable {
         request.extra(NftSocket.header(family))
         request.attributes(of: Space.self, body)
     }
-}
 
-/// What a rule does, expression by expression, as the kernel's virtual machine takes it.
-struct Expressions {
-    private let builder: Builder<ExpressionListSpace>
-    private let register = UInt32(NFT_REG_1.rawValue)
-
-    init(_ builder: Builder<ExpressionListSpace>) { self.builder = builder }
-
-    private func put(_ name: String, _ body: (Builder<DataSpace>) -> Void) {
-        builder.put(.nest(NFTA_LIST_ELEM.rawValue) as Attribute<ExpressionListSpace, Nest<ExpressionSpace>>) {
-            $0.put(.text(NFTA_EXPR_NAME.rawValue), name)
-            $0.put(.nest(NFTA_EXPR_DATA.rawValue) as Attribute<ExpressionSpace, Nest<DataSpace>>, body)
+    mutating func addTable(of chain: NftChain, comment text: String? = nil) {
+        add(NFT_MSG_NEWTABLE.rawValue, NLM_F_CREATE, family: chain.family, TableSpace.self) {
+            $0.put(.text(NFTA_TABLE_NAME.rawValue), chain.table)
+            if let text { $0.put(.bytes(NFTA_TABLE_USERDATA.rawValue), Self.comment(text)) }
         }
     }
 
-    /// The packet's family in an inet table: `meta nfproto`.
-    func matchFamily(_ family: IPAddress.Family) {
-        put("meta") {
-            $0.put(.word(NFTA_META_DREG.rawValue), register)
-            $0.put(.word(NFTA_META_KEY.rawValue), UInt32(NFT_META_NFPROTO.rawValue))
-        }
-        compare([UInt8(family == .v4 ? NFPROTO_IPV4 : NFPROTO_IPV6)], equal: true)
-    }
-
-    enum Side { case source, destination }
-
-    /// `ip saddr ADDRESS`, `ip6 daddr != NETWORK`.
-    func match(_ side: Side, _ cidr: CIDR, equal: Bool) {
-        let size = cidr.family.width / 8
-        let start = cidr.family == .v4 ? 12 : 8
-        put("payload") {
-            $0.put(.word(NFTA_PAYLOAD_DREG.rawValue), register)
-            $0.put(.word(NFTA_PAYLOAD_BASE.rawValue), UInt32(NFT_PAYLOAD_NETWORK_HEADER.rawValue))
-            $0.put(.word(NFTA_PAYLOAD_OFFSET.rawValue), UInt32(start + (side == .source ? 0 : size)))
-            $0.put(.word(NFTA_PAYLOAD_LEN.rawValue), UInt32(size))
-        }
-        if cidr.length < cidr.family.width {
-            mask(CIDR(IPAddress(cidr.family, bits: .max).masked, cidr.length))
-        }
-        compare(cidr.network.address.bytes, equal: equal)
-    }
-
-    private func mask(_ cidr: CIDR) {
-        let size = cidr.family.width / 8
-        put("bitwise") {
-            $0.put(.word(NFTA_BITWISE_SREG.rawValue), register)
-            $0.put(.word(NFTA_BITWISE_DREG.rawValue), register)
-            $0.put(.word(NFTA_BITWISE_LEN.rawValue), UInt32(size))
-            value($0, NFTA_BITWISE_MASK.rawValue, cidr.network.address.bytes)
-            value($0, NFTA_BITWISE_XOR.rawValue, Array(repeating: 0, count: size))
+    /// Accepts a chain that is there.
+    mutating func addChain(_ chain: NftChain, comment text: String? = nil) {
+        add(NFT_MSG_NEWCHAIN.rawValue, NLM_F_CREATE, family: chain.family, ChainSpace.self) {
+            $0.put(.text(NFTA_CHAIN_TABLE.rawValue), chain.table)
+            $0.put(.text(NFTA_CHAIN_NAME.rawValue), chain.name)
+            if let text { $0.put(.bytes(NFTA_CHAIN_USERDATA.rawValue), Self.comment(text)) }
         }
     }
 
-    private func compare(_ bytes: [UInt8], equal: Bool) {
-        put("cmp") {
-            $0.put(.word(NFTA_CMP_SREG.rawValue), register)
-            $0.put(.word(NFTA_CMP_OP.rawValue), UInt32(equal ? NFT_CMP_EQ.rawValue : NFT_CMP_NEQ.rawValue))
-            value($0, NFTA_CMP_DATA.rawValue, bytes)
-        }
-    }
-
-    private func value(_ builder: Builder<DataSpace>, _ number: UInt32, _ bytes: [UInt8]) {
-        builder.put(.nest(number) as Attribute<DataSpace, Nest<VerdictSpace>>) {
-            $0.put(.bytes(NFTA_DATA_VALUE.rawValue), bytes)
-        }
-    }
-
-    func masquerade() { put("masq") { _ in } }
-    func returnVerdict() { verdict(NFT_RETURN.rawValue, chain: nil) }
-    func goTo(_ chain: String) { verdict(NFT_GOTO.rawValue, chain: chain) }
-
-    private func verdict(_ code: Int32, chain: String?) {
-        put("immediate") {
-            $0.put(.word(NFTA_IMMEDIATE_DREG.rawValue), UInt32(NFT_REG_VERDICT.rawValue))
-            $0.put(.nest(NFTA_IMMEDIATE_DATA.rawValue) as Attribute<DataSpace, Nest<VerdictSpace>>) {
-                $0.put(.nest(NFTA_DATA_VERDICT.rawValue) as Attribute<VerdictSpace, Nest<DataSpace>>) {
-                    $0.put(.word(NFTA_VERDICT_CODE.rawValue), UInt32(bitPattern: code))
-                    if let chain { $0.put(.text(NFTA_VERDICT_CHAIN.rawValue), chain) }
-                }
+    /// A base chain, whose policy is to accept.
+    mutating func addChain(_ chain: NftChain, type: String, hook: UInt32, priority: Int32) {
+        add(NFT_MSG_NEWCHAIN.rawValue, NLM_F_CREATE, family: chain.family, ChainSpace.self) {
+            $0.put(.text(NFTA_CHAIN_TABLE.rawValue), chain.table)
+            $0.put(.text(NFTA_CHAIN_NAME.rawValue), chain.name)
+            $0.put(.nest(NFTA_CHAIN_HOOK.rawValue) as Attribute<ChainSpace, Nest<HookSpace>>) {
+                $0.put(.word(NFTA_HOOK_HOOKNUM.rawValue), hook)
+                $0.put(.word(NFTA_HOOK_PRIORITY.rawValue), UInt32(bitPattern: priority))
             }
+            $0.put(.text(NFTA_CHAIN_TYPE.rawValue), type)
         }
+    }
+
+    /// Deletes a chain that nothing jumps to any more, with its rules.
+    mutating func deleteChain(_ chain: NftChain) {
+        add(NFT_MSG_DELCHAIN.rawValue, 0, family: chain.family, ChainSpace.self) {
+            $0.put(.text(NFTA_CHAIN_TABLE.rawValue), chain.table)
+            $0.put(.text(NFTA_CHAIN_NAME.rawValue), chain.name)
+        }
+    }
+
+    mutating func addRule(in chain: NftChain, comment text: String? = nil, _ body: (Expressions) -> Void) {
+        add(NFT_MSG_NEWRULE.rawValue, NLM_F_CREATE | NLM_F_APPEND, family: chain.family, RuleSpace.self) {
+            $0.put(.text(NFTA_RULE_TABLE.rawValue), chain.table)
+            $0.put(.text(NFTA_RULE_CHAIN.rawValue), chain.name)
+            $0.put(.nest(NFTA_RULE_EXPRESSIONS.rawValue) as Attribute<RuleSpace, Nest<ExpressionListSpace>>) {
+                body(Expressions($0))
+            }
+            if let text { $0.put(.bytes(NFTA_RULE_USERDATA.rawValue), Self.comment(text)) }
+        }
+    }
+
+    mutating func deleteRule(_ handle: UInt64, in chain: NftChain) {
+        add(NFT_MSG_DELRULE.rawValue, 0, family: chain.family, RuleSpace.self) {
+            $0.put(.text(NFTA_RULE_TABLE.rawValue), chain.table)
+            $0.put(.text(NFTA_RULE_CHAIN.rawValue), chain.name)
+            $0.put(.long(NFTA_RULE_HANDLE.rawValue), handle)
+        }
+    }
+
+    /// Deletes all rules of a chain.
+    mutating func flush(_ chain: NftChain) {
+        add(NFT_MSG_DELRULE.rawValue, 0, family: chain.family, RuleSpace.self) {
+            $0.put(.text(NFTA_RULE_TABLE.rawValue), chain.table)
+            $0.put(.text(NFTA_RULE_CHAIN.rawValue), chain.name)
+        }
+    }
+
+    /// User data as nft writes a comment: type 0, length with the NUL, text. Cut to nft's 127 bytes between two
+    /// characters, because `nft -j` refuses a ruleset whose text is no UTF-8.
+    static func comment(_ text: String) -> [UInt8] {
+        var bytes: [UInt8] = []
+        for scalar in text.unicodeScalars {
+            let next = UTF8.encode(scalar).map { Array($0) } ?? []
+            guard bytes.count + next.count <= 127 else { break }
+            bytes += next
+        }
+        bytes.append(0)
+        return [0, UInt8(bytes.count)] + bytes
     }
 }
 
-extension IPAddress {
-    /// This number cut to the family's width.
-    fileprivate var masked: IPAddress { offset(by: 0) }
+// MARK: Looking
+
+extension NftSocket {
+    /// Handles of a chain's rules whose comment begins with `prefix`; none when there is no such table.
+    mutating func handles(in chain: NftChain, prefix: String) throws(NetlinkError) -> [UInt64] {
+        let request = Request(Self.type(NFT_MSG_GETRULE.rawValue), 0)
+        request.extra(Self.header(chain.family))
+        request.attributes(of: RuleSpace.self) {
+            $0.put(.text(NFTA_RULE_TABLE.rawValue), chain.table)
+            $0.put(.text(NFTA_RULE_CHAIN.rawValue), chain.name)
+        }
+        var found: [UInt64] = []
+        do throws(NetlinkError) {
+            let operation = "list rules of chain \(chain.name)"
+            try socket.converse(request, operation, NLM_F_DUMP, restart: { found = [] }) {
+                _, payload throws(NetlinkError) in
+                guard payload.count >= 4 else { return }
+                var handle: UInt64?
+                var comment = ""
+                try AttributeReader(bytes: UnsafeRawBufferPointer(rebasing: payload[4...])).forEach {
+                    if UInt32($0) == NFTA_RULE_HANDLE.rawValue { handle = $1.asBigEndian64 }
+                    if UInt32($0) == NFTA_RULE_USERDATA.rawValue { comment = Self.comment(in: $1) }
+                }
+                if let handle, comment.hasPrefix(prefix) { found.append(handle) }
+            }
+        } catch  where error.code == ENOENT {
+            return []
+        }
+        return found
+    }
+
+    private static func comment(in data: UnsafeRawBufferPointer) -> String {
+        var rest = data
+        while rest.count >= 2, rest.count >= 2 + Int(rest[1]) {
+            let value = UnsafeRawBufferPointer(rebasing: rest[2..<2 + Int(rest[1])])
+            if rest[0] == 0 { return value.asString }
+            rest = UnsafeRawBufferPointer(rebasing: rest[(2 + Int(rest[1]))...])
+        }
+        return ""
+    }
+
+    mutating func exists(_ chain: NftChain) throws(NetlinkError) -> Bool {
+        let request = Request(Self.type(NFT_MSG_GETCHAIN.rawValue), 0)
+        request.extra(Self.header(chain.family))
+        request.attributes(of: ChainSpace.self) {
+            $0.put(.text(NFTA_CHAIN_TABLE.rawValue), chain.table)
+            $0.put(.text(NFTA_CHAIN_NAME.rawValue), chain.name)
+        }
+        do throws(NetlinkError) {
+            try socket.converse(request, "look for chain \(chain.name)", 0) { _, _ in }
+        } catch  where error.code == ENOENT {
+            return false
+        }
+        return true
+    }
+
+    /// Whether iptables, of the nf_tables kind, has such a chain in its nat table.
+    package mutating func hasIptablesChain(_ name: String, _ family: IPAddress.Family) throws(NetlinkError)
+        -> Bool
+    {
+        let family = CInt(family == .v4 ? NFPROTO_IPV4 : NFPROTO_IPV6)
+        return try exists(NftChain(family: family, table: "nat", name: name))
+    }
 }

@@ -71,3 +71,39 @@ package struct PortSettings: Hashable, Sendable {
         self.isolated = isolated
     }
 }
+
+/// The VLANs that a bridge port is to carry. linux/if_bridge.h, `struct bridge_vlan_info`.
+package struct PortVLANs: Hashable, Sendable {
+    /// Frames without a tag belong to it, both ways: PVID and untagged.
+    package var native: UInt16
+    package var tagged: [ClosedRange<UInt16>]
+    /// Keeps what a new port has by itself, the bridge's default VLAN.
+    package var keepsDefault: Bool
+
+    package init(native: UInt16, tagged: [ClosedRange<UInt16>] = [], keepsDefault: Bool = false) {
+        self.native = native
+        self.tagged = tagged
+        self.keepsDefault = keepsDefault
+    }
+}
+
+/// A link of the host that carries one VLAN of a bridge: `<bridge>.<vid>`, the end of a veth pair whose peer is a port.
+package struct VLANInterface: Hashable, Sendable {
+    package var bridge: String
+    package var vid: UInt16
+    /// Name of the end that is the bridge's port.
+    package var peer: String
+    package var mtu: UInt32?
+    package var keepsDefault: Bool
+
+    package init(bridge: String, vid: UInt16, peer: String, mtu: UInt32?, keepsDefault: Bool) {
+        self.bridge = bridge
+        self.vid = vid
+        self.peer = peer
+        self.mtu = mtu
+        self.keepsDefault = keepsDefault
+    }
+
+    package var name: String { "\(bridge).\(vid)" }
+    package var portVLANs: PortVLANs { PortVLANs(native: vid, keepsDefault: keepsDefault) }
+}

@@ -42,7 +42,16 @@ package struct Attachment: Sendable {
 
     /// Name of the veth end in the host: `veth` and 11 hexadecimal digits, 15 bytes.
     package var hostLinkName: String {
-        "veth" + digest[0..<6].map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined().prefix(11)
+        vethName(digest[0..<6])
+    }
+
+    /// Name of the bridge's end of a VLAN's interface that this attachment makes.
+    package var vlanPeerName: String {
+        vethName(digest[24..<30])
+    }
+
+    private func vethName(_ bytes: ArraySlice<UInt8>) -> String {
+        "veth" + bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined().prefix(11)
     }
 
     package enum DerivedMAC: Int { case sandbox, host, bridge }

@@ -123,7 +123,11 @@ extension Facts {
             routes.removeAll { $0 == SandboxRoute(route, name.name) }
         case .sysctl(let change):
             sysctls[SysctlName(change.place, change.path)] = change.value
-        case .setPort, .settle, .awaitCarrier, .masquerade, .removeMasquerade:
+        case .ensureVLANInterface(let link):
+            let end = LinkFacts(kind: "veth", mtu: link.mtu ?? 1500)
+            links[.host(link.name), default: end].isUp = true
+        case .setPort, .setVLANs, .settle, .awaitCarrier, .masquerade, .removeMasquerade, .spoofCheck,
+            .removeSpoofCheck:
             break
         }
     }

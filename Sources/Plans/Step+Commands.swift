@@ -9,7 +9,10 @@ extension Step {
         switch self {
         case .ensureBridge(let spec):
             let mtu = spec.mtu.map { " mtu \($0)" } ?? ""
-            return ["ip link add \(spec.name) address \(spec.mac)\(mtu) up type bridge  # unless it exists"]
+            let filtering = spec.vlanFiltering ? " vlan_filtering 1" : ""
+            return [
+                "ip link add \(spec.name) address \(spec.mac)\(mtu) up type bridge\(filtering)  # unless it exists"
+            ]
         case .addLink(let spec, let place):
             let mtu = spec.mtu.map { " mtu \($0)" } ?? ""
             return ["\(ip(place)) link add \(spec.name)\(mtu) type \(spec.kind.name)"]
@@ -27,6 +30,13 @@ extension Step {
             let words = [port.hairpin.map { ("hairpin", $0) }, port.isolated.map { ("isolated", $0) }]
                 .compactMap(\.self).map { "\($0.0) \($0.1 ? "on" : "off")" }
             return ["bridge link set dev \(name) \(words.joined(separator: " "))"]
+        case .setVLANs(let name, let vlans): return vlans.commands(port: name)
+        case .ensureVLANInterface(let link):
+            let mtu = link.mtu.map { " mtu \($0)" } ?? ""
+            return [
+                "ip link add \(link.peer)\(mtu) master \(link.bridge) up type veth peer name \(link.name)\(mtu)"
+                    + "  # unless it exists"
+            ] + link.portVLANs.commands(port: link.peer) + ["ip link set \(link.name) up"]
         case .addAddress(let cidr, let link):
             return ["\(ip(link.place)) addr add \(text(cidr)) dev \(link.name)"]
         case .removeAddress(let cidr, let link):
@@ -43,6 +53,13 @@ extension Step {
         case .settle(let link): return ["# wait until no address of \(link.name) is tentative"]
         case .awaitCarrier(let link): return ["# wait until \(link.name) is operational"]
         case .masquerade(let rule):
+            guard rule.backend == .nftables else {
+                return rule.addresses.map {
+                    let program = $0.family == .v4 ? "iptables" : "ip6tables"
+                    return "\(program) -t nat -A POSTROUTING -s \(labels[$0.address] ?? "\($0.address)")"
+                        + " ! -d \($0.network) -j MASQUERADE  # in a chain of its own"
+                }
+            }
             return rule.addresses.map {
                 let family = $0.family == .v4 ? "ip" : "ip6"
                 return "nft add rule inet cni_plugins_masquerade masq_checks \(family) saddr "
@@ -50,11 +67,31 @@ extension Step {
             }
         case .removeMasquerade(let rule):
             return ["# delete the masquerade rules of \(rule.id.containerID) \(rule.id.interface)"]
+        case .spoofCheck(let check):
+            let chain = "cni-br-iface-\(check.id.containerID)-\(check.id.interface)"
+            return [
+                "nft add rule bridge nat PREROUTING iifname \"\(check.port)\" jump \(chain)",
+                "nft add rule bridge nat \(chain)-mac ether saddr \(check.mac) return",
+                "nft add rule bridge nat \(chain)-mac drop",
+            ]
+        case .removeSpoofCheck(let id):
+            return ["nft delete chain bridge nat cni-br-iface-\(id.containerID)-\(id.interface)"]
         }
     }
 
     private func ip(_ place: Place) -> String {
         place == .sandbox ? "ip -n POD" : "ip"
+    }
+}
+
+extension PortVLANs {
+    fileprivate func commands(port: String) -> [String] {
+        let cleared = keepsDefault ? [] : ["bridge vlan delete dev \(port) vid 1-4094"]
+        return cleared + ["bridge vlan add dev \(port) vid \(native) pvid untagged"]
+            + tagged.map {
+                let ids = $0.count > 1 ? "\($0.lowerBound)-\($0.upperBound)" : "\($0.lowerBound)"
+                return "bridge vlan add dev \(port) vid \(ids)"
+            }
     }
 }
 

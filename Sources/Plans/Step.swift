@@ -11,6 +11,9 @@ package enum Step: Equatable, Sendable {
     case deleteLink(LinkName)
     case change(LinkName, LinkChange)
     case setPort(String, PortSettings)
+    /// VLANs of a bridge port.
+    case setVLANs(String, PortVLANs)
+    case ensureVLANInterface(VLANInterface)
     case addAddress(CIDR, LinkName)
     case removeAddress(CIDR, LinkName)
     case ensureAddress(CIDR, LinkName)
@@ -23,6 +26,8 @@ package enum Step: Equatable, Sendable {
     case awaitCarrier(LinkName)
     case masquerade(Masquerade)
     case removeMasquerade(Masquerade)
+    case spoofCheck(SpoofCheck)
+    case removeSpoofCheck(AttachmentID)
 }
 
 /// A bridge to create or to accept.
@@ -31,11 +36,13 @@ package struct BridgeSpec: Hashable, Sendable {
     /// Used when the bridge is created.
     package var mtu: UInt32?
     package var mac: MAC
+    package var vlanFiltering: Bool
 
-    package init(name: String, mtu: UInt32? = nil, mac: MAC) {
+    package init(name: String, mtu: UInt32? = nil, mac: MAC, vlanFiltering: Bool = false) {
         self.name = name
         self.mtu = mtu
         self.mac = mac
+        self.vlanFiltering = vlanFiltering
     }
 }
 
@@ -80,14 +87,34 @@ package struct SysctlChange: Hashable, Sendable {
 
 /// Source translation for an attachment's addresses.
 package struct Masquerade: Hashable, Sendable {
+    package enum Backend: String, Hashable, Sendable { case nftables, iptables }
+
     package var networkName: String
     package var id: AttachmentID
     /// Addresses with the prefix length of the network they reach untranslated.
     package var addresses: [CIDR]
+    /// Who gets the rules on ADD; on DEL those of both go.
+    package var backend: Backend
 
-    package init(networkName: String, id: AttachmentID, addresses: [CIDR]) {
+    package init(networkName: String, id: AttachmentID, addresses: [CIDR], backend: Backend = .nftables) {
         self.networkName = networkName
         self.id = id
         self.addresses = addresses
+        self.backend = backend
+    }
+}
+
+/// Lets a bridge port send with its own source address alone.
+package struct SpoofCheck: Hashable, Sendable {
+    package var id: AttachmentID
+    /// Name of the bridge port in the host.
+    package var port: String
+    /// Address of the link in the sandbox.
+    package var mac: MAC
+
+    package init(id: AttachmentID, port: String, mac: MAC) {
+        self.id = id
+        self.port = port
+        self.mac = mac
     }
 }

@@ -1,0 +1,135 @@
+import Linux
+import Netlink
+import Network
+import Plans
+
+/// Masquerade rules of the iptables programs, as the reference plugins write them: one chain for a container and
+/// network, to which POSTROUTING sends the packets of each address.
+struct Iptables {
+    /// nil is the one that the system prefers.
+    enum Kind: String { case nft, legacy }
+
+    private let family: IPAddress.Family
+    private let kind: Kind?
+
+    init(_ family: IPAddress.Family, _ kind: Kind?) {
+        self.family = family
+        self.kind = kind
+    }
+
+    static func chain(of rule: Masquerade) -> String {
+        "CNI-" + Digest.sha512(rule.networkName + rule.id.containerID).prefix(24)
+    }
+
+    /// Whether the legacy kind has a nat table at all: its listing would make one.
+    static func legacyHasNAT(_ family: IPAddress.Family) -> Bool {
+        let path = "/proc/net/ip\(family == .v4 ? "" : "6")_tables_names"
+        let bytes = (try? readFile(path, limit: 4096)) ?? []  // no file, no such tables
+        return bytes.split(separator: 0x0a).contains { $0.elementsEqual("nat".utf8) }
+    }
+
+    static func masquerade(_ rule: Masquerade) throws(NetlinkError) {
+        for family in IPAddress.Family.allCases {
+            let addresses = rule.addresses.filter { $0.family == family }
+            if !addresses.isEmpty { try Iptables(family, nil).add(rule, addresses) }
+        }
+    }
+
+    /// Adds the rules that are not there.
+    private func add(_ rule: Masquerade, _ addresses: [CIDR]) throws(NetlinkError) {
+        let chain = Self.chain(of: rule)
+        let present = Set(try save())
+        var lines: [String] = []
+        if !present.contains(where: { $0.hasPrefix(":\(chain) ") }) { lines.append("-N \(chain)") }
+        let comment = "-m comment --comment \"\(escaped(comment(rule)))\""
+        let multicast = family == .v4 ? "224.0.0.0/4" : "ff00::/8"
+        var wanted: [String] = []
+        for address in addresses {
+            wanted.append("-A \(chain) -d \(address.network) \(comment) -j ACCEPT")
+            wanted.append("-A \(chain) ! -d \(multicast) \(comment) -j MASQUERADE")
+            let source = CIDR.host(address.address)
+            wanted.append("-A POSTROUTING -s \(source) \(comment) -j \(chain)")
+        }
+        for line in wanted where !present.contains(line) && !lines.contains(line) { lines.append(line) }
+        try restore(lines)
+    }
+
+    /// Removes the jumps of the rule's addresses, or all when it names none, and the chain with the last one.
+    func remove(_ rule: Masquerade) throws(NetlinkError) {
+        // Without the program nobody can have made such rules.
+        guard find("save") != nil else { return }
+        let chain = Self.chain(of: rule)
+        let present = try save()
+        guard present.contains(where: { $0.hasPrefix(":\(chain) ") }) else { return }
+        let jumps = present.filter { $0.hasPrefix("-A POSTROUTING ") && $0.hasSuffix(" -j \(chain)") }
+        // Old releases wrote the network of the address.
+        let sources = rule.addresses.flatMap { ["\(CIDR.host($0.address))", "\($0.network)"] }
+        let ours = jumps.filter { jump in
+            sources.isEmpty || sources.contains { jump.contains(" -s \($0) ") }
+        }
+        var lines = ours.map { "-D" + $0.dropFirst(2) }
+        if ours.count == jumps.count { lines += ["-F \(chain)", "-X \(chain)"] }
+        try restore(lines)
+    }
+
+    private func comment(_ rule: Masquerade) -> String {
+        "name: \"\(rule.networkName)\" id: \"\(rule.id.containerID)\""
+    }
+
+    private func escaped(_ text: String) -> String { text.replacing("\"", with: "\\\"") }
+
+    // MARK: Programs
+
+    private func save() throws(NetlinkError) -> [String] {
+        try run("save", ["-t", "nat"], []).split(separator: "\n").map(String.init)
+    }
+
+    /// One transaction of the nat table.
+    private func restore(_ lines: [String]) throws(NetlinkError) {
+        guard !lines.isEmpty else { return }
+        _ = try run("restore", ["--noflush", "--wait"], ["*nat"] + lines + ["COMMIT", ""])
+    }
+
+    private func run(_ verb: String, _ arguments: [String], _ input: [String]) throws(NetlinkError) -> String
+    {
+        guard let path = find(verb) else {
+            throw NetlinkError(
+                operation:
+                    "find the program \(names(verb)[0]): install iptables, or set ipMasqBackend to nftables",
+                code: noSuchFile)
+        }
+        let result: ChildResult
+        do throws(SystemError) {
+            result = try Child.run(
+                path: path, arguments: arguments,
+                environment: ["PATH=\(Self.directories.joined(separator: ":"))"],
+                input: Array(input.joined(separator: "\n").utf8), deadline: 30)
+        } catch {
+            throw NetlinkError(operation: error.operation, code: error.code)
+        }
+        guard case .exited(0) = result.status else {
+            let text = String(decoding: result.errors.prefix(400), as: UTF8.self)
+            throw NetlinkError(operation: "\(path) \(arguments.joined(separator: " ")): \(text)", code: 0)
+        }
+        return String(decoding: result.output, as: UTF8.self)
+    }
+
+    private static let directories = ["/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin"]
+
+    /// The kind's own program, else the one that the system prefers.
+    private func names(_ verb: String) -> [String] {
+        let base = family == .v4 ? "iptables" : "ip6tables"
+        guard let kind else { return ["\(base)-\(verb)"] }
+        return ["\(base)-\(kind)-\(verb)", "\(base)-\(verb)"]
+    }
+
+    private func find(_ verb: String) -> String? {
+        let own = (Environment.value("PATH") ?? "").split(separator: ":").map(String.init)
+        for name in names(verb) {
+            for directory in own + Self.directories where isRegularFile("\(directory)/\(name)") {
+                return "\(directory)/\(name)"
+            }
+        }
+        return nil
+    }
+}
