@@ -138,7 +138,7 @@ import Testing
         Refusal(networks: "[null]", code: 7, words: ["networks[0]"]),
         Refusal(networks: "net-a@eth0", code: 7, words: ["eth0", "asked for by both"]),
         Refusal(networks: "net-a", extra: ",\"logOptions\":{}", code: 2, words: ["logOptions"]),
-        Refusal(networks: "net-a", delegate: ",\"vlan\":100", code: 2, words: ["vlan"]),
+        Refusal(networks: "net-a", delegate: ",\"vlan\":5000", code: 7, words: ["vlan", "5000"]),
     ])
     func badInputIsNamedAndChangesNothing(refusal: Refusal) throws {
         let node = try Self.node()
@@ -266,7 +266,7 @@ import Testing
 
     /// What ADD would refuse, and what DEL no longer needs, must not keep a pod from going.
     @Test(arguments: [
-        #""vlan":100"#, #""isGatway":true"#, #""ipam":{"type":"none-such"}"#, #""cniVersion":"0.1.0""#,
+        #""vlan":5000"#, #""isGatway":true"#, #""ipam":{"type":"none-such"}"#, #""cniVersion":"0.1.0""#,
         #""ipam":{"type":"host-local","dataDir":"DIR/ipam","subnet":"oops"}"#,
     ])
     func deleteWorksWithAConfigurationThatChanged(change: String) throws {

@@ -54,11 +54,11 @@ import Testing
     }
 
     @Test func commentsAreCutBetweenCharacters() {
-        #expect(NftSocket.comment("abc") == [0, 4, 97, 98, 99, 0])
-        let ascii = NftSocket.comment(String(repeating: "a", count: 200))
+        #expect(Transaction.comment("abc") == [0, 4, 97, 98, 99, 0])
+        let ascii = Transaction.comment(String(repeating: "a", count: 200))
         #expect(ascii.count == 130)
         #expect(ascii[1] == 128)
-        let wide = NftSocket.comment(String(repeating: "a", count: 126) + "é")
+        let wide = Transaction.comment(String(repeating: "a", count: 126) + "é")
         #expect(wide.count == 2 + 126 + 1)
         #expect(String(validating: wide[2...].dropLast(), as: UTF8.self) != nil)
     }

@@ -75,6 +75,60 @@ package final class Node: Sendable {
         return Answer(ran: ran)
     }
 
+    /// One call of a plugin under its own name, for a network `net`.
+    ///
+    /// - Parameters:
+    ///   - keys: of the configuration, without the braces; DIR stands for the node's directory.
+    ///   - previous: the answer whose result is prevResult.
+    ///   - pod: nil for a namespace that is gone.
+    package func plugin(
+        _ verb: String, _ role: String, _ keys: String = "", version: String = "1.0.0",
+        previous: Answer? = nil, id: String = "c1", pod: String? = "a", interface: String = "eth0",
+        args: String = ""
+    ) throws -> Answer {
+        let parts = [
+            "\"cniVersion\":\"\(version)\",\"name\":\"net\",\"type\":\"\(role)\"", keys,
+            previous.map { "\"prevResult\":\($0.ran.output)" } ?? "",
+        ]
+        let config = parts.filter { !$0.isEmpty }.joined(separator: ",").replacing("DIR", with: directory)
+        return try call(
+            verb, role: role, id: id, netns: pod.map { "/run/netns/\(name)-\($0)" } ?? "",
+            interface: interface, args: args, "{\(config)}")
+    }
+
+    /// A host-local section with one set of ranges for each subnet.
+    package static func ipam(_ subnets: String..., extra: String = "") -> String {
+        let sets = subnets.map { "[{\"subnet\":\"\($0)\"}]" }.joined(separator: ",")
+        return "\"ipam\":{\"type\":\"host-local\",\"dataDir\":\"DIR/ipam\",\"ranges\":[\(sets)]\(extra)}"
+    }
+
+    /// Addresses that host-local has given out for `net`.
+    package func leases(_ network: String = "net") throws -> Set<String> {
+        try files("ipam/\(network)").filter { $0 != "lock" && !$0.hasPrefix("last_reserved") }
+    }
+
+    /// A plugin of ours in the plugin folder: it writes down its input and environment, and runs `body`.
+    package func script(_ name: String, _ body: String) throws {
+        try write(
+            "plugins/\(name)",
+            """
+            #!/bin/sh
+            echo "$CNI_COMMAND" >> \(directory)/\(name).log
+            cat > \(directory)/\(name).stdin; env > \(directory)/\(name).env
+            \(body)
+            """)
+        try Shell.sh("chmod +x \(directory)/plugins/\(name)")
+    }
+
+    /// Runs a command line in the node, or in a pod.
+    @discardableResult
+    package func sh(_ line: String, pod: String? = nil) throws -> String {
+        let place = pod.map { "\(name)-\($0)" } ?? name
+        let ran = try Shell.run(["ip", "netns", "exec", place, "sh", "-c", line])
+        guard ran.status == 0 else { throw ShellError(line: line, text: ran.errors + ran.output) }
+        return ran.output
+    }
+
     /// `ip -j` with these words, in the node or in a pod.
     package func ip(_ words: String, pod: String? = nil) throws -> Tree {
         let place = pod.map { "\(name)-\($0)" } ?? name
@@ -97,6 +151,19 @@ package final class Node: Sendable {
         Set(
             try Shell.sh("cd \(directory)/\(path) 2>/dev/null && find . -type f -printf '%P\\n' || true")
                 .split(separator: "\n").map(String.init))
+    }
+}
+
+/// What the running kernel can do, tried once; what it cannot is tried in the VM.
+package enum Feature {
+    package static let vlanFiltering = makes("type bridge vlan_filtering 1")
+    package static let dummy = makes("type dummy")
+
+    private static func makes(_ words: String) -> Bool {
+        let name = "plxf\(UUID().uuidString.prefix(6))"
+        let made = try? Shell.sh("ip netns add \(name) && ip -n \(name) link add x \(words)")
+        _ = try? Shell.sh("ip netns del \(name)")
+        return made != nil
     }
 }
 
