@@ -162,11 +162,15 @@ extension Executor {
         let bridge = try index(of: .host(link.bridge))
         do throws(NetlinkError) {
             try kernel.with(.host) { socket throws(NetlinkError) in
-                if try socket.link(named: link.name) != nil { return }
+                if let found = try socket.link(named: link.name) {
+                    return found.isUp ? () : try socket.change(index: found.index, .up(true))
+                }
                 try socket.addPair(name: link.name, peer: link.peer, mtu: link.mtu, controller: bridge)
                 journal.record(.createdShared(link.name, bridge: link.bridge))
                 guard let peer = try socket.link(named: link.peer) else { return }
                 try socket.setVLANs(index: peer.index, link.portVLANs)
+                guard let end = peer.parentIndex else { return }
+                try socket.change(index: end, .up(true))
             }
         } catch  where error.code == alreadyExists {
             // Another ADD was faster.

@@ -120,11 +120,7 @@ struct Plugin {
     }
 
     private func removal<M: Module>(_: M.Type) throws(Failure) -> Pending {
-        let parsed = try parse(M.self)
-        var attachment = attachment
-        attachment.saved = runner.saved
-        let facts = try runner.observe(M.needs(parsed, attachment, .del))
-        var pending = Pending(removal: M.removal(parsed, attachment, facts))
+        var pending = Pending(removal: try removalSteps(M.self))
         guard M.usesIPAM, let ipam = config.ipamType else { return pending }
         if let source = builtinSource(ipam) {
             pending.lease = (source, leaseRequest)
@@ -133,6 +129,19 @@ struct Plugin {
             do throws(Failure) { pending.call = try foreign(.del, ipam) } catch { pending.problem = error }
         }
         return pending
+    }
+
+    private func removalSteps<M: Module>(_: M.Type) throws(Failure) -> Removal {
+        let parsed: M.Config
+        do throws(Failure) { parsed = try parse(M.self) } catch {
+            // A configuration that became invalid must not keep a pod from going: only our pairs have this name.
+            guard runner.isMeta else { throw error }
+            runner.log.error("DEL of \(spec.name): \(type): \(error.message): its link goes by name")
+            return Removal(hostLinks: [attachment.hostLinkName])
+        }
+        var attachment = attachment
+        attachment.saved = runner.saved
+        return M.removal(parsed, attachment, try runner.observe(M.needs(parsed, attachment, .del)))
     }
 
     /// GC of the address source, or of the plugin itself when it speaks CNI 1.1.

@@ -177,7 +177,7 @@ struct Scanner {
         guard isInteger else { return }
         let text = String(decoding: bytes[start..<position], as: UTF8.self)
         guard Int64(text) != nil || UInt64(text) != nil else {
-            throw error("the integer \(text) needs more than 64 bits")
+            throw error("cannot unmarshal: the integer \(text) needs more than 64 bits")
         }
     }
 

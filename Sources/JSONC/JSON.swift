@@ -39,17 +39,22 @@ package struct JSONObject: Sendable {
         }
     }
 
-    /// The member that Go's decoder would take for `key`: spelled exactly so, else in any letter case.
+    /// The member that Go's decoder would take for `key`: the last one that is spelled so, in any letter case.
     package func find(_ key: String) -> (key: String, value: JSON)? {
-        if let exact = members.first(where: { $0.key == key }) { return exact }
-        return members.last { folded($0.key) == folded(key) }
+        members.last { $0.key == key || isSame($0.key, key) }
+    }
+
+    private func isSame(_ a: String, _ b: String) -> Bool {
+        a.utf8.count == b.utf8.count && a.utf8.elementsEqual(b.utf8) { lowercase($0) == lowercase($1) }
     }
 }
 
 /// ASCII letters in lower case.
 func folded(_ key: String) -> [UInt8] {
-    key.utf8.map { (0x41...0x5a).contains($0) ? $0 | 0x20 : $0 }
+    key.utf8.map(lowercase)
 }
+
+private func lowercase(_ byte: UInt8) -> UInt8 { (0x41...0x5a).contains(byte) ? byte | 0x20 : byte }
 
 extension JSONObject: Equatable {
     /// The order of members does not matter.

@@ -56,7 +56,8 @@ extension RouteSocket {
         return request
     }
 
-    /// Both ends of a veth pair in this namespace and up; the peer is a port of a bridge.
+    /// Both ends of a veth pair in this namespace; the peer is a bridge's port, and up. The end is down: it has no
+    /// peer yet when the kernel makes it.
     package mutating func addPair(
         name: String, peer: String, mtu: UInt32?, controller: Int32
     ) throws(NetlinkError) {
@@ -68,7 +69,7 @@ extension RouteSocket {
             $0.put(.info) { info in
                 info.put(.kind, "veth")
                 info.put(.veth) { data in
-                    data.putPeer(flags: UInt32(IFF_UP)) { end in
+                    data.putPeer(flags: 0) { end in
                         end.put(.name, name)
                         if let mtu { end.put(.mtu, mtu) }
                     }

@@ -42,7 +42,9 @@ import Testing
         (#"{"name":5}"#, 6),
     ])
     func malformedConfigurationsHaveTheirCode(text: String, code: Int) {
-        let error = #expect(throws: Failure.self) { try PluginConfig.decode(Array(text.utf8)) }
+        let error = #expect(throws: Failure.self) {
+            try PluginConfig.decode(Array(text.utf8)).requireUsable(for: .add)
+        }
         #expect(error?.code == code)
     }
 

@@ -306,7 +306,7 @@ import Testing
         #expect(!(try node.sh("nft list ruleset").contains("c1")))
     }
 
-    @Test("BR-34, BR-35: CHECK finds what changed, and nothing on an L2 network")
+    @Test("BR-34, BR-35, IF-12: CHECK finds what changed, and nothing on an L2 network")
     func check() throws {
         _ = try node.pod("b")
         let layer2 = try add("", id: "c2", pod: "b")

@@ -170,6 +170,9 @@ package enum Feature {
 /// What one call answered.
 package struct Answer: Sendable {
     package let ran: Ran
+
+    package init(ran: Ran) { self.ran = ran }
+
     package var status: Int32 { ran.status }
     package var json: Tree { (try? Tree(parsing: ran.output)) ?? Tree(nil) }
     package var message: String { json["msg"].string ?? "" }

@@ -1,0 +1,28 @@
+import Foundation
+import Support
+import Testing
+
+/// Which rows of the reference checklists this part of the program answers for. Each is named in the display name of
+/// the test that proves it, so that `grep -rn BR-21 Tests` finds the proof.
+@Suite struct RowTable {
+    static let rows: [(area: String, count: Int, elsewhere: Set<Int>)] = [
+        ("SK", 14, []),  // process envelope, verbs, decoding
+        ("RS", 7, []),  // results and prevResult
+        ("AR", 2, [2]),  // CNI_ARGS; AR-02 is about plugins that come later
+        ("IP", 6, []),  // IPAM delegation
+        ("IF", 13, [9, 11]),  // addresses and routes; IF-09 and IF-11 are about macvlan
+        ("BR", 40, []), ("HL", 23, []), ("ST", 5, []), ("LO", 5, []),
+        ("SW", 4, []),  // switching over
+    ]
+
+    @Test func everyRowHasItsTest() throws {
+        let folder = "\(Node.repository)/Tests/EndToEndTests"
+        let names = try Shell.sh("grep -hoE '\"[A-Z]{2}-[0-9]{2}[^\"]*' \(folder)/*Rows.swift")
+        for (area, count, elsewhere) in Self.rows {
+            for row in 1...count where !elsewhere.contains(row) {
+                let id = "\(area)-\(row < 10 ? "0" : "")\(row)"
+                #expect(names.contains(id), "no test names \(id)")
+            }
+        }
+    }
+}
