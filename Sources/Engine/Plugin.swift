@@ -187,14 +187,19 @@ struct Plugin {
 
     private func parse<M: Module>(_: M.Type) throws(Failure) -> M.Config {
         let args = try CNIArgs.parse(spec.args, lenient: runner.isMeta)
-        if runner.isMeta, verb == .add { try refuseNearMisses(M.self) }
+        if runner.isMeta { try judgeKeys(M.self) }
         return try M.parse(PluginInput(config: config, args: args, verb: verb))
     }
 
     /// A key that nearly is a known one is a typing error; any other unknown key may be meant for someone else.
-    private func refuseNearMisses<M: Module>(_: M.Type) throws(Failure) {
+    private func judgeKeys<M: Module>(_: M.Type) throws(Failure) {
+        guard verb == .add || runner.log.isDebug else { return }
         for (key, suggestion) in config.reader.unknownKeys(known: M.keys + PluginConfig.keys) {
-            guard let suggestion else { continue }
+            guard let suggestion, verb == .add else {
+                let hint = suggestion.map { "; did you mean \($0)?" } ?? ""
+                runner.log.debug("\(spec.name): \(type): unknown key \(key) is passed over\(hint)")
+                continue
+            }
             throw Failure(
                 .badConfig, "unknown key \"\(key)\"",
                 details: "did you mean \"\(suggestion)\"? Nothing was changed")

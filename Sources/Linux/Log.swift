@@ -22,6 +22,8 @@ package struct Log: Sendable {
         self.toStderr = toStderr
     }
 
+    package var isDebug: Bool { level >= .debug && (toStderr || file != nil) }
+
     package func error(_ text: @autoclosure () -> String) { write(.error, text) }
     package func verbose(_ text: @autoclosure () -> String) { write(.verbose, text) }
     package func debug(_ text: @autoclosure () -> String) { write(.debug, text) }

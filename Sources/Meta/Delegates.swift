@@ -221,8 +221,11 @@ package struct DelegateBuilder {
         [config.binDir] + invocation.path.filter { $0 != config.binDir && !$0.isEmpty }
     }
 
+    /// CNI_ARGS as a network without a selection gets them.
+    var plainArgs: String { delegateArgs(nil, nil) }
+
     /// The runtime's own pairs, each once, then what the selection asks for.
-    private func delegateArgs(_ selection: Selection?, _ list: NetworkList) -> String {
+    private func delegateArgs(_ selection: Selection?, _ list: NetworkList?) -> String {
         var pairs: [(String, String)] = [("IgnoreUnknown", "true")]
         for (key, value) in args.pairs where key != "IgnoreUnknown" {
             pairs.removeAll { $0.0 == key }
@@ -235,7 +238,7 @@ package struct DelegateBuilder {
         if let mac = selection?.mac { set("MAC", mac) }
         if let ips = selection?.ips, !ips.isEmpty {
             // CNI_ARGS holds one address for host-local; several go by capability where there is one.
-            let byCapability = list.plugins.contains { $0["capabilities"]?["ips"]?.bool == true }
+            let byCapability = list?.plugins.contains { $0["capabilities"]?["ips"]?.bool == true } ?? false
             if ips.count == 1 || !byCapability { set("IP", ips.joined(separator: ",")) }
         }
         return pairs.map { "\($0.0)=\($0.1)" }.joined(separator: ";")

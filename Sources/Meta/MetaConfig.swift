@@ -63,6 +63,9 @@ package struct MetaConfig: Sendable {
         } catch {
             throw Failure(error.problem.hasPrefix(unsupported) ? .unsupportedField : .badConfig, "\(error)")
         }
+        for (key, suggestion) in log.isDebug ? json.unknownKeys(known: Self.keys) : [] {
+            log.debug("unknown key \(key) is passed over\(suggestion.map { "; did you mean \($0)?" } ?? "")")
+        }
         if json.has("kubeconfig") {
             log.verbose("kubeconfig is not used: definitions come from \(cacheDir)")
         }

@@ -18,14 +18,35 @@ extension MetaPlugin {
         }
         let kernel = try Kernel.open(
             sandbox: invocation.netns, mayBeGone: true, mayBeOwn: invocation.netnsOverride)
+        let multus = record == nil ? multusRecord() : nil
         let problems: [Failure]
-        if let record {
+        if let record = record ?? multus?.record {
             problems = detach(record, sandbox: invocation.netns, runner(kernel))
         } else {
             problems = detachUnrecorded(runner(kernel))
         }
         try report(problems)
         try store.remove(id)
+        guard let multus else { return }
+        do throws(SystemError) { try multus.cache.remove(multus.record) } catch {
+            throw Failure(.io, "state of Multus: \(error)")
+        }
+    }
+
+    /// What Multus knew of the container: in our cniDir when it was Multus's, or in its own.
+    private func multusRecord() -> (cache: MultusCache, record: PodRecord)? {
+        guard let builder = try? DelegateBuilder(config, invocation) else { return nil }
+        for directory in Set([config.cniDir, "/var/lib/cni/multus"]) {
+            let cache = MultusCache(directory: directory)
+            let record = cache.record(id, sandbox: invocation.netns, config.log) { name, id, list in
+                AttachmentSpec(
+                    name: name, id: id, sandbox: invocation.netns, args: builder.plainArgs, list: list,
+                    runtimeConfig: config.plugin.runtimeConfig?.value.object ?? [:],
+                    searchPath: builder.searchPath, external: config.externalPlugins)
+            }
+            if let record { return (cache, record) }
+        }
+        return nil
     }
 
     private func detach(_ record: PodRecord, sandbox: String, _ runner: ChainRunner) -> [Failure] {

@@ -124,3 +124,55 @@ import Testing
         #expect(try leftovers().isEmpty)
     }
 }
+
+/// A node that goes over from Multus: its scratch file says what a pod has.
+@Suite struct MultusSwitchOver {
+    @Test(arguments: [true, false])
+    func whatMultusAttachedIsDetached(namespaceLives: Bool) throws {
+        let node = try MetaEndToEnd.node()
+        let netns = try node.pod("a")
+        let config = MetaEndToEnd.config(node)
+        try node.script("outsider", #"[ "$CNI_COMMAND" != ADD ] || echo '{"cniVersion":"1.0.0","ips":[]}'"#)
+        // Attached as Multus's delegates would be: Debian's bridge for eth0 and net1, a plugin of somebody's for net2.
+        let bridge = """
+            {"cniVersion":"1.0.0","name":"NAME","type":"bridge","bridge":"br-m","ipam":{"type":"host-local",\
+            "dataDir":"\(node.directory)/ipam","subnet":"10.77.0.0/24"}}
+            """
+        let lists = [
+            bridge.replacing("NAME", with: "first"), bridge.replacing("NAME", with: "second"),
+            #"{"cniVersion":"1.0.0","name":"third","plugins":[{"type":"outsider"}]}"#,
+        ]
+        for (index, list) in lists.prefix(2).enumerated() {
+            let environment = [
+                "CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_NETNS": netns, "CNI_PATH": "/usr/lib/cni",
+                "CNI_IFNAME": ["eth0", "data0"][index],
+            ]
+            let ran = try Shell.run(
+                ["ip", "netns", "exec", node.name, "/usr/lib/cni/bridge"], input: list,
+                environment: environment)
+            #expect(ran.status == 0, "\(ran)")
+        }
+        let entries = lists.enumerated().map { index, list in
+            let name = ["first", "default/second", "default/third"][index]
+            let bytes = Data(list.utf8).base64EncodedString()
+            return
+                "{\"Name\":\"\(name)\",\"ifnameRequest\":\"\(index == 1 ? "data0" : "")\",\"Bytes\":\"\(bytes)\"}"
+        }
+        try node.write("state/c1", "[\(entries.joined(separator: ","))]")
+        let result = #"{"cniVersion":"1.0.0","ips":[{"address":"10.0.0.9/24"}]}"#
+        try node.write(
+            "state/results/third-c1-net2",
+            #"{"kind":"cniCacheV1","containerId":"c1","ifName":"net2","networkName":"third","result":"#
+                + result + "}")
+        if !namespaceLives { try node.removePod("a") }
+
+        let answer = try node.call("DEL", netns: netns, args: MetaEndToEnd.pod, config)
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try node.files("ipam").filter { $0.contains("/10.77") }.isEmpty)
+        #expect(try node.files("state").isEmpty)
+        if namespaceLives { #expect(try node.links(pod: "a").isEmpty) }
+        let seen = try Tree(parsing: try Shell.sh("cat \(node.directory)/outsider.stdin"))
+        #expect(seen["prevResult"]["ips"][0]["address"].string == "10.0.0.9/24")
+        #expect(try Shell.sh("grep CNI_IFNAME \(node.directory)/outsider.env") == "CNI_IFNAME=net2\n")
+    }
+}
