@@ -85,7 +85,9 @@ package struct PluginConfig: Sendable {
         do throws(JSONError) {
             previous = try Self.previous(reader, version)
         } catch {
-            previousProblem = Failure(.badConfig, "could not parse prevResult: \(error)")
+            previousProblem = Failure(
+                .badConfig, "could not parse prevResult: \(error)",
+                details: "it must be a result of version \(version.rawValue), as the plugin before prints it")
         }
         self.previous = previous
         self.previousProblem = previousProblem
@@ -98,7 +100,7 @@ package struct PluginConfig: Sendable {
             own.family != version.family
         {
             throw object.error(
-                "cniVersion", "is \(text), and the configuration's \(version.rawValue): their results differ")
+                "cniVersion", "is \(text), the configuration's \(version.rawValue): their results differ")
         }
         return try CNIResult.parse(object.value, assuming: version)
     }

@@ -64,6 +64,8 @@ package struct Explained: Sendable {
         case step(Step)
         case lease(String, [CNIResult.IP])
         case delegate(String, path: String)
+        /// What cannot be told without doing it.
+        case unknown(String)
     }
 
     package var attachment: String

@@ -25,7 +25,9 @@ package struct ForeignCall: Sendable {
     /// The first regular file called `type` in `searchPath`.
     package static func find(_ type: String, in searchPath: [String]) throws(Failure) -> String {
         guard !type.isEmpty, !type.utf8.contains(UInt8(ascii: "/")), type != ".", type != ".." else {
-            throw Failure(.badConfig, "invalid plugin name: \"\(type)\"")
+            throw Failure(
+                .badConfig, "invalid plugin name: \"\(type)\"",
+                details: "it is the name of a file, without a path")
         }
         for directory in searchPath where isRegularFile(directory + "/" + type) {
             return directory + "/" + type

@@ -64,7 +64,11 @@ struct Plugin {
         let parsed = try parse(M.self)
         var attachment = attachment
         let facts = try runner.observe(M.needs(parsed, attachment, .add))
-        if M.usesIPAM, let ipam = config.ipamType { attachment.lease = try lease(ipam, &journal) }
+        if M.usesIPAM, let ipam = config.ipamType {
+            attachment.lease = try lease(ipam, &journal)
+            // Only an external plugin knows what it will give, and the plan depends on that.
+            if attachment.lease == nil { return attachment.previous ?? CNIResult() }
+        }
         let plan = try M.plan(parsed, attachment, facts)
         if runner.explained != nil {
             for step in plan.steps { explain(.step(step), attachment.lease) }
@@ -188,7 +192,13 @@ struct Plugin {
     private func parse<M: Module>(_: M.Type) throws(Failure) -> M.Config {
         let args = try CNIArgs.parse(spec.args, lenient: runner.isMeta)
         if runner.isMeta { try judgeKeys(M.self) }
-        return try M.parse(PluginInput(config: config, args: args, verb: verb))
+        do throws(Failure) { return try M.parse(PluginInput(config: config, args: args, verb: verb)) } catch {
+            var error = error
+            if error.details.isEmpty {
+                error.details = "correct it in the configuration of \(type), network \(spec.list.name)"
+            }
+            throw error
+        }
     }
 
     /// A key that nearly is a known one is a typing error; any other unknown key may be meant for someone else.
@@ -206,7 +216,8 @@ struct Plugin {
         }
     }
 
-    private func lease(_ ipam: String, _ journal: inout Journal) throws(Failure) -> Lease {
+    /// nil for an external address source that is only explained.
+    private func lease(_ ipam: String, _ journal: inout Journal) throws(Failure) -> Lease? {
         if let source = builtinSource(ipam) {
             if runner.explained != nil {
                 let lease = try source.preview(leaseRequest)
@@ -220,7 +231,8 @@ struct Plugin {
         let call = try foreign(.add, ipam)
         if runner.explained != nil {
             explain(.delegate(ipam, path: call.path))
-            throw Failure(.generic, "explain ends here: only \(ipam) itself knows the addresses it will give")
+            explain(.unknown("the steps of \(type) depend on the addresses that \(ipam) will give"))
+            return nil
         }
         journal.record(.delegate(try foreign(.del, ipam)))
         let result = try call.run() ?? CNIResult()

@@ -13,7 +13,8 @@ struct Verifier {
         let facts = try kernel.observe(FactsQuery(links: [link], addresses: [link], routes: true))
         guard let found = facts.links[link] else {
             throw Failure(
-                .generic, "interface \(attachment.interface) does not exist in \(attachment.sandbox)")
+                .generic, "interface \(attachment.interface) does not exist in \(attachment.sandbox)",
+                details: "somebody removed it")
         }
         for ip in result.ips where isOurs(ip, result, attachment) {
             guard found.addresses.contains(ip.address) else {
@@ -24,7 +25,9 @@ struct Verifier {
         }
         for route in result.routes where route.table == nil || route.table == 254 {
             guard facts.routes.contains(where: { matches($0.route, route) }) else {
-                throw Failure(.generic, "Failed to find route \(route.words)")
+                throw Failure(
+                    .generic, "Failed to find route \(route.words)",
+                    details: "somebody removed it from \(attachment.sandbox)")
             }
         }
     }

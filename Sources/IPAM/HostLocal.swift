@@ -59,7 +59,7 @@ package enum HostLocal: AddressSource {
             } catch {
                 throw Failure(
                     error.code == 0 ? .generic : .io, "failed to allocate for range \(index): \(error)",
-                    details: "addresses are kept in \(config.directory)")
+                    details: "who has which is in \(config.directory); DEL what is no longer used")
             }
             guard let found else { throw exhausted(set, index, asked, config) }
             lease.ips.append(
@@ -163,7 +163,8 @@ package enum HostLocal: AddressSource {
         }
         guard found else {
             throw Failure(
-                .generic, "host-local: Failed to find address added by container \(request.id.containerID)")
+                .generic, "host-local: Failed to find address added by container \(request.id.containerID)",
+                details: "its file is gone from the directory of network \(request.config.name)")
         }
     }
 

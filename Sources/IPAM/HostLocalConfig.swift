@@ -21,13 +21,14 @@ package struct HostLocalConfig: Equatable, Sendable {
     init(_ request: LeaseRequest, allocates: Bool = true) throws(Failure) {
         do throws(JSONError) { try self.init(reading: request, allocates) } catch {
             throw Failure(
-                .badConfig, "\(error)", details: "the ipam section of network \(request.config.name)")
+                .badConfig, "\(error)", details: "correct the ipam section of network \(request.config.name)")
         }
         let families = Dictionary(grouping: sets, by: \.family)
         if request.config.version < .v0_3_0, families.values.contains(where: { $0.count > 1 }) {
             throw Failure(
                 .badConfig,
-                "CNI version \(request.config.version.rawValue) does not support more than 1 address per family"
+                "CNI version \(request.config.version.rawValue) does not support more than 1 address per family",
+                details: "use cniVersion 0.3.1 or later"
             )
         }
     }
@@ -100,7 +101,8 @@ extension LeaseRequest {
     func refuseNearMisses(_ known: [String]) throws(Failure) {
         guard isLenient else { return }
         do throws(JSONError) { try config.reader.object("ipam")?.refuseNearMisses(known) } catch {
-            throw Failure(.badConfig, "\(error)", details: "the ipam section of network \(config.name)")
+            throw Failure(
+                .badConfig, "\(error)", details: "correct the ipam section of network \(config.name)")
         }
     }
 }

@@ -40,13 +40,14 @@ package enum Static: AddressSource {
         let lease: Lease
         do throws(JSONError) { lease = try read(request) } catch {
             throw Failure(
-                .badConfig, "\(error)", details: "the ipam section of network \(request.config.name)")
+                .badConfig, "\(error)", details: "correct the ipam section of network \(request.config.name)")
         }
         for family in IPAddress.Family.allCases where request.config.version < .v0_3_0 {
             guard lease.ips.count(where: { $0.address.family == family }) <= 1 else {
                 throw Failure(
                     .badConfig,
-                    "CNI version \(request.config.version.rawValue) does not support more than 1 address per family"
+                    "CNI version \(request.config.version.rawValue) does not support more than 1 address per family",
+                    details: "use cniVersion 0.3.1 or later"
                 )
             }
         }

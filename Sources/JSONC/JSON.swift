@@ -91,5 +91,9 @@ package struct JSONError: Error, Equatable, Sendable, CustomStringConvertible {
         self.problem = problem
     }
 
-    package var description: String { path.isEmpty ? problem : "\(path): \(problem)" }
+    /// The problem first: those who know the reference plugins look for its words.
+    package var description: String {
+        if path.isEmpty { return problem }
+        return problem.hasPrefix("is ") ? "\(path) \(problem)" : "\(problem) (key \(path))"
+    }
 }

@@ -99,9 +99,10 @@ package struct Explanation {
 extension Explained {
     fileprivate var kind: String {
         switch action {
-        case .step: "step"
+        case .step(let step): step.name
         case .lease: "lease"
         case .delegate: "delegate"
+        case .unknown: "unknown"
         }
     }
 
@@ -111,6 +112,7 @@ extension Explained {
         case .lease(let type, let ips):
             return ips.map { "# \(type) gives \(labels[$0.address.address] ?? "\($0.address)")" }
         case .delegate(let type, let path): return ["CNI_COMMAND=ADD \(path)  # \(type) is not built in"]
+        case .unknown(let text): return ["# \(text)"]
         }
     }
 }

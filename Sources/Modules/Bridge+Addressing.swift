@@ -14,7 +14,9 @@ extension Bridge {
         init(_ config: Config, _ attachment: Attachment) throws(Failure) {
             guard config.hasIPAM else { return }
             guard let lease = attachment.lease, !lease.ips.isEmpty else {
-                throw Failure(.generic, "IPAM plugin returned missing IP config")
+                throw Failure(
+                    .generic, "IPAM plugin returned missing IP config",
+                    details: "the ipam section of network \(attachment.networkName) gives no address")
             }
             routes = lease.routes
             ips = lease.ips.map { ip in

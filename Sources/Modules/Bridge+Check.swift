@@ -1,11 +1,14 @@
 package import CNI
 package import Plans
 
+/// What a CHECK that fails means, and what helps.
+private let changed = "it was changed since ADD: DEL and ADD the attachment, or undo the change"
+
 extension Bridge {
     package static func check(
         _ config: Config, _ attachment: Attachment, _ previous: CNIResult, _ facts: Facts
     ) throws(Failure) {
-        func refuse(_ text: String) -> Failure { Failure(.generic, text) }
+        func refuse(_ text: String) -> Failure { Failure(.generic, text, details: changed) }
         guard let bridge = facts.links[.host(config.bridge)] else {
             throw refuse("bridge \"\(config.bridge)\" does not exist")
         }
@@ -57,14 +60,17 @@ extension Bridge {
             else { continue }
             if let expected = candidate.mac, expected != host.mac.map({ "\($0)" }) {
                 throw Failure(
-                    .generic, "interface \"\(candidate.name)\" MAC doesn't match: prevResult has \(expected)")
+                    .generic, "interface \"\(candidate.name)\" MAC doesn't match: prevResult has \(expected)",
+                    details: changed)
             }
             guard host.controller == config.bridge else {
                 throw Failure(
-                    .generic, "host interface \(candidate.name) is not a port of bridge \(config.bridge)")
+                    .generic, "host interface \(candidate.name) is not a port of bridge \(config.bridge)",
+                    details: changed)
             }
             return
         }
-        throw Failure(.generic, "veth created for bridge \(config.bridge) was not found")
+        throw Failure(
+            .generic, "veth created for bridge \(config.bridge) was not found", details: changed)
     }
 }

@@ -28,7 +28,9 @@ package enum Loopback: Module {
     {
         let addresses = facts.links[lo]?.addresses ?? []
         if let stranger = addresses.first(where: { !$0.address.isLoopback }) {
-            throw Failure(.generic, "loopback interface found with non-loopback address \"\(stranger)\"")
+            throw Failure(
+                .generic, "loopback interface found with non-loopback address \"\(stranger)\"",
+                details: "remove it from lo in \(attachment.sandbox), or do not attach loopback")
         }
         var result = CNIResult()
         if let previous = attachment.previous {
@@ -60,6 +62,10 @@ package enum Loopback: Module {
     package static func check(
         _ config: Config, _ attachment: Attachment, _ previous: CNIResult, _ facts: Facts
     ) throws(Failure) {
-        guard facts.links[lo]?.isUp == true else { throw Failure(.generic, "loopback interface is down") }
+        guard facts.links[lo]?.isUp == true else {
+            throw Failure(
+                .generic, "loopback interface is down", details: "ip link set lo up, in \(attachment.sandbox)"
+            )
+        }
     }
 }

@@ -1,6 +1,9 @@
 package import Network
 
 extension Step {
+    /// The case's own name, such as `addVeth`.
+    package var name: String { String("\(self)".prefix { $0 != "(" }) }
+
     /// The commands a person would have typed; `ip -n POD` stands for the sandbox.
     ///
     /// - Parameter labels: what to print instead of an address that is not taken yet.

@@ -70,15 +70,15 @@ import YAML
         }
         #expect(
             text { _ = try reader.int("name") }
-                == "Name: cannot unmarshal: expected an integer, found the string \"x\"")
+                == "cannot unmarshal: expected an integer, found the string \"x\" (key Name)")
         #expect(text { _ = try reader.list("list")?[1].string("a") } == "")
         #expect(
             text { _ = try reader.strings("list") }
-                == "list[0]: cannot unmarshal: expected a string, found an object")
+                == "cannot unmarshal: expected a string, found an object (key list[0])")
         #expect(
             text { try reader.list("list")?[1].requireObject() }
-                == "list[1]: cannot unmarshal: expected an object, found the number 5")
-        #expect(text { _ = try reader.int("n", in: 0...5) } == "n: 7 is outside 0 to 5")
+                == "cannot unmarshal: expected an object, found the number 5 (key list[1])")
+        #expect(text { _ = try reader.int("n", in: 0...5) } == "7 is outside 0 to 5 (key n)")
     }
 
     @Test(arguments: [

@@ -75,7 +75,7 @@ import Testing
             "cannot use IPAM when DisableContainerInterface"
         ),
         (#","bridge":"a234567890abcdef""#, 7, "16 bytes"), (#","bridge":"""#, 7, "is empty"),
-        (#","mtu":"1500""#, 7, "mtu: cannot unmarshal"), (#","vlan":5000"#, 7, "invalid VLAN ID 5000"),
+        (#","mtu":"1500""#, 7, "(key mtu)"), (#","vlan":5000"#, 7, "invalid VLAN ID 5000"),
         (#","vlanTrunk":[{"minID":5}]"#, 7, "configured simultaneously"),
         (#","ipMasqBackend":"x""#, 7, "unknown ipmasq backend"),
         (#","runtimeConfig":{"mac":"01:00:00:00:00:00"}"#, 7, "invalid MAC"),
