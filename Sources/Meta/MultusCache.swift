@@ -81,7 +81,8 @@ package struct MultusCache {
     func remove(_ record: PodRecord) throws(SystemError) {
         do throws(SystemError) {
             for entry in record.entries {
-                _ = try? Directory.open("\(directory)/results").remove(resultName(entry.spec))  // may never have been
+                // There may never have been one.
+                _ = try? Directory.open("\(directory)/results").remove(resultName(entry.spec))
             }
             _ = try Directory.open(directory).remove(record.id.containerID)
         } catch  where error.isNotFound {}
