@@ -27,6 +27,8 @@ package struct Failure: Error, Equatable, Sendable {
     package var message: String
     /// The cause, and what to do.
     package var details: String
+    /// Another plugin's error: its code is passed on as it is.
+    package private(set) var isPassedOn = false
 
     package init(_ code: Code, _ message: String, details: String = "") {
         self.init(code: code.rawValue, message, details: details)
@@ -40,7 +42,18 @@ package struct Failure: Error, Equatable, Sendable {
 
     /// The same with who or where in front.
     package func prefixed(_ text: String) -> Failure {
-        Failure(code: code, "\(text): \(message)", details: details)
+        var failure = self
+        failure.message = "\(text): \(message)"
+        return failure
+    }
+
+    /// The same with the code that a reference plugin's own errors have, whatever went wrong.
+    package var asReferencePlugins: Failure {
+        let own: [Code] = [.unsupportedField, .badEnvironment, .io, .badConfig]
+        guard !isPassedOn, own.contains(where: { $0.rawValue == code }) else { return self }
+        var failure = self
+        failure.code = Code.generic.rawValue
+        return failure
     }
 
     package func json(version: String?) -> JSON {
@@ -55,6 +68,9 @@ package struct Failure: Error, Equatable, Sendable {
     /// An error object that another plugin printed; nil when it is none.
     package static func parse(_ json: JSON) -> Failure? {
         guard let code = json["code"]?.int, code >= 0 else { return nil }
-        return Failure(code: Int(code), json["msg"]?.string ?? "", details: json["details"]?.string ?? "")
+        var failure = Failure(
+            code: Int(code), json["msg"]?.string ?? "", details: json["details"]?.string ?? "")
+        failure.isPassedOn = true
+        return failure
     }
 }

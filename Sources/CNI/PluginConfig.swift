@@ -76,7 +76,8 @@ package struct PluginConfig: Sendable {
             ipamType = try ipam?.string("type").flatMap { $0.isEmpty ? nil : $0 }
             runtimeConfig = try reader.object("runtimeConfig")
             validAttachments = try Self.attachments(reader)
-            _ = try reader.object("capabilities")
+            let capabilities = try reader.object("capabilities")
+            for (key, _) in try capabilities?.members() ?? [] { _ = try capabilities?.bool(key) }
         } catch {
             throw Failure(.badConfig, "\(error)")
         }

@@ -190,7 +190,11 @@ struct Plugin {
     }
 
     private func parse<M: Module>(_: M.Type) throws(Failure) -> M.Config {
-        let args = try CNIArgs.parse(spec.args, lenient: runner.isMeta)
+        var args = CNIArgs()
+        if let known = M.arguments {
+            args = try CNIArgs.parse(spec.args, lenient: runner.isMeta)
+            if !runner.isMeta { try args.requireKnown(known) }
+        }
         if runner.isMeta { try judgeKeys(M.self) }
         do throws(Failure) { return try M.parse(PluginInput(config: config, args: args, verb: verb)) } catch {
             var error = error

@@ -74,8 +74,11 @@ package struct HostLocalConfig: Equatable, Sendable {
         do throws(Failure) {
             let args = try CNIArgs.parse(request.args, lenient: request.isLenient)
             if !request.isLenient { try args.requireKnown(["IP"]) }
-            // One address by the reference; the meta role sends several joined by commas.
-            texts += (args["IP"] ?? "").split(separator: ",").map { (String($0), "CNI_ARGS IP") }
+            if let text = args["IP"], !text.isEmpty {
+                // One address by the reference; the meta role sends several joined by commas.
+                let several = request.isLenient ? text.split(separator: ",").map(String.init) : [text]
+                texts += several.map { ($0, "CNI_ARGS IP") }
+            }
         } catch {
             throw JSONError(path: "", problem: error.message)
         }
@@ -86,7 +89,7 @@ package struct HostLocalConfig: Equatable, Sendable {
             texts.append((ip, "runtimeConfig.ips"))
         }
         var addresses: [IPAddress] = []
-        for (text, source) in texts where !text.isEmpty {
+        for (text, source) in texts {
             guard let address = IPAddress(parsing: text) ?? CIDR(parsing: text)?.address else {
                 throw JSONError(path: source, problem: "invalid IP address: \(text)")
             }

@@ -42,10 +42,9 @@ package struct PluginRole {
             return result
         } catch {
             let problems = runner.undo(&journal)
-            guard !problems.isEmpty else { throw error }
-            throw Failure(
-                code: error.code, error.message,
-                details: ([error.details] + problems).filter { !$0.isEmpty }.joined(separator: "; "))
+            var error = error
+            error.details = ([error.details] + problems).filter { !$0.isEmpty }.joined(separator: "; ")
+            throw error
         }
     }
 

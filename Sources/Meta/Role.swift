@@ -41,9 +41,13 @@ package enum Role {
             }
             let config = try PluginConfig.decode(input())
             version = config.version
-            try config.requireUsable(for: verb)
-            if let result = try answer(verb, invocation, config) {
-                writeStandardOutput(try result.json(config.version).print(indent: 4) + "\n")
+            do throws(Failure) {
+                try config.requireUsable(for: verb)
+                if let result = try answer(verb, invocation, config) {
+                    writeStandardOutput(try result.json(config.version).print(indent: 4) + "\n")
+                }
+            } catch {
+                throw isMeta ? error : error.asReferencePlugins
             }
             return 0
         } catch {

@@ -7,6 +7,7 @@ package import Plans
 /// its gateway. CNI reference plugin `bridge`; kernel: net/bridge/br_if.c, drivers/net/veth.c.
 package enum Bridge: Module {
     package static let type = "bridge"
+    package static let arguments: [String]? = ["MAC"]
     package static let keys = [
         "bridge", "isGateway", "isDefaultGateway", "forceAddress", "ipMasq", "ipMasqBackend", "mtu",
         "hairpinMode",
@@ -218,8 +219,11 @@ extension Bridge {
         }
         config.dns = input.config.givenDNS
         config.hasIPAM = input.config.ipamType != nil
-        config.mac = try requestedMAC(input)
-        try refuseContradictions(config)
+        // What ADD would refuse must not keep DEL from cleaning.
+        if input.verb != .del {
+            config.mac = try requestedMAC(input)
+            try refuseContradictions(config)
+        }
         return config
     }
 

@@ -15,8 +15,12 @@ package struct CIDR: Hashable, Sendable, CustomStringConvertible {
         let parts = text.split(separator: "/", omittingEmptySubsequences: false)
         guard parts.count == 2, let address = IPAddress(parsing: String(parts[0])),
             (1...3).contains(parts[1].utf8.count), parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }),
-            let length = Int(parts[1]), length <= address.family.width
+            let written = Int(parts[1])
         else { return nil }
+        // The length of an IPv4 address that is written as IPv6 counts IPv6's bits.
+        let isMapped = address.family == .v4 && parts[0].utf8.contains(UInt8(ascii: ":"))
+        let length = isMapped ? written - 96 : written
+        guard (0...address.family.width).contains(length) else { return nil }
         self.init(address, length)
     }
 

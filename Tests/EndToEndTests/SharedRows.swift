@@ -177,7 +177,7 @@ import Testing
         let sysctl = #""sysctl":{"net.core.somaxconn":"512"},"prevResult":"#
         for version in ["0.3.1", "0.4.0"] {
             let answer = try node.plugin("ADD", "tuning", sysctl + result.replacing("VERSION", with: version))
-            refused(answer, 7, "could not parse prevResult", version)
+            refused(answer, 999, "could not parse prevResult", version)
             #expect(try node.sh("cat /proc/sys/net/core/somaxconn", pod: "a") == "4096\n")
         }
         let passed = try node.plugin("ADD", "tuning", sysctl + result.replacing("VERSION", with: "1.1.0"))
@@ -217,7 +217,7 @@ import Testing
         try node.script("silent", "[ $CNI_COMMAND = ADD ] && echo sorry >&2 && exit 3; exit 0")
         try node.script("nonsense", "echo nonsense; exit 0")
         for (type, code, fragment) in [
-            ("nosuch", 999, "failed to find plugin"), ("a/b", 7, "invalid plugin name"),
+            ("nosuch", 999, "failed to find plugin"), ("a/b", 999, "invalid plugin name"),
             ("refusing", 11, "later"),
             ("empty", 999, "missing IP config"), ("silent", 0, "sorry"), ("nonsense", 999, "nonsense"),
         ] {
