@@ -21,7 +21,9 @@ import Testing
         #expect(removed == [true, false])
         let absent = try directory.readIfPresent("g", limit: 1)
         #expect(absent == nil)
-        _ = try Child.run(path: "/bin/rm", environment: [], input: [], deadline: 10)
+        let swept = try Child.run(
+            path: "/bin/rm", arguments: ["-r", path], environment: [], input: [], deadline: 10)
+        #expect(swept.status == .exited(0))
     }
 
     @Test func childrenGetTheirInputAndNothingElse() throws {
@@ -36,6 +38,25 @@ import Testing
         #expect(throws: SystemError.self) {
             try Child.run(path: "/none/such", environment: [], input: [], deadline: 1)
         }
+    }
+
+    /// The deadline counts for what a child leaves behind with its stdout, too.
+    @Test(arguments: ["exec sleep 1000", "sleep 1000 & exit 0", "trap '' TERM; while :; do sleep 1; done"])
+    func whoHangsIsKilled(script: String) throws {
+        let result = try Child.run(
+            path: "/bin/sh", arguments: ["-c", "echo $$; \(script)"], environment: ["PATH=/usr/bin:/bin"],
+            input: [],
+            deadline: 1)
+        #expect(result.status == .timedOut)
+        let group = String(decoding: result.output, as: UTF8.self).split(separator: "\n").first.map(
+            String.init)
+        // Until init has collected what was killed.
+        let look =
+            "for i in $(seq 100); do kill -0 -- -\(try #require(group)) || exit 0; sleep 0.1; done; exit 1"
+        let gone = try Child.run(
+            path: "/bin/sh", arguments: ["-c", look], environment: ["PATH=/usr/bin:/bin"], input: [],
+            deadline: 30)
+        #expect(gone.status == .exited(0))
     }
 
     @Test func digestsAreSHA2() {
