@@ -60,7 +60,7 @@ package final class Executor {
     private func apply(_ step: Step, _ journal: inout Journal) throws(NetlinkError) {
         switch step {
         case .ensureBridge(let spec): try ensureBridge(spec, &journal)
-        case .addLink(let spec, let place): try addLink(spec, place, &journal)
+        case .addLink(let spec, let place, let parent): try addLink(spec, place, parent, &journal)
         case .addVeth(let veth): try addVeth(veth, &journal)
         case .deleteLink(let link): try deleteLink(link)
         case .change(let link, let change): try self.change(link, change, &journal)
@@ -177,13 +177,42 @@ extension Executor {
         }
     }
 
-    private func addLink(_ spec: LinkSpec, _ place: Place, _ journal: inout Journal) throws(NetlinkError) {
+    private func addLink(
+        _ spec: LinkSpec, _ place: Place, _ parent: LinkName?, _ journal: inout Journal
+    ) throws(NetlinkError) {
         let name = LinkName(place: place, name: spec.name)
-        try kernel.with(place) { socket throws(NetlinkError) in
-            try socket.add(spec)
+        var parentIndex: Int32?
+        if let parent { parentIndex = try index(of: parent) }
+        if place == .sandbox, let parentIndex, parent?.place == .host {
+            try addInSandbox(spec, parentIndex)
+        } else {
+            try kernel.with(place) { socket throws(NetlinkError) in try socket.add(spec, parent: parentIndex)
+            }
         }
         journal.record(.step(.deleteLink(name)))
         journal.recordCreation(of: name)
+    }
+
+    /// Kernels up to 6.1 refuse a name that the host has, though the link is the pod's: then the link is made under
+    /// another one and renamed.
+    private func addInSandbox(_ spec: LinkSpec, _ parent: Int32) throws(NetlinkError) {
+        do throws(NetlinkError) { return try kernel.addInSandbox(spec, parent: parent) } catch {
+            guard error.code == alreadyExists, let temporary = spec.temporaryName else { throw error }
+            let isTaken = try kernel.with(.sandbox) { socket throws(NetlinkError) in
+                try socket.link(named: spec.name) != nil
+            }
+            if isTaken { throw error }
+            var other = spec
+            other.name = temporary
+            try kernel.addInSandbox(other, parent: parent)
+            try kernel.with(.sandbox) { socket throws(NetlinkError) in
+                guard let made = try socket.link(named: temporary) else { throw error }
+                do throws(NetlinkError) { try socket.change(index: made.index, .name(spec.name)) } catch {
+                    try? socket.delete(index: made.index)  // the first error says why
+                    throw error
+                }
+            }
+        }
     }
 
     /// A peer whose sandbox died lives on for some 30 ms: its name is free once it is deleted.

@@ -124,6 +124,14 @@ package final class Kernel {
         try host.add(veth, sandbox: descriptor, controller: controller)
     }
 
+    /// A link in the sandbox that sits on one of the host's.
+    func addInSandbox(_ spec: LinkSpec, parent: Int32) throws(NetlinkError) {
+        guard let descriptor = sandbox?.namespace.raw else {
+            throw NetlinkError(operation: "reach the pod's namespace", code: noSuchDevice, text: "it is gone")
+        }
+        try host.add(spec, parent: parent, into: descriptor)
+    }
+
     /// Runs `body` with the thread in the namespace of one side.
     func at<R: ~Copyable>(
         _ place: Place, _ body: () throws(SystemError) -> R

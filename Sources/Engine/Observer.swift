@@ -12,6 +12,12 @@ extension Kernel {
             for name in query.links where name.place == .host || hasSandbox {
                 facts.links[name] = try linkFacts(name, query.addresses.contains(name))
             }
+            if let place = query.defaultRoute, place == .host || hasSandbox,
+                let name = try defaultRouteLink(place)
+            {
+                facts.defaultRouteLink = name
+                if facts.links[name] == nil { facts.links[name] = try linkFacts(name, false) }
+            }
             if query.routes, hasSandbox { facts.routes = try sandboxRoutes() }
         } catch {
             throw Failure(.generic, "\(error)")
@@ -31,9 +37,23 @@ extension Kernel {
             var facts = LinkFacts(
                 index: link.index, kind: link.kind ?? "", mac: link.mac, mtu: link.mtu, isUp: link.isUp,
                 isPromiscuous: link.isPromiscuous, peerIndex: link.parentIndex)
+            facts.mode = link.mode
             if let index = link.controllerIndex { facts.controller = try socket.link(index: index)?.name }
             if withAddresses { facts.addresses = try socket.addresses(index: link.index).map(\.cidr) }
             return facts
+        }
+    }
+
+    private func defaultRouteLink(_ place: Place) throws(NetlinkError) -> LinkName? {
+        try with(place) { socket throws(NetlinkError) in
+            for family in IPAddress.Family.allCases {
+                for entry in try socket.routes(family: family) where entry.route.isDefault {
+                    if let link = try socket.link(index: entry.index) {
+                        return LinkName(place: place, name: link.name)
+                    }
+                }
+            }
+            return nil
         }
     }
 

@@ -191,7 +191,7 @@ struct Plugin {
 
     private func parse<M: Module>(_: M.Type) throws(Failure) -> M.Config {
         var args = CNIArgs()
-        if let known = M.arguments {
+        if let known = M.arguments(verb) {
             args = try CNIArgs.parse(spec.args, lenient: runner.isMeta)
             if !runner.isMeta { try args.requireKnown(known) }
         }

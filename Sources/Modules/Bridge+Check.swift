@@ -1,9 +1,6 @@
 package import CNI
 package import Plans
 
-/// What a CHECK that fails means, and what helps.
-private let changed = "it was changed since ADD: DEL and ADD the attachment, or undo the change"
-
 extension Bridge {
     package static func check(
         _ config: Config, _ attachment: Attachment, _ previous: CNIResult, _ facts: Facts

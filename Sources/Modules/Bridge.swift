@@ -7,7 +7,7 @@ package import Plans
 /// its gateway. CNI reference plugin `bridge`; kernel: net/bridge/br_if.c, drivers/net/veth.c.
 package enum Bridge: Module {
     package static let type = "bridge"
-    package static let arguments: [String]? = ["MAC"]
+    package static func arguments(_ verb: Verb) -> [String]? { ["MAC"] }
     package static let keys = [
         "bridge", "isGateway", "isDefaultGateway", "forceAddress", "ipMasq", "ipMasqBackend", "mtu",
         "hairpinMode",
@@ -72,7 +72,7 @@ package enum Bridge: Module {
         -> Plan
     {
         try refuseConflicts(config, attachment, facts)
-        let addressing = try Addressing(config, attachment)
+        let addressing = try addressing(config, attachment)
         let bridge = facts.links[.host(config.bridge)]
         let mac = config.mac ?? attachment.mac(.sandbox)
         var steps: [Step] = [
@@ -86,7 +86,8 @@ package enum Bridge: Module {
         }
         steps += port(config, attachment, mac)
         if config.hasIPAM {
-            steps += addressing.sandboxSteps(config, attachment.interface)
+            steps += addressing.steps(
+                attachment.interface, settings(config), settles: config.enabledad)
         } else if !config.disableContainerInterface {
             steps.append(.change(.sandbox(attachment.interface), .up(true)))
         }
@@ -94,7 +95,7 @@ package enum Bridge: Module {
             if let link = vlanInterface(config, attachment, bridge, addressing) {
                 steps.append(.ensureVLANInterface(link))
             }
-            steps += try addressing.gatewaySteps(config, facts.links[config.gatewayLink])
+            steps += try gatewaySteps(config, addressing.ips, facts.links[config.gatewayLink])
         }
         if config.ipMasq, config.hasIPAM {
             steps.append(.masquerade(masquerade(config, attachment, addressing.ips.map(\.address))))

@@ -1,4 +1,6 @@
 package import Plans
 
 /// The built-in plugins. A new one is a file here and a line in this list.
-package let modules: [any Module.Type] = [Bridge.self, Loopback.self, Tuning.self]
+package let modules: [any Module.Type] = [
+    Bridge.self, Ipvlan.self, Loopback.self, Macvlan.self, Tuning.self,
+]

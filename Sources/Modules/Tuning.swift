@@ -6,7 +6,7 @@ package import Plans
 package enum Tuning: Module {
     package static let type = "tuning"
     package static let usesIPAM = false
-    package static let arguments: [String]? = ["MAC"]
+    package static func arguments(_ verb: Verb) -> [String]? { ["MAC"] }
     package static let keys = ["sysctl", "mac", "mtu", "promisc", "allmulti", "txQLen", "dataDir"]
 
     /// The administrator's list of sysctls that may be set, one regular expression a line.

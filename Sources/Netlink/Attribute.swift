@@ -21,6 +21,7 @@ enum InfoSpace {}
 enum VethSpace {}
 enum BridgeSpace {}
 enum MACVLANSpace {}
+enum IPVLANSpace {}
 enum PortSpace {}
 enum BridgeFamilySpace {}
 enum AddressSpace {}
@@ -59,11 +60,19 @@ extension Attribute where Space == InfoSpace, Value == Nest<BridgeSpace> {
 extension Attribute where Space == InfoSpace, Value == Nest<MACVLANSpace> {
     static var macvlan: Self { .init(IFLA_INFO_DATA) }
 }
+extension Attribute where Space == InfoSpace, Value == Nest<IPVLANSpace> {
+    static var ipvlan: Self { .init(IFLA_INFO_DATA) }
+}
+extension Attribute where Space == IPVLANSpace, Value == UInt16 {
+    static var mode: Self { .init(IFLA_IPVLAN_MODE) }
+    static var flags: Self { .init(IFLA_IPVLAN_FLAGS) }
+}
 extension Attribute where Space == BridgeSpace, Value == UInt8 {
     static var vlanFiltering: Self { .init(IFLA_BR_VLAN_FILTERING) }
 }
 extension Attribute where Space == MACVLANSpace, Value == UInt32 {
     static var mode: Self { .init(IFLA_MACVLAN_MODE) }
+    static var broadcastQueue: Self { .init(IFLA_MACVLAN_BC_QUEUE_LEN) }
 }
 extension Attribute where Space == PortSpace, Value == UInt8 {
     static var hairpin: Self { .init(IFLA_BRPORT_MODE) }

@@ -24,6 +24,7 @@ struct AttributeReader {
 extension UnsafeRawBufferPointer {
     var asUInt32: UInt32? { count >= 4 ? loadUnaligned(as: UInt32.self) : nil }
     var asInt32: Int32? { count >= 4 ? loadUnaligned(as: Int32.self) : nil }
+    var asUInt16: UInt16? { count >= 2 ? loadUnaligned(as: UInt16.self) : nil }
     var asUInt8: UInt8? { first }
     var asBigEndian64: UInt64? { count >= 8 ? UInt64(bigEndian: loadUnaligned(as: UInt64.self)) : nil }
     /// Text up to its NUL.

@@ -29,7 +29,7 @@ extension RouteSocket {
     }
 
     /// - Parameters:
-    ///   - parent: index of the link that a macvlan sits on.
+    ///   - parent: index of the link that a macvlan or ipvlan sits on.
     ///   - namespace: descriptor of the namespace to make it in; nil is this one.
     package mutating func add(
         _ spec: LinkSpec, parent: Int32? = nil, into namespace: CInt? = nil
@@ -48,8 +48,18 @@ extension RouteSocket {
             if let namespace { $0.put(.namespace, namespace) }
             $0.put(.info) { info in
                 info.put(.kind, spec.kind.name)
-                if case .macvlan(_, let mode) = spec.kind {
-                    info.put(.macvlan) { $0.put(.mode, mode.rawValue) }
+                switch spec.kind {
+                case .macvlan(let mode, let queue):
+                    info.put(.macvlan) {
+                        $0.put(.mode, mode.rawValue)
+                        if let queue { $0.put(.broadcastQueue, queue) }
+                    }
+                case .ipvlan(let mode):
+                    info.put(.ipvlan) {
+                        $0.put(.mode, mode.rawValue)
+                        $0.put(.flags, 0)
+                    }
+                case .bridge, .other: break
                 }
             }
         }

@@ -21,6 +21,8 @@ package struct LinkInfo: Equatable, Sendable {
     /// IFLA_LINK_NETNSID: an id for the namespace that IFLA_LINK counts in; nil for this one.
     package var parentNamespaceID: Int32?
     package var group: UInt32 = 0
+    /// The mode of a macvlan or ipvlan.
+    package var mode: UInt32?
 
     package var isUp: Bool { flags & UInt32(IFF_UP) != 0 }
     package var isPromiscuous: Bool { flags & UInt32(IFF_PROMISC) != 0 }
@@ -106,8 +108,18 @@ extension LinkInfo {
             case Int(IFLA_LINK_NETNSID): link.parentNamespaceID = value.asInt32
             case Int(IFLA_GROUP): link.group = value.asUInt32 ?? 0
             case Int(IFLA_LINKINFO):
-                try AttributeReader(bytes: value).forEach {
-                    if $0 == UInt16(IFLA_INFO_KIND) { link.kind = $1.asString }
+                try AttributeReader(bytes: value).forEach { type, value throws(NetlinkError) in
+                    if type == UInt16(IFLA_INFO_KIND) { link.kind = value.asString }
+                    // The kind comes first.
+                    guard type == UInt16(IFLA_INFO_DATA), ["macvlan", "ipvlan"].contains(link.kind) else {
+                        return
+                    }
+                    try AttributeReader(bytes: value).forEach {
+                        // IFLA_MACVLAN_MODE has four bytes, IFLA_IPVLAN_MODE two; both are number 1.
+                        if $0 == UInt16(IFLA_MACVLAN_MODE) {
+                            link.mode = $1.asUInt32 ?? $1.asUInt16.map(UInt32.init)
+                        }
+                    }
                 }
             default: break
             }

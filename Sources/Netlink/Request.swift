@@ -85,6 +85,10 @@ struct Builder<Space> {
 
     func put(_ attribute: Attribute<Space, UInt8>, _ value: UInt8) { put(attribute.number, [value]) }
 
+    func put(_ attribute: Attribute<Space, UInt16>, _ value: UInt16) {
+        put(attribute.number, withUnsafeBytes(of: value, Array.init))
+    }
+
     func put(_ attribute: Attribute<Space, UInt32>, _ value: some BinaryInteger) {
         precondition(
             mnl_attr_put_u32_check(header, room, attribute.number, UInt32(truncatingIfNeeded: value)))

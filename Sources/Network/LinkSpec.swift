@@ -2,7 +2,9 @@
 package struct LinkSpec: Hashable, Sendable {
     package enum Kind: Hashable, Sendable {
         case bridge
-        case macvlan(parent: String, mode: MACVLANMode)
+        /// - Parameter broadcastQueue: length of the parent's queue of broadcasts; nil leaves it to the kernel.
+        case macvlan(MACVLANMode, broadcastQueue: UInt32? = nil)
+        case ipvlan(IPVLANMode)
         /// A kind without settings of its own that are needed here: dummy, ifb, vrf-less test links.
         case other(String)
 
@@ -11,6 +13,7 @@ package struct LinkSpec: Hashable, Sendable {
             switch self {
             case .bridge: "bridge"
             case .macvlan: "macvlan"
+            case .ipvlan: "ipvlan"
             case .other(let name): name
             }
         }
@@ -21,8 +24,13 @@ package struct LinkSpec: Hashable, Sendable {
     /// nil leaves the choice to the kernel.
     package var mtu: UInt32?
     package var mac: MAC?
+    /// What it may be called until `name` can be had; nil for a link that needs no such detour.
+    package var temporaryName: String?
 
-    package init(_ name: String, _ kind: Kind, mtu: UInt32? = nil, mac: MAC? = nil) {
+    package init(
+        _ name: String, _ kind: Kind, mtu: UInt32? = nil, mac: MAC? = nil, temporaryName: String? = nil
+    ) {
+        self.temporaryName = temporaryName
         self.name = name
         self.kind = kind
         self.mtu = mtu
@@ -31,11 +39,20 @@ package struct LinkSpec: Hashable, Sendable {
 }
 
 /// linux/if_link.h, `enum macvlan_mode`.
-package enum MACVLANMode: UInt32, Sendable {
+package enum MACVLANMode: UInt32, Sendable, CaseIterable {
     case `private` = 1
     case vepa = 2
     case bridge = 4
     case passthru = 8
+
+    package var name: String { "\(self)" }
+}
+
+/// linux/if_link.h, `enum ipvlan_mode`. It is the parent's: all of its children have one.
+package enum IPVLANMode: UInt16, Sendable, CaseIterable {
+    case l2, l3, l3s
+
+    package var name: String { "\(self)" }
 }
 
 /// A veth pair: one end in the sandbox, the peer in the host as a port of a bridge.

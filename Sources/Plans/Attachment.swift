@@ -54,6 +54,9 @@ package struct Attachment: Sendable {
         "veth" + bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined().prefix(11)
     }
 
+    /// Name that a link has until it can get its own: kernels up to 6.1 look for a new name in the host as well.
+    package var temporaryName: String { vethName(digest[26..<32]).replacing("veth", with: "plxt") }
+
     package enum DerivedMAC: Int { case sandbox, host, bridge }
 
     /// A locally administered unicast address, the same at every call for this attachment.

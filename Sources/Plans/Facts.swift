@@ -14,6 +14,8 @@ package struct LinkFacts: Equatable, Sendable {
     /// IFLA_LINK: for a veth the index of its peer, in the peer's namespace.
     package var peerIndex: Int32?
     package var addresses: [CIDR]
+    /// The mode of a macvlan or ipvlan, as the kernel numbers it.
+    package var mode: UInt32?
 
     package init(
         index: Int32 = 0, kind: String, mac: MAC? = nil, mtu: UInt32 = 1500, isUp: Bool = false,
@@ -40,13 +42,16 @@ package struct FactsQuery: Equatable, Sendable {
     /// Routes of the sandbox's main table.
     package var routes: Bool
     package var sysctls: [SysctlName]
+    /// Where to look for the link that the default route leaves by.
+    package var defaultRoute: Place?
     /// Files of the node, by path, of which only the presence matters.
     package var files: [String]
 
     package init(
         links: [LinkName] = [], addresses: [LinkName] = [], routes: Bool = false, sysctls: [SysctlName] = [],
-        files: [String] = []
+        defaultRoute: Place? = nil, files: [String] = []
     ) {
+        self.defaultRoute = defaultRoute
         self.files = files
         self.links = links
         self.addresses = addresses
@@ -83,6 +88,8 @@ package struct Facts: Equatable, Sendable {
     package var routes: [SandboxRoute] = []
     package var sysctls: [SysctlName: String] = [:]
     package var files: Set<String> = []
+    /// The link of the first default route, which is also in `links`.
+    package var defaultRouteLink: LinkName?
 
     package init() {}
 }
@@ -100,9 +107,10 @@ extension Facts {
         case .ensureBridge(let spec):
             let bridge = LinkFacts(kind: "bridge", mac: spec.mac, mtu: spec.mtu ?? 1500)
             links[.host(spec.name), default: bridge].isUp = true
-        case .addLink(let spec, let place):
+        case .addLink(let spec, let place, let parent):
+            let parent = parent.flatMap { links[$0] }
             links[LinkName(place: place, name: spec.name)] = LinkFacts(
-                kind: spec.kind.name, mac: spec.mac, mtu: spec.mtu ?? 1500)
+                kind: spec.kind.name, mac: spec.mac ?? parent?.mac, mtu: spec.mtu ?? parent?.mtu ?? 1500)
         case .addVeth(let veth):
             let mtu = veth.mtu ?? 1500
             links[.sandbox(veth.name)] = LinkFacts(kind: "veth", mac: veth.mac, mtu: mtu)

@@ -24,7 +24,7 @@ package protocol Module: Sendable {
     /// The keys of the configuration that belong to this plugin, in the reference's spelling.
     static var keys: [String] { get }
     /// The keys of CNI_ARGS that the plugin takes; nil for one that never looks at them.
-    static var arguments: [String]? { get }
+    static func arguments(_ verb: Verb) -> [String]?
     static func parse(_ input: PluginInput) throws(Failure) -> Config
     static func needs(_ config: Config, _ attachment: Attachment, _ verb: Verb) -> FactsQuery
     static func plan(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure) -> Plan
@@ -37,7 +37,7 @@ package protocol Module: Sendable {
 
 extension Module {
     package static var usesIPAM: Bool { true }
-    package static var arguments: [String]? { nil }
+    package static func arguments(_ verb: Verb) -> [String]? { nil }
     package static func check(_: Config, _: Attachment, _: CNIResult, _: Facts) throws(Failure) {}
 }
 

@@ -16,9 +16,15 @@ extension Step {
             return [
                 "ip link add \(spec.name) address \(spec.mac)\(mtu) up type bridge\(filtering)  # unless it exists"
             ]
-        case .addLink(let spec, let place):
+        case .addLink(let spec, let place, let parent):
             let mtu = spec.mtu.map { " mtu \($0)" } ?? ""
-            return ["\(ip(place)) link add \(spec.name)\(mtu) type \(spec.kind.name)"]
+            let mac = spec.mac.map { " address \($0)" } ?? ""
+            let link = parent.map { " link \($0.name)" } ?? ""
+            let crossing = place == .sandbox && parent?.place == .host
+            let into = crossing ? " netns POD" : ""
+            return [
+                "\(ip(crossing ? .host : place)) link add\(link) \(spec.name)\(mac)\(mtu)\(into) type \(spec.kind.words)"
+            ]
         case .addVeth(let veth):
             let mtu = veth.mtu.map { " mtu \($0)" } ?? ""
             let port = veth.controller.map { " master \($0)" } ?? ""
@@ -84,6 +90,17 @@ extension Step {
 
     private func ip(_ place: Place) -> String {
         place == .sandbox ? "ip -n POD" : "ip"
+    }
+}
+
+extension LinkSpec.Kind {
+    fileprivate var words: String {
+        switch self {
+        case .macvlan(let mode, let queue):
+            "macvlan mode \(mode.name)" + (queue.map { " bcqueuelen \($0)" } ?? "")
+        case .ipvlan(let mode): "ipvlan mode \(mode.name)"
+        case .bridge, .other: name
+        }
     }
 }
 

@@ -6,7 +6,8 @@ package import Network
 /// a bridge that this very run created.
 package enum Step: Equatable, Sendable {
     case ensureBridge(BridgeSpec)
-    case addLink(LinkSpec, Place)
+    /// A link in one of the namespaces; the second name is of the link that it sits on, maybe in the other one.
+    case addLink(LinkSpec, Place, parent: LinkName? = nil)
     case addVeth(VethSpec)
     case deleteLink(LinkName)
     case change(LinkName, LinkChange)

@@ -111,7 +111,7 @@ import Testing
             #expect(parent.kind == "bridge")
             let namespace = try Namespace.open("/run/netns/\(pod)")
             try socket.add(
-                LinkSpec("mac0", .macvlan(parent: "br7", mode: .bridge), mtu: 1280), parent: parent.index,
+                LinkSpec("mac0", .macvlan(.bridge), mtu: 1280), parent: parent.index,
                 into: namespace.raw)
             let link = try Tree(parsing: try Shell.sh("ip -n \(pod) -j -d link show mac0"))[0]
             #expect(link["linkinfo"]["info_kind"].string == "macvlan")

@@ -71,7 +71,7 @@ import Testing
 
     @Test("ip link add link 2 name mac9 netns <descriptor 4> type macvlan mode bridge")
     func aMACVLANInTheSandbox() {
-        let spec = LinkSpec("mac9", .macvlan(parent: "veth9", mode: .bridge))
+        let spec = LinkSpec("mac9", .macvlan(.bridge))
         #expect(
             Self.hex(RouteSocket.link(spec, parent: 2, into: 4))
                 == "58000000" + "1000" + "0106" + "00000000" + "00000000"

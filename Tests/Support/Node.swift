@@ -18,7 +18,11 @@ package final class Node: Sendable {
         try Shell.sh(
             "ip netns add \(name) && ip -n \(name) link set lo up && mkdir -p \(directory)/cache \(directory)/bin"
         )
-        for role in ["plexus", "multus", "bridge", "host-local", "static", "loopback", "tuning"] {
+        for role in [
+            "plexus", "multus", "bridge", "host-device", "host-local", "ipvlan", "loopback", "macvlan",
+            "route-override",
+            "static", "tuning",
+        ] {
             try Shell.sh("ln -s \(Self.executable) \(directory)/bin/\(role)")
         }
     }
@@ -157,11 +161,12 @@ package final class Node: Sendable {
 /// What the running kernel can do, tried once; what it cannot is tried in the VM.
 package enum Feature {
     package static let vlanFiltering = makes("type bridge vlan_filtering 1")
-    package static let dummy = makes("type dummy")
+    package static let ipvlan = makes("link v9 type ipvlan")
 
     private static func makes(_ words: String) -> Bool {
         let name = "plxf\(UUID().uuidString.prefix(6))"
-        let made = try? Shell.sh("ip netns add \(name) && ip -n \(name) link add x \(words)")
+        let made = try? Shell.sh(
+            "ip netns add \(name) && ip -n \(name) link add v9 type veth && ip -n \(name) link add x \(words)")
         _ = try? Shell.sh("ip netns del \(name)")
         return made != nil
     }

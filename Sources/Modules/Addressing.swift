@@ -1,0 +1,72 @@
+import CNI
+import Network
+import Plans
+
+/// The layer 3 side of an attachment: what IPAM gave, for the pod's link.
+struct Addressing {
+    var ips: [CNIResult.IP]
+    var routes: [Route]
+
+    /// A setting of the pod's link, `ipv4`'s or `ipv6`'s.
+    struct Setting {
+        let family: String
+        let key: String
+        let value: String
+    }
+
+    /// - Parameter index: of the pod's link in the result.
+    init(_ ips: [CNIResult.IP], _ routes: [Route], index: Int) {
+        self.ips = ips.map {
+            var ip = $0
+            ip.interface = index
+            return ip
+        }
+        self.routes = routes
+    }
+
+    /// Of a lease, which must give an address.
+    init(_ attachment: Attachment, index: Int) throws(Failure) {
+        guard let lease = attachment.lease, !lease.ips.isEmpty else {
+            throw Failure(
+                .generic, "IPAM plugin returned missing IP config",
+                details: "the ipam section of network \(attachment.networkName) gives no address")
+        }
+        self.init(lease.ips, lease.routes, index: index)
+    }
+
+    var hasV6Gateway: Bool { ips.contains { $0.gateway?.family == .v6 } }
+
+    /// Settings, addresses, link up and routes inside the pod.
+    ///
+    /// - Parameter settles: waits until no IPv6 address is tentative, when there is a gateway to talk to.
+    func steps(_ interface: String, _ settings: [Setting], settles: Bool) -> [Step] {
+        let link = LinkName.sandbox(interface)
+        var steps = settings.map { Self.step($0, interface, isOptional: true) }
+        if ips.contains(where: { $0.address.family == .v6 }) {
+            steps.append(.sysctl(SysctlChange(.sandbox, "net/ipv6/conf/lo/disable_ipv6", "0")))
+            for (key, value) in [("disable_ipv6", "0"), ("keep_addr_on_down", "1")] {
+                steps.append(
+                    Self.step(Setting(family: "ipv6", key: key, value: value), interface, isOptional: false))
+            }
+        }
+        steps += ips.map { .addAddress($0.address, link) }
+        steps.append(.change(link, .up(true)))
+        if settles, hasV6Gateway { steps.append(.settle(link)) }
+        for var route in routes {
+            route.gateway = route.gateway ?? ips.first { $0.gateway?.family == route.family }?.gateway
+            steps.append(.addRoute(route, link))
+        }
+        return steps
+    }
+
+    private static func step(_ setting: Setting, _ interface: String, isOptional: Bool) -> Step {
+        let path = "net/\(setting.family)/conf/\(interface)/\(setting.key)"
+        return .sysctl(SysctlChange(.sandbox, path, setting.value, isOptional: isOptional))
+    }
+
+    /// The neighbours hear of a link that comes up.
+    static let announcing = [
+        Setting(family: "ipv4", key: "arp_notify", value: "1"),
+        Setting(family: "ipv6", key: "ndisc_notify", value: "1"),
+    ]
+}

@@ -1,0 +1,103 @@
+import CNI
+import JSONC
+import Network
+import Plans
+
+/// What macvlan and ipvlan have in common: a link in the pod that sits on another one, its master.
+struct ChildLink: Equatable, Sendable {
+    /// nil takes the link that the default route leaves by.
+    var master: String?
+    /// The master is in the pod too.
+    var linkInContainer = false
+    /// nil takes the master's.
+    var mtu: UInt32?
+    var dns: DNS?
+    var hasIPAM = false
+
+    var place: Place { linkInContainer ? .sandbox : .host }
+
+    /// `master`, `linkInContainer` and what every plugin has; `mtu` means something else to each.
+    init(_ input: PluginInput) throws(JSONError) {
+        let json = input.config.reader
+        master = try json.string("master").flatMap { $0.isEmpty ? nil : $0 }
+        if let master, input.verb != .del, let problem = Names.interfaceProblem(master) {
+            throw json.error("master", "invalid interface name \"\(master)\": it \(problem)")
+        }
+        linkInContainer = try json.bool("linkInContainer") ?? false
+        dns = input.config.dns
+        hasIPAM = input.config.ipamType != nil
+    }
+
+    func needs(_ attachment: Attachment, _ verb: Verb) -> FactsQuery {
+        guard verb == .add || verb == .check else { return FactsQuery() }
+        var query = FactsQuery(links: [.sandbox(attachment.interface)])
+        if let master {
+            query.links.append(LinkName(place: place, name: master))
+        } else {
+            query.defaultRoute = place
+        }
+        return query
+    }
+
+    /// The master, as the configuration or the default route has it.
+    func master(_ facts: Facts) throws(Failure) -> (name: LinkName, facts: LinkFacts) {
+        let side = linkInContainer ? "the pod's namespace" : "the host"
+        guard let name = master.map({ LinkName(place: place, name: $0) }) ?? facts.defaultRouteLink else {
+            throw Failure(
+                .generic, "no default route interface found",
+                details: "name the link of \(side) in the key master")
+        }
+        guard let found = facts.links[name] else {
+            throw Failure(
+                .generic, "failed to lookup master \"\(name.name)\": Link not found",
+                details: "it is to be in \(side); the key linkInContainer says where")
+        }
+        return (name, found)
+    }
+
+    func refuseTaken(_ attachment: Attachment, _ facts: Facts) throws(Failure) {
+        guard facts.links[.sandbox(attachment.interface)] == nil else {
+            throw Failure(
+                .generic, "interface \"\(attachment.interface)\" already exists",
+                details: "a link of this name is in \(attachment.sandbox); DEL the attachment first")
+        }
+    }
+
+    func removal(_ attachment: Attachment) -> Removal {
+        Removal(links: [attachment.interface, attachment.temporaryName])
+    }
+
+    /// The pod's link is there, of that kind and mode, with the MAC that was promised.
+    func check(
+        _ kind: String, mode: UInt32, _ attachment: Attachment, _ previous: CNIResult, _ facts: Facts
+    ) throws(Failure) {
+        let name = attachment.interface
+        guard let promised = previous.interfaces.first(where: { $0.name == name && $0.sandbox != nil }) else {
+            throw Failure(.generic, "prevResult has no interface \"\(name)\" in a sandbox", details: changed)
+        }
+        guard promised.sandbox == attachment.sandbox else {
+            throw Failure(
+                .generic,
+                "sandbox \(promised.sandbox ?? "") of \(name) doesn't match configured netns \(attachment.sandbox)",
+                details: "CHECK gets the namespace that ADD got")
+        }
+        _ = try master(facts)
+        guard let link = facts.links[.sandbox(name)] else {
+            throw Failure(.generic, "container interface \"\(name)\" not found", details: changed)
+        }
+        guard link.kind == kind else {
+            throw Failure(
+                .generic, "container interface \"\(name)\" is not of type \(kind)", details: changed)
+        }
+        guard link.mode == mode else {
+            throw Failure(.generic, "container interface \"\(name)\" has another mode", details: changed)
+        }
+        if let mac = promised.mac, MAC(parsing: mac) != link.mac {
+            throw Failure(
+                .generic, "interface \"\(name)\" MAC doesn't match: prevResult has \(mac)", details: changed)
+        }
+    }
+}
+
+/// What a CHECK that fails means, and what helps.
+let changed = "it was changed since ADD: DEL and ADD the attachment, or undo the change"

@@ -1,0 +1,106 @@
+package import CNI
+import JSONC
+import Network
+package import Plans
+
+/// A link with a MAC address of its own on one of the host's. CNI reference plugin `macvlan`; kernel:
+/// drivers/net/macvlan.c.
+package enum Macvlan: Module {
+    package static let type = "macvlan"
+    package static let keys = ["master", "mode", "mtu", "mac", "linkInContainer", "bcqueuelen"]
+    /// What DEL does depends on none.
+    package static func arguments(_ verb: Verb) -> [String]? { verb == .del ? nil : ["MAC"] }
+
+    package struct Config: Equatable, Sendable {
+        var link: ChildLink
+        var mode = MACVLANMode.bridge
+        /// nil takes the derived address.
+        var mac: MAC?
+        /// nil leaves it to the kernel: 1000.
+        var broadcastQueue: UInt32?
+        var mtu: Int64 = 0
+    }
+
+    package static func parse(_ input: PluginInput) throws(Failure) -> Config {
+        do throws(JSONError) { return try read(input) } catch { throw Failure(.badConfig, "\(error)") }
+    }
+
+    private static func read(_ input: PluginInput) throws(JSONError) -> Config {
+        let json = input.config.reader
+        var config = Config(link: try ChildLink(input))
+        config.mtu = try json.int("mtu", in: Int64(Int32.min)...Int64(Int32.max)) ?? 0
+        let queue = try json.int("bcqueuelen", in: 0...Int64(UInt32.max)) ?? 0
+        config.broadcastQueue = queue == 0 ? nil : UInt32(queue)
+        let mode = try json.string("mode") ?? ""
+        var mac = try json.string("mac")
+        guard input.verb != .del else { return config }
+        guard let known = mode.isEmpty ? .bridge : MACVLANMode.allCases.first(where: { $0.name == mode })
+        else {
+            throw json.error(
+                "mode", "unknown macvlan mode: \"\(mode)\": write bridge, private, vepa or passthru")
+        }
+        config.mode = known
+        if let text = input.args["MAC"], !text.isEmpty { mac = text }
+        if let text = try input.config.runtimeConfig?.string("mac"), !text.isEmpty { mac = text }
+        if let mac, !mac.isEmpty {
+            guard let address = MAC(parsing: mac), !address.isMulticast else {
+                throw json.error(nil, "invalid args \"\(mac)\" for MAC addr: six octets, the first one even")
+            }
+            config.mac = address
+        }
+        return config
+    }
+
+    package static func needs(_ config: Config, _ attachment: Attachment, _ verb: Verb) -> FactsQuery {
+        config.link.needs(attachment, verb)
+    }
+
+    package static func plan(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure)
+        -> Plan
+    {
+        let master = try config.link.master(facts)
+        guard config.mtu >= 0, config.mtu <= Int64(master.facts.mtu) else {
+            throw Failure(
+                .badConfig, "invalid MTU \(config.mtu), must be [0, master MTU(\(master.facts.mtu))]",
+                details: "lower the key mtu, or leave it away to take that of \(master.name.name)")
+        }
+        try config.link.refuseTaken(attachment, facts)
+        let mac = config.mac ?? attachment.mac(.sandbox)
+        let interface = attachment.interface
+        // In passthru mode the link has its master's address.
+        let own = config.mode == .passthru ? config.mac : mac
+        var steps: [Step] = [
+            .addLink(
+                LinkSpec(
+                    interface, .macvlan(config.mode, broadcastQueue: config.broadcastQueue),
+                    mtu: config.mtu == 0 ? nil : UInt32(config.mtu), mac: own,
+                    temporaryName: attachment.temporaryName),
+                .sandbox, parent: master.name)
+        ]
+        var result = CNIResult()
+        result.interfaces = [
+            .init(name: interface, mac: "\(own ?? master.facts.mac ?? mac)", sandbox: attachment.sandbox)
+        ]
+        if config.link.hasIPAM {
+            let addressing = try Addressing(attachment, index: 0)
+            steps += addressing.steps(interface, Addressing.announcing, settles: true)
+            result.ips = addressing.ips
+            result.routes = addressing.routes
+        } else {
+            steps.append(.change(.sandbox(interface), .up(true)))
+        }
+        // IPAM's is not looked at, as the reference has it.
+        result.dns = config.link.dns ?? DNS()
+        return Plan(steps: steps, result: result, readBack: own == nil ? [0] : [])
+    }
+
+    package static func removal(_ config: Config, _ attachment: Attachment, _ facts: Facts) -> Removal {
+        config.link.removal(attachment)
+    }
+
+    package static func check(
+        _ config: Config, _ attachment: Attachment, _ previous: CNIResult, _ facts: Facts
+    ) throws(Failure) {
+        try config.link.check(type, mode: config.mode.rawValue, attachment, previous, facts)
+    }
+}
