@@ -11,6 +11,8 @@ package struct PluginConfig: Sendable {
     package let previous: CNIResult?
     /// Why prevResult cannot be read: a reason to refuse ADD and CHECK, but not DEL.
     package let previousProblem: Failure?
+    /// Why ADD and CHECK refuse the document as it was written.
+    private var duplicateProblem: Failure?
     package let runtimeConfig: Reader?
     /// nil when the configuration has no `dns`.
     package let dns: DNS?
@@ -37,12 +39,21 @@ package struct PluginConfig: Sendable {
 
     /// - Throws: code 6 for what is no JSON, 7 for a bad name or type, 1 for an unknown version.
     package static func decode(_ bytes: [UInt8]) throws(Failure) -> PluginConfig {
-        let json: JSON
-        do throws(JSONError) { json = try JSON.parse(bytes).value } catch {
+        let document: JSONDocument
+        do throws(JSONError) { document = try JSON.parse(bytes) } catch {
             throw Failure(
                 .badJSON, "error unmarshall network config: \(error)", details: "the configuration on stdin")
         }
-        return try PluginConfig(json)
+        var config = try PluginConfig(document.value)
+        do throws(Failure) { try refuseDuplicateSettings(document) } catch { config.duplicateProblem = error }
+        return config
+    }
+
+    /// Which of two values of a sysctl is meant cannot be told, and only the last one is in the tree.
+    package static func refuseDuplicateSettings(_ document: JSONDocument) throws(Failure) {
+        guard let key = document.duplicates(within: "sysctl").first else { return }
+        throw Failure(
+            .generic, "duplicated sysctl keys are present: \(key)", details: "remove one of the two values")
     }
 
     package init(_ json: JSON) throws(Failure) {
@@ -128,6 +139,7 @@ package struct PluginConfig: Sendable {
                 details:
                     "cniVersion is \(version.rawValue), \(verb.rawValue) came with \(verb.minimum.rawValue)")
         }
+        if let duplicateProblem, verb == .add || verb == .check { throw duplicateProblem }
         if let previousProblem, verb == .add || verb == .check { throw previousProblem }
     }
 }

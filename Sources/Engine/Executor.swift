@@ -63,7 +63,10 @@ package final class Executor {
         case .addLink(let spec, let place, let parent): try addLink(spec, place, parent, &journal)
         case .addVeth(let veth): try addVeth(veth, &journal)
         case .deleteLink(let link): try deleteLink(link)
-        case .change(let link, let change): try self.change(link, change, &journal)
+        case .change(let link, let change, let inverse):
+            // SETLINK is not atomic: recorded before it is sent.
+            if let inverse { journal.record(.step(.change(link, inverse))) }
+            try self.change(link, change)
         case .setPort(let name, let settings):
             let index = try index(of: .host(name))
             try kernel.with(.host) { socket throws(NetlinkError) in try socket.setPort(index: index, settings)
@@ -99,6 +102,13 @@ package final class Executor {
             journal.record(.step(.removeSpoofCheck(check.id)))
             try kernel.ensureSpoofCheck(check)
         case .removeSpoofCheck(let id): try kernel.removeSpoofCheck(id)
+        case .writeFile(let path, let text):
+            try file(path) { directory, name throws(SystemError) in
+                try directory.replace(name, with: Array(text.utf8), mode: 0o600)
+            }
+            journal.record(.step(.removeFile(path)))
+        case .removeFile(let path):
+            try file(path) { directory, name throws(SystemError) in _ = try directory.remove(name) }
         }
     }
 }
@@ -268,7 +278,7 @@ extension Executor {
     }
 
     private func change(
-        _ link: LinkName, _ change: Plans.LinkChange, _ journal: inout Journal
+        _ link: LinkName, _ change: Plans.LinkChange
     ) throws(NetlinkError) {
         let index = try index(of: link)
         let request: Netlink.LinkChange =
@@ -277,8 +287,9 @@ extension Executor {
             case .mtu(let bytes): .mtu(bytes)
             case .mac(let address): .mac(address)
             case .promiscuous(let on): .promiscuous(on)
+            case .allMulticast(let on): .allMulticast(on)
+            case .queueLength(let packets): .queueLength(packets)
             }
-        // lo and bridges are shared: what is set on them stays.
         try kernel.with(link.place) { socket throws(NetlinkError) in try socket.change(index: index, request)
         }
     }
@@ -299,6 +310,23 @@ extension Executor {
             if change.isOptional { return }
             throw NetlinkError(
                 operation: "set sysctl \(change.path) to \"\(change.value)\"", code: error.code, text: nil)
+        }
+    }
+}
+
+extension Executor {
+    /// - Parameter path: absolute; its directory is made when it is missing.
+    private func file(
+        _ path: String, _ body: (borrowing Directory, String) throws(SystemError) -> Void
+    ) throws(NetlinkError) {
+        let parts = path.split(separator: "/")
+        guard path.hasPrefix("/"), let name = parts.last else {
+            throw NetlinkError(operation: "write \"\(path)\": it is no absolute path", code: 0)
+        }
+        do throws(SystemError) {
+            try body(Directory.create("/" + parts.dropLast().joined(separator: "/")), String(name))
+        } catch {
+            throw NetlinkError(operation: error.operation, code: error.code)
         }
     }
 }

@@ -25,7 +25,14 @@ extension Kernel {
         for name in query.sysctls where name.place == .host || hasSandbox {
             facts.sysctls[name] = try? readSysctl(name)  // absent is an answer too
         }
-        facts.files = Set(query.files.filter { fileExists($0) })
+        for path in query.files {
+            do throws(SystemError) {
+                facts.files[path] = String(decoding: try readFile(path, limit: 1 << 20), as: UTF8.self)
+            } catch  where error.isNotFound {
+            } catch {
+                throw Failure(.io, "\(error)")
+            }
+        }
         return facts
     }
 
@@ -38,6 +45,8 @@ extension Kernel {
                 index: link.index, kind: link.kind ?? "", mac: link.mac, mtu: link.mtu, isUp: link.isUp,
                 isPromiscuous: link.isPromiscuous, peerIndex: link.parentIndex)
             facts.mode = link.mode
+            facts.isAllMulticast = link.isAllMulticast
+            facts.queueLength = link.queueLength
             if let index = link.controllerIndex { facts.controller = try socket.link(index: index)?.name }
             if withAddresses { facts.addresses = try socket.addresses(index: link.index).map(\.cidr) }
             return facts

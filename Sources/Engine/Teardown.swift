@@ -41,10 +41,15 @@ package final class Teardown {
         links += pending.removal.links
         hostLinks += pending.removal.hostLinks
         if let lease = pending.lease { leases.append(lease) }
+        var isRestored = true
         for step in pending.removal.steps {
+            // What the restores need is kept until they have worked.
+            if case .removeFile = step, !isRestored { continue }
             var scrap = Journal()
             do throws(StepError) { try runner.executor.run([step], &scrap) } catch {
-                if !error.isGone { problems.append(error.failure) }
+                if error.isGone { continue }
+                isRestored = false
+                problems.append(error.failure)
             }
         }
         if let problem = pending.problem { throw problem }

@@ -4,6 +4,11 @@ internal import CJSON
 package struct JSONDocument: Sendable {
     package let value: JSON
     package let duplicates: [String]
+
+    /// Keys that occur twice in an object called `name`.
+    package func duplicates(within name: String) -> [String] {
+        duplicates.filter { $0.hasPrefix("\(name).") || $0.contains(".\(name).") }
+    }
 }
 
 extension JSON {

@@ -174,10 +174,14 @@ package struct DelegateBuilder {
             return (list, definition.fullName)
         }
         let failed = "\(definition.fullName): failed to unmarshal Spec.Config: spec.config"
-        let json: JSON
-        do throws(JSONError) { json = try JSON.parse(definition.config).value } catch {
+        let document: JSONDocument
+        do throws(JSONError) { document = try JSON.parse(definition.config) } catch {
             throw Failure(.badConfig, "\(failed): \(error)")
         }
+        do throws(Failure) { try PluginConfig.refuseDuplicateSettings(document) } catch {
+            throw error.prefixed(definition.fullName)
+        }
+        let json = document.value
         do throws(Failure) {
             return (try NetworkList.decode(json, defaultName: name), definition.fullName)
         } catch {

@@ -1,8 +1,9 @@
 package import CNI
 import JSONC
+import Network
 package import Plans
 
-/// Sysctls of the pod's network namespace. CNI reference plugin `tuning`; it follows another plugin in a chain.
+/// Sysctls and link properties of an interface that another plugin of the chain made. CNI reference plugin `tuning`.
 package enum Tuning: Module {
     package static let type = "tuning"
     package static let usesIPAM = false
@@ -11,39 +12,75 @@ package enum Tuning: Module {
 
     /// The administrator's list of sysctls that may be set, one regular expression a line.
     package static let allowList = "/etc/cni/tuning/allowlist.conf"
+    private static let defaultDirectory = "/run/cni/tuning"
 
     package struct Config: Equatable, Sendable {
-        /// Paths below /proc/sys, in the order of the configuration, with `IFNAME` as written.
-        package var sysctls: [Setting] = []
+        var sysctls: [Setting] = []
+        /// As written: the result repeats it so.
+        var mac: String?
+        /// nil leaves the property alone; so do an MTU of 0 and `promisc: false`.
+        var mtu: UInt32?
+        var promiscuous = false
+        var allMulticast: Bool?
+        var queueLength: UInt32?
+        /// Where the original properties are kept.
+        var dataDir = Tuning.defaultDirectory
 
-        package struct Setting: Equatable, Sendable {
-            package var path: String
-            package var value: String
+        struct Setting: Equatable, Sendable {
+            /// As the configuration has it, for the allow list.
+            var key: String
+            /// Below /proc/sys, with `IFNAME` as written.
+            var path: String
+            var value: String
         }
+
+        var address: MAC? { mac.flatMap(MAC.init(parsing:)) }
     }
 
     package static func parse(_ input: PluginInput) throws(Failure) -> Config {
+        do throws(JSONError) { return try read(input) } catch { throw Failure(.badConfig, "\(error)") }
+    }
+
+    private static func read(_ input: PluginInput) throws(JSONError) -> Config {
         var config = Config()
-        do throws(JSONError) {
-            let json = input.config.reader
-            for key in ["mac", "mtu", "promisc", "allmulti", "txQLen"]
-            where input.verb == .add && json.has(key) {
-                throw json.error(key, "this version of tuning sets sysctls only")
+        let json = input.config.reader
+        let arguments = try json.object("args")?.object("cni")
+        if let directory = try json.string("dataDir"), !directory.isEmpty {
+            guard directory.hasPrefix("/") else { throw json.error("dataDir", "is no absolute path") }
+            config.dataDir = directory
+        }
+        for source in [json, arguments] {
+            guard let source else { continue }
+            try readSysctls(source, into: &config)
+            let mtu = try source.int("mtu", in: 0...Int64(Int32.max)) ?? 0
+            if mtu != 0 { config.mtu = UInt32(mtu) }
+            if try source.bool("promisc") == true { config.promiscuous = true }
+            config.allMulticast = try source.bool("allmulti") ?? config.allMulticast
+            let queue = try source.int("txQLen", in: 0...Int64(Int32.max)).map { UInt32($0) }
+            config.queueLength = queue ?? config.queueLength
+        }
+        // Configuration, CNI_ARGS, runtimeConfig, args.cni: the last one given wins.
+        let macs = [
+            try json.string("mac"), input.args["MAC"], try input.config.runtimeConfig?.string("mac"),
+            try arguments?.string("mac"),
+        ]
+        config.mac = macs.compactMap(\.self).last { !$0.isEmpty }
+        if let mac = config.mac, input.verb != .del {
+            guard let address = MAC(parsing: mac), !address.isMulticast else {
+                throw json.error(
+                    "mac", "invalid args \"\(mac)\" for MAC addr: write six octets, the first one even")
             }
-            let arguments = try json.object("args")?.object("cni")
-            for source in [try json.object("sysctl"), try arguments?.object("sysctl")] {
-                guard let source else { continue }
-                for (key, value) in try source.members() {
-                    let setting = Config.Setting(path: try path(key, source), value: try value.asString())
-                    config.sysctls.removeAll { $0.path == setting.path }
-                    config.sysctls.append(setting)
-                }
-            }
-        } catch {
-            throw Failure(
-                error.problem.hasPrefix("this version") ? .unsupportedField : .badConfig, "\(error)")
         }
         return config
+    }
+
+    private static func readSysctls(_ source: Reader, into config: inout Config) throws(JSONError) {
+        guard let object = try source.object("sysctl") else { return }
+        for (key, value) in try object.members() {
+            let setting = Config.Setting(key: key, path: try path(key, object), value: try value.asString())
+            config.sysctls.removeAll { $0.path == setting.path }
+            config.sysctls.append(setting)
+        }
     }
 
     /// `net.core.somaxconn` or `net/core/somaxconn` as a path; only what is below `net` belongs to the pod.
@@ -58,8 +95,15 @@ package enum Tuning: Module {
     }
 
     package static func needs(_ config: Config, _ attachment: Attachment, _ verb: Verb) -> FactsQuery {
-        guard verb == .add || verb == .check else { return FactsQuery() }
-        return FactsQuery(sysctls: config.sysctls.map { name($0, attachment) }, files: [allowList])
+        let link = LinkName.sandbox(attachment.interface)
+        let sysctls = config.sysctls.map { name($0, attachment) }
+        return switch verb {
+        case .add:
+            FactsQuery(links: config.hasLinkChanges ? [link] : [], sysctls: sysctls, files: [allowList])
+        case .check: FactsQuery(links: config.hasLinkChanges ? [link] : [], sysctls: sysctls)
+        case .del: FactsQuery(links: [link], files: [backup(config, attachment)])
+        default: FactsQuery()
+        }
     }
 
     private static func name(_ setting: Config.Setting, _ attachment: Attachment) -> SysctlName {
@@ -69,6 +113,8 @@ package enum Tuning: Module {
         return SysctlName(.sandbox, parts.joined(separator: "/"))
     }
 
+    // MARK: ADD
+
     package static func plan(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure)
         -> Plan
     {
@@ -76,12 +122,7 @@ package enum Tuning: Module {
             throw Failure(
                 .badConfig, "Required prevResult missing", details: "tuning follows another plugin in a list")
         }
-        // A restriction that cannot be followed must not be passed over.
-        guard !facts.files.contains(allowList) || config.sysctls.isEmpty else {
-            throw Failure(
-                .unsupportedField, "sysctl: this version does not evaluate the allow list \(allowList)",
-                details: "add tuning to externalPlugins to run the plugin that does, or remove the file")
-        }
+        try refuseForbidden(config, facts)
         var steps: [Step] = []
         for setting in config.sysctls {
             let name = name(setting, attachment)
@@ -92,15 +133,87 @@ package enum Tuning: Module {
             }
             steps.append(.sysctl(SysctlChange(.sandbox, name.path, setting.value, .saved)))
         }
-        return Plan(steps: steps, result: previous)
+        steps += try linkSteps(config, attachment, facts)
+        var result = previous
+        if let mac = config.mac {
+            for index in result.interfaces.indices where result.interfaces[index].name == attachment.interface
+            {
+                result.interfaces[index].mac = mac
+            }
+        }
+        return Plan(steps: steps, result: result)
+    }
+
+    /// Each key must match a line of the administrator's list, if there is one; an empty one forbids all.
+    private static func refuseForbidden(_ config: Config, _ facts: Facts) throws(Failure) {
+        guard let list = facts.files[allowList] else { return }
+        var patterns: [Regex<AnyRegexOutput>] = []
+        for line in list.split(whereSeparator: \.isNewline) {
+            let text = line.drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed()
+            guard !text.isEmpty else { continue }
+            do { patterns.append(try Regex(String(text))) } catch {
+                throw Failure(
+                    .badConfig, "\(allowList): \"\(String(text))\" is no regular expression",
+                    details: "\(error)")
+            }
+        }
+        for setting in config.sysctls {
+            let isAllowed = patterns.contains { (try? $0.firstMatch(in: setting.key)) != nil }
+            guard isAllowed else {
+                throw Failure(
+                    .badConfig, "Sysctl \(setting.key) is not allowed",
+                    details: "no line of \(allowList) matches it")
+            }
+        }
+    }
+
+    private static func linkSteps(
+        _ config: Config, _ attachment: Attachment, _ facts: Facts
+    ) throws(Failure) -> [Step] {
+        guard config.hasLinkChanges else { return [] }
+        let name = LinkName.sandbox(attachment.interface)
+        guard let link = facts.links[name] else {
+            throw Failure(
+                .generic, "interface \(attachment.interface) not found in \(attachment.sandbox)",
+                details: "a plugin before tuning must make it")
+        }
+        let original = Originals(config, link)
+        var steps: [Step] = [.writeFile(backup(config, attachment), original.json.print(indent: 1))]
+        func change(_ change: LinkChange?, _ inverse: LinkChange?) {
+            if let change { steps.append(.change(name, change, inverse: inverse)) }
+        }
+        change(config.address.map { .mac($0) }, link.mac.map { .mac($0) })
+        change(config.promiscuous ? .promiscuous(true) : nil, .promiscuous(link.isPromiscuous))
+        change(config.mtu.map { .mtu($0) }, .mtu(link.mtu))
+        change(config.allMulticast.map { .allMulticast($0) }, .allMulticast(link.isAllMulticast))
+        change(config.queueLength.map { .queueLength($0) }, .queueLength(link.queueLength))
+        return steps
+    }
+
+    // MARK: DEL
+
+    /// The reference's file, so that either program restores what the other changed.
+    private static func backup(_ config: Config, _ attachment: Attachment) -> String {
+        "\(config.dataDir)/\(attachment.id.containerID)_\(attachment.interface).json"
     }
 
     package static func removal(_ config: Config, _ attachment: Attachment, _ facts: Facts) -> Removal {
-        Removal(
+        var removal = Removal(
             steps: attachment.saved.sorted { $0.key < $1.key }.map {
                 .sysctl(SysctlChange(.sandbox, $0.key, $0.value, isOptional: true))
             })
+        let path = backup(config, attachment)
+        guard let text = facts.files[path] else { return removal }
+        let name = LinkName.sandbox(attachment.interface)
+        // A file that says nothing, or of a link that is gone, has nothing to restore.
+        if let json = try? JSON.parse(text).value, facts.links[name] != nil {
+            removal.steps += Originals(json).changes.map { .change(name, $0) }
+        }
+        removal.steps.append(.removeFile(path))
+        return removal
     }
+
+    // MARK: CHECK
 
     package static func check(
         _ config: Config, _ attachment: Attachment, _ previous: CNIResult, _ facts: Facts
@@ -111,8 +224,74 @@ package enum Tuning: Module {
             guard value == setting.value else {
                 throw Failure(
                     .generic,
-                    "sysctl \(name.path) is \(value ?? "absent"), the configuration says \(setting.value)")
+                    "sysctl \(name.path) is \(value ?? "absent"), the configuration says \(setting.value)",
+                    details: changed)
             }
         }
+        guard config.hasLinkChanges else { return }
+        guard let link = facts.links[.sandbox(attachment.interface)] else {
+            throw Failure(.generic, "interface \(attachment.interface) not found", details: changed)
+        }
+        let differences = [
+            config.address.map { ("MAC", link.mac == $0) },
+            config.promiscuous ? ("promisc", link.isPromiscuous) : nil,
+            config.mtu.map { ("MTU", link.mtu == $0) },
+            config.allMulticast.map { ("allmulti", link.isAllMulticast == $0) },
+            config.queueLength.map { ("txQLen", link.queueLength == $0) },
+        ]
+        for case let (property, false)? in differences {
+            throw Failure(
+                .generic, "Error: Tuning configured \(property) of \(attachment.interface) doesn't match",
+                details: changed)
+        }
+    }
+}
+
+extension Tuning.Config {
+    var hasLinkChanges: Bool {
+        mac != nil || mtu != nil || promiscuous || allMulticast != nil || queueLength != nil
+    }
+}
+
+/// Properties of a link before they were changed; those that are not changed are nil.
+private struct Originals {
+    var mac: MAC?
+    var promiscuous: Bool?
+    var mtu: UInt32?
+    var allMulticast: Bool?
+    var queueLength: UInt32?
+
+    init(_ config: Tuning.Config, _ link: LinkFacts) {
+        mac = config.mac == nil ? nil : link.mac
+        promiscuous = config.promiscuous ? link.isPromiscuous : nil
+        mtu = config.mtu == nil ? nil : link.mtu
+        allMulticast = config.allMulticast == nil ? nil : link.isAllMulticast
+        queueLength = config.queueLength == nil ? nil : link.queueLength
+    }
+
+    init(_ json: JSON) {
+        mac = json["mac"]?.string.flatMap(MAC.init(parsing:))
+        promiscuous = json["promisc"]?.bool
+        mtu = json["mtu"]?.int.flatMap { UInt32(exactly: $0) }
+        allMulticast = json["allmulti"]?.bool
+        queueLength = json["txQLen"]?.int.flatMap { UInt32(exactly: $0) }
+    }
+
+    var json: JSON {
+        var json: JSONObject = [:]
+        if let mac { json["mac"] = .string("\(mac)") }
+        if let promiscuous { json["promisc"] = .bool(promiscuous) }
+        if let mtu { json["mtu"] = .int(Int64(mtu)) }
+        if let allMulticast { json["allmulti"] = .bool(allMulticast) }
+        if let queueLength { json["txQLen"] = .int(Int64(queueLength)) }
+        return .object(json)
+    }
+
+    var changes: [LinkChange] {
+        [
+            mtu.flatMap { $0 == 0 ? nil : .mtu($0) }, mac.map { .mac($0) },
+            promiscuous.map { .promiscuous($0) },
+            allMulticast.map { .allMulticast($0) }, queueLength.map { .queueLength($0) },
+        ].compactMap(\.self)
     }
 }

@@ -37,6 +37,7 @@ extension Attribute where Space == LinkSpace, Value == UInt32 {
     static var controller: Self { .init(IFLA_MASTER) }
     static var namespace: Self { .init(IFLA_NET_NS_FD) }
     static var group: Self { .init(IFLA_GROUP) }
+    static var queueLength: Self { .init(IFLA_TXQLEN) }
 }
 extension Attribute where Space == LinkSpace, Value == MAC {
     static var mac: Self { .init(IFLA_ADDRESS) }

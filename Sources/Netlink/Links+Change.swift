@@ -141,16 +141,18 @@ extension RouteSocket {
         switch change {
         case .up(let up): message.set(UInt32(IFF_UP), up)
         case .promiscuous(let on): message.set(UInt32(IFF_PROMISC), on)
+        case .allMulticast(let on): message.set(UInt32(IFF_ALLMULTI), on)
         default: break
         }
         request.extra(message)
         request.attributes(of: LinkSpace.self) {
             switch change {
-            case .up, .promiscuous: break
+            case .up, .promiscuous, .allMulticast: break
             case .mtu(let bytes): $0.put(.mtu, bytes)
             case .mac(let mac): $0.put(.mac, mac)
             case .name(let name): $0.put(.name, name)
             case .controller(let controller): $0.put(.controller, controller ?? 0)
+            case .queueLength(let packets): $0.put(.queueLength, packets)
             case .group(let group): $0.put(.group, group)
             }
         }

@@ -23,9 +23,12 @@ package struct LinkInfo: Equatable, Sendable {
     package var group: UInt32 = 0
     /// The mode of a macvlan or ipvlan.
     package var mode: UInt32?
+    /// Packets: IFLA_TXQLEN.
+    package var queueLength: UInt32 = 0
 
     package var isUp: Bool { flags & UInt32(IFF_UP) != 0 }
     package var isPromiscuous: Bool { flags & UInt32(IFF_PROMISC) != 0 }
+    package var isAllMulticast: Bool { flags & UInt32(IFF_ALLMULTI) != 0 }
     package var isOperational: Bool { operationalState == 6 }
 }
 
@@ -38,6 +41,8 @@ package enum LinkChange: Equatable, Sendable {
     /// nil frees a port.
     case controller(Int32?)
     case promiscuous(Bool)
+    case allMulticast(Bool)
+    case queueLength(UInt32)
     case group(UInt32)
 }
 
@@ -106,6 +111,7 @@ extension LinkInfo {
             case Int(IFLA_MASTER): link.controllerIndex = value.asInt32
             case Int(IFLA_LINK): link.parentIndex = value.asInt32
             case Int(IFLA_LINK_NETNSID): link.parentNamespaceID = value.asInt32
+            case Int(IFLA_TXQLEN): link.queueLength = value.asUInt32 ?? 0
             case Int(IFLA_GROUP): link.group = value.asUInt32 ?? 0
             case Int(IFLA_LINKINFO):
                 try AttributeReader(bytes: value).forEach { type, value throws(NetlinkError) in

@@ -110,9 +110,13 @@ extension RouteInfo {
         guard table == UInt32(RT_TABLE_MAIN.rawValue) else { return [] }
         let cidr = CIDR(destination, Int(message.rtm_dst_len))
         // 1024 is what the kernel gives an IPv6 route that asks for none.
+        // Universe is what a route has that says nothing; IPv6 knows no other.
+        let isNarrow = family == .v4 && message.rtm_scope != UInt8(RT_SCOPE_UNIVERSE.rawValue)
+        let scope = isNarrow ? message.rtm_scope : nil
         let metric = family == .v6 && priority == 1024 ? nil : priority
         return (hops.isEmpty ? [single] : hops).map {
-            RouteInfo(route: Route(cidr, via: $0.gateway, priority: metric), index: $0.index)
+            RouteInfo(
+                route: Route(cidr, via: $0.gateway, priority: metric, scope: scope), index: $0.index)
         }
     }
 

@@ -16,6 +16,9 @@ package struct LinkFacts: Equatable, Sendable {
     package var addresses: [CIDR]
     /// The mode of a macvlan or ipvlan, as the kernel numbers it.
     package var mode: UInt32?
+    package var isAllMulticast = false
+    /// Packets: IFLA_TXQLEN.
+    package var queueLength: UInt32 = 1000
 
     package init(
         index: Int32 = 0, kind: String, mac: MAC? = nil, mtu: UInt32 = 1500, isUp: Bool = false,
@@ -44,7 +47,7 @@ package struct FactsQuery: Equatable, Sendable {
     package var sysctls: [SysctlName]
     /// Where to look for the link that the default route leaves by.
     package var defaultRoute: Place?
-    /// Files of the node, by path, of which only the presence matters.
+    /// Small files of the node, by path.
     package var files: [String]
 
     package init(
@@ -87,7 +90,8 @@ package struct Facts: Equatable, Sendable {
     package var links: [LinkName: LinkFacts] = [:]
     package var routes: [SandboxRoute] = []
     package var sysctls: [SysctlName: String] = [:]
-    package var files: Set<String> = []
+    /// The text of those that exist.
+    package var files: [String: String] = [:]
     /// The link of the first default route, which is also in `links`.
     package var defaultRouteLink: LinkName?
 
@@ -119,7 +123,9 @@ extension Facts {
         case .deleteLink(let name):
             links[name] = nil
             routes.removeAll { name.place == .sandbox && $0.link == name.name }
-        case .change(let name, let change):
+        case .writeFile(let path, let text): files[path] = text
+        case .removeFile(let path): files[path] = nil
+        case .change(let name, let change, _):
             links[name]?.apply(change)
         case .addAddress(let cidr, let name), .ensureAddress(let cidr, let name):
             if links[name]?.addresses.contains(cidr) == false { links[name]?.addresses.append(cidr) }
@@ -148,6 +154,8 @@ extension LinkFacts {
         case .mtu(let bytes): mtu = bytes
         case .mac(let address): mac = address
         case .promiscuous(let on): isPromiscuous = on
+        case .allMulticast(let on): isAllMulticast = on
+        case .queueLength(let packets): queueLength = packets
         }
     }
 }

@@ -33,7 +33,7 @@ extension Step {
                     + " peer name \(veth.name) address \(veth.mac)\(mtu) netns POD"
             ]
         case .deleteLink(let link): return ["\(ip(link.place)) link delete \(link.name)"]
-        case .change(let link, let change):
+        case .change(let link, let change, _):
             return ["\(ip(link.place)) link set \(link.name) \(change.words)"]
         case .setPort(let name, let port):
             let words = [port.hairpin.map { ("hairpin", $0) }, port.isolated.map { ("isolated", $0) }]
@@ -76,6 +76,8 @@ extension Step {
             }
         case .removeMasquerade(let rule):
             return ["# delete the masquerade rules of \(rule.id.containerID) \(rule.id.interface)"]
+        case .writeFile(let path, let text): return ["echo '\(text.replacing("\n", with: " "))' >\(path)"]
+        case .removeFile(let path): return ["rm \(path)"]
         case .spoofCheck(let check):
             let chain = "cni-br-iface-\(check.id.containerID)-\(check.id.interface)"
             return [
@@ -122,6 +124,8 @@ extension LinkChange {
         case .mtu(let bytes): "mtu \(bytes)"
         case .mac(let mac): "address \(mac)"
         case .promiscuous(let on): "promisc \(on ? "on" : "off")"
+        case .allMulticast(let on): "allmulticast \(on ? "on" : "off")"
+        case .queueLength(let packets): "txqueuelen \(packets)"
         }
     }
 }

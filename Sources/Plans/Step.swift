@@ -10,7 +10,8 @@ package enum Step: Equatable, Sendable {
     case addLink(LinkSpec, Place, parent: LinkName? = nil)
     case addVeth(VethSpec)
     case deleteLink(LinkName)
-    case change(LinkName, LinkChange)
+    /// - Parameter inverse: what undoes it; nil for a change that stays or goes with its link.
+    case change(LinkName, LinkChange, inverse: LinkChange? = nil)
     case setPort(String, PortSettings)
     /// VLANs of a bridge port.
     case setVLANs(String, PortVLANs)
@@ -29,6 +30,10 @@ package enum Step: Equatable, Sendable {
     case removeMasquerade(Masquerade)
     case spoofCheck(SpoofCheck)
     case removeSpoofCheck(AttachmentID)
+    /// A small file of the node that DEL will want to read; the text is all of it.
+    case writeFile(String, String)
+    /// On DEL only when what came before it went well.
+    case removeFile(String)
 }
 
 /// A bridge to create or to accept.
@@ -53,6 +58,9 @@ package enum LinkChange: Hashable, Sendable {
     case mtu(UInt32)
     case mac(MAC)
     case promiscuous(Bool)
+    case allMulticast(Bool)
+    /// Packets.
+    case queueLength(UInt32)
 }
 
 /// A value below /proc/sys.

@@ -93,19 +93,27 @@ import Testing
         #expect("\(try #require(try Self.config(both, args: args).mac))" == "02:00:00:00:00:03")
     }
 
-    @Test func anAllowListIsNotPassedOver() throws {
+    @Test(
+        arguments: [
+            (nil, true), ("", false), ("\n \n", false), ("^net\\.core\\.\n", true), ("  somaxconn  ", true),
+            ("ipv4\ncore", true),
+            ("^net/core", false), ("ipv6", false), ("net\\.core\\.[a-z]+$", true), ("(", false),
+        ] as [(String?, Bool)])
+    func anAllowListDecides(list: String?, isAllowed: Bool) throws {
         let json: JSON = ["name": "n", "type": "tuning", "sysctl": ["net.core.somaxconn": "5"]]
-        let config = try Tuning.parse(
-            PluginInput(config: PluginConfig(json), args: CNIArgs(), verb: .add))
+        let config = try Tuning.parse(PluginInput(config: PluginConfig(json), args: CNIArgs(), verb: .add))
         var attachment = try Self.attachment()
         attachment.previous = CNIResult()
         var facts = Facts()
         facts.sysctls[SysctlName(.sandbox, "net/core/somaxconn")] = "4096"
-        #expect(try Tuning.plan(config, attachment, facts).steps.count == 1)
-        facts.files = [Tuning.allowList]
+        if let list { facts.files[Tuning.allowList] = list }
+        guard !isAllowed else {
+            #expect(try Tuning.plan(config, attachment, facts).steps.count == 1)
+            return
+        }
         let error = #expect(throws: Failure.self) { try Tuning.plan(config, attachment, facts) }
-        #expect(error?.code == 2)
-        #expect(error?.message.contains("allowlist.conf") == true)
+        let text = "\(error?.message ?? "") \(error?.details ?? "")"
+        #expect(text.contains("allowlist.conf") && (text.contains("is not allowed") || list == "("))
     }
 
     @Test(arguments: ["../kernel/x", "kernel.hostname", "net", "net..x", "net/../../x", "net.core.a b"])

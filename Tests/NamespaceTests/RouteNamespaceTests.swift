@@ -111,7 +111,8 @@ import Testing
             #expect(
                 Set(found.map(\.route)) == [
                     Route(.everywhere(.v4), via: try Self.ip("10.9.0.1"), priority: 5),
-                    Route(try Self.cidr("10.9.0.0/24")), Route(wide, via: try Self.ip("10.9.0.1")),
+                    Route(try Self.cidr("10.9.0.0/24"), via: nil, scope: 253),
+                    Route(wide, via: try Self.ip("10.9.0.1")),
                     Route(wide, via: try Self.ip("10.9.0.3")),
                 ])
             let six = try socket.routes(family: .v6).map(\.route)

@@ -166,7 +166,8 @@ package enum Feature {
     private static func makes(_ words: String) -> Bool {
         let name = "plxf\(UUID().uuidString.prefix(6))"
         let made = try? Shell.sh(
-            "ip netns add \(name) && ip -n \(name) link add v9 type veth && ip -n \(name) link add x \(words)")
+            "ip netns add \(name) && ip -n \(name) link add v9 type veth && ip -n \(name) link add x \(words)"
+        )
         _ = try? Shell.sh("ip netns del \(name)")
         return made != nil
     }

@@ -1,0 +1,127 @@
+package import CNI
+import JSONC
+import Network
+package import Plans
+
+/// Changes the routes that the plugins before it made, on the chain's interfaces alone. CNI plugin `route-override`.
+package enum RouteOverride: Module {
+    package static let type = "route-override"
+    package static let usesIPAM = false
+    package static let keys = ["flushroutes", "flushgateway", "delroutes", "addroutes", "skipcheck"]
+
+    package struct Config: Equatable, Sendable {
+        var flushesRoutes = false
+        var flushesGateway = false
+        /// Destinations.
+        var removed: [CIDR] = []
+        var added: [Route] = []
+        var skipsCheck = false
+    }
+
+    package static func parse(_ input: PluginInput) throws(Failure) -> Config {
+        do throws(JSONError) {
+            var config = Config()
+            let json = input.config.reader
+            // What args.cni says replaces the configuration's, whole lists too.
+            for source in [json, try json.object("args")?.object("cni")] {
+                guard let source else { continue }
+                config.flushesRoutes = try source.bool("flushroutes") ?? config.flushesRoutes
+                config.flushesGateway = try source.bool("flushgateway") ?? config.flushesGateway
+                config.skipsCheck = try source.bool("skipcheck") ?? config.skipsCheck
+                if let routes = try routes(source, "delroutes") {
+                    config.removed = routes.map(\.destination.network)
+                }
+                if let routes = try routes(source, "addroutes") { config.added = routes }
+            }
+            return config
+        } catch {
+            throw Failure(.badConfig, "\(error)")
+        }
+    }
+
+    private static func routes(_ json: Reader, _ key: String) throws(JSONError) -> [Route]? {
+        guard let list = try json.list(key) else { return nil }
+        var routes: [Route] = []
+        for entry in list { routes.append(try Route(entry)) }
+        return routes
+    }
+
+    package static func needs(_ config: Config, _ attachment: Attachment, _ verb: Verb) -> FactsQuery {
+        verb == .add || verb == .check ? FactsQuery(routes: true) : FactsQuery()
+    }
+
+    /// Names of the chain's links in the pod.
+    private static func links(_ result: CNIResult, _ attachment: Attachment) -> [String] {
+        let own = result.interfaces.filter { !($0.sandbox ?? "").isEmpty }.map(\.name)
+        return own.isEmpty ? [attachment.interface] : own
+    }
+
+    package static func plan(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure)
+        -> Plan
+    {
+        guard var result = attachment.previous else {
+            throw Failure(
+                .badConfig, "Required prevResult missing",
+                details: "route-override follows another plugin in a list")
+        }
+        let links = links(result, attachment)
+        let ours = facts.routes.filter { links.contains($0.link) }
+        let promised = Set(result.routes.map(\.destination.network))
+        let leaves = ours.filter { entry in
+            let route = entry.route
+            if route.isDefault {
+                return config.flushesGateway || config.flushesRoutes
+                    || config.removed.contains(route.destination) && promised.contains(route.destination)
+            }
+            if config.flushesRoutes { return route.gateway != nil && !route.destination.address.isLinkLocal }
+            return config.removed.contains(route.destination) && promised.contains(route.destination)
+        }
+        var steps: [Step] = leaves.map { .removeRoute($0.route, .sandbox($0.link)) }
+        let first = LinkName.sandbox(links[0])
+        steps += config.added.map { .addRoute($0, first) }
+
+        if config.flushesRoutes { result.routes = [] }
+        result.routes.removeAll {
+            config.removed.contains($0.destination.network) || config.flushesGateway && $0.isDefault
+        }
+        if config.flushesGateway {
+            for index in result.ips.indices {
+                // What the plugin that this one replaces prints.
+                result.ips[index].gateway = IPAddress(result.ips[index].address.family, bits: 0)
+            }
+        }
+        result.routes += config.added
+        return Plan(steps: steps, result: result)
+    }
+
+    /// Routes go with their link.
+    package static func removal(_ config: Config, _ attachment: Attachment, _ facts: Facts) -> Removal {
+        Removal()
+    }
+
+    package static func check(
+        _ config: Config, _ attachment: Attachment, _ previous: CNIResult, _ facts: Facts
+    ) throws(Failure) {
+        guard !config.skipsCheck else { return }
+        let links = links(previous, attachment)
+        let ours = facts.routes.filter { links.contains($0.link) }.map(\.route)
+        let added = Set(config.added.map(\.destination.network))
+        for destination in config.removed where !added.contains(destination) {
+            guard !ours.contains(where: { $0.destination == destination }) else {
+                throw Failure(
+                    .generic, "route-override: route \(destination) is there, delroutes names it",
+                    details: changed)
+            }
+        }
+        for route in previous.routes where route.table == nil || route.table == 254 {
+            let found = ours.contains {
+                $0.destination == route.destination.network
+                    && (route.gateway == nil || $0.gateway == route.gateway)
+            }
+            guard found else {
+                throw Failure(
+                    .generic, "route-override: Failed to find route \(route.words)", details: changed)
+            }
+        }
+    }
+}
