@@ -102,6 +102,12 @@ package final class Executor {
             journal.record(.step(.removeSpoofCheck(check.id)))
             try kernel.ensureSpoofCheck(check)
         case .removeSpoofCheck(let id): try kernel.removeSpoofCheck(id)
+        case .takeDevice(let device):
+            journal.record(.step(.returnDevice(device)))
+            journal.recordCreation(of: .sandbox(device.interface))
+            try take(device)
+        case .returnDevice(let device): try giveBack(device)
+        case .renameDevice(let name, let device): try rename(name, device)
         case .writeFile(let path, let text):
             try file(path) { directory, name throws(SystemError) in
                 try directory.replace(name, with: Array(text.utf8), mode: 0o600)

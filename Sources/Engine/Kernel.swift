@@ -132,6 +132,17 @@ package final class Kernel {
         try host.add(spec, parent: parent, into: descriptor)
     }
 
+    /// Moves a link from the other side to `place`.
+    func move(_ index: Int32, to place: Place, name: String, alias: String) throws(NetlinkError) {
+        guard let descriptor = sandbox?.namespace.raw else {
+            throw NetlinkError(operation: "reach the pod's namespace", code: noSuchDevice, text: "it is gone")
+        }
+        let target = place == .sandbox ? descriptor : home.raw
+        try with(place == .sandbox ? .host : .sandbox) { socket throws(NetlinkError) in
+            try socket.move(index: index, to: target, name: name, alias: alias)
+        }
+    }
+
     /// Runs `body` with the thread in the namespace of one side.
     func at<R: ~Copyable>(
         _ place: Place, _ body: () throws(SystemError) -> R

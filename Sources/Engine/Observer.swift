@@ -18,6 +18,13 @@ extension Kernel {
                 facts.defaultRouteLink = name
                 if facts.links[name] == nil { facts.links[name] = try linkFacts(name, false) }
             }
+            if let device = query.device { facts.device = try observe(device, &facts) }
+            if case .name(let wanted)? = query.device, hasSandbox, facts.device?.link == nil,
+                !query.links.contains(where: { facts.links[$0] != nil })
+            {
+                facts.renamed = try sandboxLink(alias: wanted)
+                if let name = facts.renamed { facts.links[name] = try linkFacts(name, false) }
+            }
             if query.routes, hasSandbox { facts.routes = try sandboxRoutes() }
         } catch {
             throw Failure(.generic, "\(error)")
@@ -36,7 +43,7 @@ extension Kernel {
         return facts
     }
 
-    private func linkFacts(_ name: LinkName, _ withAddresses: Bool) throws(NetlinkError) -> LinkFacts? {
+    func linkFacts(_ name: LinkName, _ withAddresses: Bool) throws(NetlinkError) -> LinkFacts? {
         try with(name.place) { socket throws(NetlinkError) in
             let found = try socket.link(named: name.name)
             if name.place == .host { seen[name.name] = .some(found) }
@@ -45,6 +52,7 @@ extension Kernel {
                 index: link.index, kind: link.kind ?? "", mac: link.mac, mtu: link.mtu, isUp: link.isUp,
                 isPromiscuous: link.isPromiscuous, peerIndex: link.parentIndex)
             facts.mode = link.mode
+            facts.alias = link.alias
             facts.isAllMulticast = link.isAllMulticast
             facts.queueLength = link.queueLength
             if let index = link.controllerIndex { facts.controller = try socket.link(index: index)?.name }

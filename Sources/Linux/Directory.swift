@@ -142,6 +142,13 @@ package struct Directory: ~Copyable, Sendable {
 /// One call for all drafts.
 private let processID = getpid()
 
+/// What a symbolic link says; nil when it is none.
+package func linkTarget(_ path: String) -> String? {
+    var buffer = [CChar](repeating: 0, count: 4096)
+    let count = readlink(path, &buffer, buffer.count)
+    return count > 0 ? String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self) : nil
+}
+
 package func fileExists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
 package func isRegularFile(_ path: String) -> Bool {

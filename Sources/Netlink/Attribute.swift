@@ -30,6 +30,7 @@ enum MetricsSpace {}
 
 extension Attribute where Space == LinkSpace, Value == String {
     static var name: Self { .init(IFLA_IFNAME) }
+    static var alias: Self { .init(IFLA_IFALIAS) }
 }
 extension Attribute where Space == LinkSpace, Value == UInt32 {
     static var mtu: Self { .init(IFLA_MTU) }

@@ -159,6 +159,33 @@ extension RouteSocket {
         return request
     }
 
+    /// Moves a link to another namespace, where it has this name and alias and is down.
+    ///
+    /// The kernel moves first: a name that is taken there is refused when the link has arrived.
+    package mutating func move(
+        index: Int32, to namespace: CInt, name: String, alias: String
+    ) throws(NetlinkError) {
+        let request = Request(RTM_SETLINK, 0)
+        request.extra(ifinfomsg.of(index: index))
+        request.attributes(of: LinkSpace.self) {
+            $0.put(.namespace, namespace)
+            $0.put(.name, name)
+            $0.put(.alias, alias)
+        }
+        try socket.acknowledge(request, "move link \(index) as \(name)")
+    }
+
+    /// A link that is down gets this name, and no alias.
+    package mutating func rename(index: Int32, _ name: String) throws(NetlinkError) {
+        let request = Request(RTM_SETLINK, 0)
+        request.extra(ifinfomsg.of(index: index))
+        request.attributes(of: LinkSpace.self) {
+            $0.put(.name, name)
+            $0.put(.alias, "")
+        }
+        try socket.acknowledge(request, "rename link \(index) to \(name)")
+    }
+
     /// Flags of a bridge port.
     package mutating func setPort(index: Int32, _ settings: PortSettings) throws(NetlinkError) {
         try socket.acknowledge(Self.port(index, settings), "set bridge port \(index)")

@@ -25,6 +25,8 @@ package struct LinkInfo: Equatable, Sendable {
     package var mode: UInt32?
     /// Packets: IFLA_TXQLEN.
     package var queueLength: UInt32 = 0
+    /// IFLA_IFALIAS; empty without one.
+    package var alias = ""
 
     package var isUp: Bool { flags & UInt32(IFF_UP) != 0 }
     package var isPromiscuous: Bool { flags & UInt32(IFF_PROMISC) != 0 }
@@ -111,6 +113,7 @@ extension LinkInfo {
             case Int(IFLA_MASTER): link.controllerIndex = value.asInt32
             case Int(IFLA_LINK): link.parentIndex = value.asInt32
             case Int(IFLA_LINK_NETNSID): link.parentNamespaceID = value.asInt32
+            case Int(IFLA_IFALIAS): link.alias = value.asString
             case Int(IFLA_TXQLEN): link.queueLength = value.asUInt32 ?? 0
             case Int(IFLA_GROUP): link.group = value.asUInt32 ?? 0
             case Int(IFLA_LINKINFO):

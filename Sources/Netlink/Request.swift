@@ -102,8 +102,9 @@ struct Builder<Space> {
         precondition(mnl_attr_put_u64_check(header, room, attribute.number, value.bigEndian))
     }
 
+    /// Text ends with NUL, but for an empty one: that has no bytes at all.
     func put(_ attribute: Attribute<Space, String>, _ value: String) {
-        put(attribute.number, Array(value.utf8) + [0])
+        put(attribute.number, value.isEmpty ? [] : Array(value.utf8) + [0])
     }
     func put(_ attribute: Attribute<Space, [UInt8]>, _ value: [UInt8]) { put(attribute.number, value) }
     func put(_ attribute: Attribute<Space, MAC>, _ value: MAC) { put(attribute.number, value.bytes) }

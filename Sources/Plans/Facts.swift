@@ -19,6 +19,7 @@ package struct LinkFacts: Equatable, Sendable {
     package var isAllMulticast = false
     /// Packets: IFLA_TXQLEN.
     package var queueLength: UInt32 = 1000
+    package var alias = ""
 
     package init(
         index: Int32 = 0, kind: String, mac: MAC? = nil, mtu: UInt32 = 1500, isUp: Bool = false,
@@ -47,19 +48,50 @@ package struct FactsQuery: Equatable, Sendable {
     package var sysctls: [SysctlName]
     /// Where to look for the link that the default route leaves by.
     package var defaultRoute: Place?
+    /// A device of the host to look for.
+    package var device: DeviceQuery?
     /// Small files of the node, by path.
     package var files: [String]
 
     package init(
         links: [LinkName] = [], addresses: [LinkName] = [], routes: Bool = false, sysctls: [SysctlName] = [],
-        defaultRoute: Place? = nil, files: [String] = []
+        defaultRoute: Place? = nil, device: DeviceQuery? = nil, files: [String] = []
     ) {
+        self.device = device
         self.defaultRoute = defaultRoute
         self.files = files
         self.links = links
         self.addresses = addresses
         self.routes = routes
         self.sysctls = sysctls
+    }
+}
+
+/// How a device is named that is to be handed to a pod.
+package enum DeviceQuery: Hashable, Sendable {
+    case name(String)
+    case mac(MAC)
+    /// A directory of sysfs whose `net` names it.
+    case path(String)
+    /// A PCI address, such as 0000:00:04.0.
+    case pci(String)
+    /// What a device plugin gave: a PCI address, or a device of the auxiliary bus.
+    case id(String)
+}
+
+/// What was found.
+package struct DeviceFacts: Equatable, Sendable {
+    /// Its link in the host; nil when there is none now.
+    package var link: LinkName?
+    /// The driver of a PCI device.
+    package var driver: String?
+    /// Whether the bus knows the device at all.
+    package var isKnown: Bool
+
+    package init(link: LinkName? = nil, driver: String? = nil, isKnown: Bool = true) {
+        self.link = link
+        self.driver = driver
+        self.isKnown = isKnown
     }
 }
 
@@ -94,6 +126,10 @@ package struct Facts: Equatable, Sendable {
     package var files: [String: String] = [:]
     /// The link of the first default route, which is also in `links`.
     package var defaultRouteLink: LinkName?
+    /// The device that was asked for; its link is also in `links`.
+    package var device: DeviceFacts?
+    /// The link in the sandbox whose alias is the device's name, when the attachment's own name is not there.
+    package var renamed: LinkName?
 
     package init() {}
 }
@@ -123,6 +159,17 @@ extension Facts {
         case .deleteLink(let name):
             links[name] = nil
             routes.removeAll { name.place == .sandbox && $0.link == name.name }
+        case .takeDevice(let device):
+            var link = links.removeValue(forKey: .host(device.name))
+            link?.isUp = false
+            link?.alias = device.name
+            links[.sandbox(device.interface)] = link
+        case .returnDevice(let device):
+            var link = links.removeValue(forKey: .sandbox(device.interface))
+            link?.alias = ""
+            links[.host(device.name)] = link
+        case .renameDevice(let name, let device):
+            links[.host(device.name)] = links.removeValue(forKey: .host(name))
         case .writeFile(let path, let text): files[path] = text
         case .removeFile(let path): files[path] = nil
         case .change(let name, let change, _):

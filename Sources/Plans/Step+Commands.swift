@@ -76,6 +76,12 @@ extension Step {
             }
         case .removeMasquerade(let rule):
             return ["# delete the masquerade rules of \(rule.id.containerID) \(rule.id.interface)"]
+        case .takeDevice(let device):
+            return ["ip link set \(device.name) netns POD name \(device.interface) alias \(device.name)"]
+        case .returnDevice(let device):
+            let up = device.wasUp ? ["ip link set \(device.name) up"] : []
+            return ["ip -n POD link set \(device.interface) netns HOST name \(device.name) alias ''"] + up
+        case .renameDevice(let name, let device): return ["ip link set \(name) name \(device.name) alias ''"]
         case .writeFile(let path, let text): return ["echo '\(text.replacing("\n", with: " "))' >\(path)"]
         case .removeFile(let path): return ["rm \(path)"]
         case .spoofCheck(let check):

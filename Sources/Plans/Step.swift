@@ -30,6 +30,11 @@ package enum Step: Equatable, Sendable {
     case removeMasquerade(Masquerade)
     case spoofCheck(SpoofCheck)
     case removeSpoofCheck(AttachmentID)
+    /// Moves a device of the host into the sandbox, where its alias keeps its name.
+    case takeDevice(Device)
+    case returnDevice(Device)
+    /// Gives a device its name back that came home with the pod's: its namespace died. The first is what it is called.
+    case renameDevice(String, Device)
     /// A small file of the node that DEL will want to read; the text is all of it.
     case writeFile(String, String)
     /// On DEL only when what came before it went well.
@@ -125,5 +130,21 @@ package struct SpoofCheck: Hashable, Sendable {
         self.id = id
         self.port = port
         self.mac = mac
+    }
+}
+
+/// A device of the host that a pod has for a while.
+package struct Device: Hashable, Sendable {
+    /// In the host.
+    package var name: String
+    /// In the sandbox.
+    package var interface: String
+    /// Whether it was up in the host, and is to be so again.
+    package var wasUp: Bool
+
+    package init(name: String, interface: String, wasUp: Bool) {
+        self.name = name
+        self.interface = interface
+        self.wasUp = wasUp
     }
 }
