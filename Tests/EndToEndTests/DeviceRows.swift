@@ -174,3 +174,99 @@ import Testing
         try Shell.sh("rm -f /run/plexus/host-device/\(node.name)_eth0.up")
     }
 }
+
+/// A real network card on the PCI bus, which comes home by itself when its pod's namespace dies.
+@Suite(.serialized, .enabled(if: Feature.pciCard != nil, "only the VM has a network card to spare"))
+struct PCICard {
+    private let card = Feature.pciCard ?? (name: "", address: "")
+    private let directory = "/tmp/plexus-card-\(UUID().uuidString.prefix(8))"
+
+    /// Outside of every throwaway namespace: there the kernel sends the card home to.
+    private func call(_ verb: String, _ keys: String) throws -> Answer {
+        try Shell.sh("mkdir -p \(directory) && ln -sf \(Node.executable) \(directory)/host-device")
+        let environment = [
+            "CNI_COMMAND": verb, "CNI_CONTAINERID": "card", "CNI_IFNAME": "net1",
+            "CNI_NETNS": "/run/netns/plxcard",
+            "CNI_PATH": "/x",
+        ]
+        let config = "{\"cniVersion\":\"1.0.0\",\"name\":\"net\",\"type\":\"host-device\",\(keys)}"
+        return Answer(
+            ran: try Shell.run(["\(directory)/host-device"], input: config, environment: environment))
+    }
+
+    private func link(_ name: String) throws -> Tree {
+        try Tree(parsing: try Shell.sh("ip -j -d link show \(name)"))[0]
+    }
+
+    private func isUp() throws -> Bool { try link(card.name)["flags"].list.contains { $0.string == "UP" } }
+
+    @Test(
+        "HD-03: by PCI address, as a device plugin's ID, by kernel path",
+        arguments: ["pciBusID", "deviceID", "kernelpath", "device"])
+    func selected(key: String) throws {
+        let path = try Shell.sh("realpath /sys/class/net/\(card.name)/device").trimmingCharacters(
+            in: .newlines)
+        let keys =
+            [
+                "pciBusID": "\"pciBusID\":\"\(card.address)\"",
+                "deviceID": "\"runtimeConfig\":{\"deviceID\":\"\(card.address)\"}",
+                "kernelpath": "\"kernelpath\":\"\(path)\"", "device": "\"device\":\"\(card.name)\"",
+            ][key] ?? ""
+        try Shell.sh("ip netns add plxcard; ip link set \(card.name) up")
+        defer { _ = try? Shell.sh("ip netns del plxcard; rm -rf \(directory)") }
+        let mac = try link(card.name)["address"].string
+        let answer = try call("ADD", keys)
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(answer.json["interfaces"][0]["mac"].string == mac)
+        #expect(try Shell.sh("ip -n plxcard -o link show net1").contains("alias \(card.name)"))
+        #expect(try call("DEL", keys).status == 0)
+        #expect(try isUp())
+    }
+
+    @Test(
+        "HD-10: the namespace died first; the card is found in the host and gets its name and state back",
+        arguments: [true, false])
+    func namespaceDied(wasUp: Bool) throws {
+        let keys = "\"device\":\"\(card.name)\""
+        try Shell.sh("ip netns add plxcard; ip link set \(card.name) \(wasUp ? "up" : "down")")
+        defer { _ = try? Shell.sh("rm -rf \(directory)") }
+        let answer = try call("ADD", keys)
+        #expect(answer.status == 0, "\(answer.ran)")
+        // The kernel tears a namespace down behind our back.
+        try Shell.sh(
+            "ip netns del plxcard; for i in $(seq 100); do ip link show net1 >/dev/null 2>&1 && break; sleep 0.1; done"
+        )
+        #expect(try link("net1")["ifalias"].string == card.name)
+        for _ in 1...2 { #expect(try call("DEL", keys).status == 0) }
+        #expect(try isUp() == wasUp)
+        #expect(try !link(card.name)["ifalias"].exists)
+    }
+
+    @Test("a card that a user-space driver has is reported, not moved")
+    func userspace() throws {
+        try Shell.sh("modprobe uio_pci_generic && ip netns add plxcard")
+        let device = "/sys/bus/pci/devices/\(card.address)"
+        let driver = try Shell.sh("basename $(readlink \(device)/driver)").trimmingCharacters(in: .newlines)
+        try Shell.sh(
+            """
+            echo uio_pci_generic >\(device)/driver_override; echo \(card.address) >\(device)/driver/unbind
+            echo \(card.address) >/sys/bus/pci/drivers_probe
+            """)
+        defer {
+            _ = try? Shell.sh(
+                """
+                echo \(card.address) >\(device)/driver/unbind; echo \(driver) >\(device)/driver_override
+                echo \(card.address) >/sys/bus/pci/drivers_probe; ip netns del plxcard; rm -rf \(directory)
+                """)
+        }
+        let keys =
+            "\"pciBusID\":\"\(card.address)\",\"ipam\":{\"type\":\"static\",\"addresses\":[{\"address\":\"10.1.2.3/24\"}]}"
+        let answer = try call("ADD", keys)
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(answer.json["ips"][0]["address"].string == "10.1.2.3/24")
+        #expect(
+            answer.json["interfaces"][0]["name"].string == "net1"
+                && !answer.json["interfaces"][0]["mac"].exists)
+        #expect(try call("DEL", keys).status == 0)
+    }
+}
