@@ -199,7 +199,9 @@ import Testing
             .filter { !$0.hasPrefix("fe80") && !$0.hasPrefix("ff00") && $0 != "multicast" }.sorted()
     }
 
-    @Test("RO-01 to RO-05, RO-10: each change, in the kernel and in the result", arguments: [4, 6])
+    @Test(
+        "RO-01, RO-02, RO-03, RO-04, RO-05, RO-10: each change, in the kernel and in the result",
+        arguments: [4, 6])
     func overrides(family: Int) throws {
         let previous = try routed(family)
         let net = family == 4 ? "10.0.0.0/24" : "fd00::/64"

@@ -55,6 +55,13 @@ import Testing
         #expect(try call("DEL", keys).status == 0)
     }
 
+    @Test("AR-02: CNI_ARGS are not looked at")
+    func ignoresArguments() throws {
+        let answer = try node.plugin("ADD", "host-device", device, id: node.name, args: "garbage;")
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try node.plugin("DEL", "host-device", device, id: node.name, args: "garbage;").status == 0)
+    }
+
     @Test("HD-04: a device that was down comes back down")
     func staysDown() throws {
         try node.sh("ip link set ens4 down")
