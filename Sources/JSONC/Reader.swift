@@ -49,7 +49,8 @@ package struct Reader: Sendable {
         guard let member = member(key) else { return nil }
         guard let value = member.value.int else { throw member.mismatch("an integer") }
         if let range, !range.contains(value) {
-            throw member.error(nil, "\(value) is outside \(range.lowerBound) to \(range.upperBound)")
+            throw member.error(
+                nil, "cannot unmarshal: \(value) is outside \(range.lowerBound) to \(range.upperBound)")
         }
         return value
     }

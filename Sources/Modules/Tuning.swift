@@ -49,12 +49,15 @@ package enum Tuning: Module {
             guard directory.hasPrefix("/") else { throw json.error("dataDir", "is no absolute path") }
             config.dataDir = directory
         }
+        // What is restored is in the file.
+        if input.verb == .del { return config }
         for source in [json, arguments] {
             guard let source else { continue }
             try readSysctls(source, into: &config)
-            let mtu = try source.int("mtu", in: 0...Int64(Int32.max)) ?? 0
-            if mtu != 0 { config.mtu = UInt32(mtu) }
-            if try source.bool("promisc") == true { config.promiscuous = true }
+            if let mtu = try source.int("mtu", in: 0...Int64(Int32.max)) {
+                config.mtu = mtu == 0 ? nil : UInt32(mtu)
+            }
+            config.promiscuous = try source.bool("promisc") ?? config.promiscuous
             config.allMulticast = try source.bool("allmulti") ?? config.allMulticast
             let queue = try source.int("txQLen", in: 0...Int64(Int32.max)).map { UInt32($0) }
             config.queueLength = queue ?? config.queueLength
@@ -65,7 +68,7 @@ package enum Tuning: Module {
             try arguments?.string("mac"),
         ]
         config.mac = macs.compactMap(\.self).last { !$0.isEmpty }
-        if let mac = config.mac, input.verb != .del {
+        if let mac = config.mac {
             guard let address = MAC(parsing: mac), !address.isMulticast else {
                 throw json.error(
                     "mac", "invalid args \"\(mac)\" for MAC addr: write six octets, the first one even")

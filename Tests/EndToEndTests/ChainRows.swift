@@ -123,6 +123,9 @@ import Testing
             ).status == 0)
         #expect(try !flags().contains("ALLMULTI"))
         #expect(try link()["txqlen"].int ?? 0 == 0)
+        #expect(try tune(#""promisc":true,"mtu":1300,"args":{"cni":{"promisc":false,"mtu":0}}"#).status == 0)
+        #expect(try !flags().contains("PROMISC"))
+        #expect(try link()["mtu"].int == 1500)
         #expect(try node.sh("cat /proc/sys/net/core/somaxconn", pod: "a") == "99\n")
     }
 

@@ -78,7 +78,8 @@ import YAML
         #expect(
             text { try reader.list("list")?[1].requireObject() }
                 == "cannot unmarshal: expected an object, found the number 5 (key list[1])")
-        #expect(text { _ = try reader.int("n", in: 0...5) } == "7 is outside 0 to 5 (key n)")
+        #expect(
+            text { _ = try reader.int("n", in: 0...5) } == "cannot unmarshal: 7 is outside 0 to 5 (key n)")
     }
 
     @Test(arguments: [
