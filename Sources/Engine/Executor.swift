@@ -308,8 +308,7 @@ extension Executor {
             case .shared: return try kernel.ensureSysctl(name, change.value)
             case .saved:
                 let original = try kernel.readSysctl(name)
-                journal.record(
-                    .step(.sysctl(SysctlChange(change.place, change.path, original, isOptional: true))))
+                journal.record(.step(.sysctl(SysctlChange(change.place, change.path, original))))
             }
             try kernel.writeSysctl(name, change.value)
         } catch {

@@ -14,6 +14,7 @@ package final class Kernel {
     /// Of the process's own namespace.
     let number: UInt64
     private var sandbox: Sandbox?
+    private var nft: NftSocket?
     /// False once the thread could not come back from the sandbox: then nothing that depends on where it is may run.
     package private(set) var isHome = true
 
@@ -40,6 +41,7 @@ package final class Kernel {
         number = home.number
         self.home = home
         self.sandbox = nil
+        self.nft = nil
     }
 
     /// - Parameters:
@@ -114,6 +116,17 @@ package final class Kernel {
             }
             return result
         }
+    }
+
+    /// Runs `body` with the host's nftables socket, which stays open: an undo may find the thread elsewhere.
+    func nftables(_ body: (inout NftSocket) throws(NetlinkError) -> Void) throws(NetlinkError) {
+        if nft == nil {
+            guard isHome else {
+                throw NetlinkError(operation: "the thread could not leave the pod's namespace", code: 0)
+            }
+            nft = try NftSocket.open()
+        }
+        try nft?.use(body)
     }
 
     /// A veth pair across the two namespaces, in one request.

@@ -13,31 +13,31 @@ extension Kernel {
             $0.filter { $0 != "\"" }
         }
         let comment = "\(prefix), net: \(names[0]), if: \(names[1]), id: \(names[2])"
-        var socket = try nftables()
-        try socket.ensureMasquerade(
-            rules: rule.addresses.map {
-                MasqueradeRule(address: $0.address, network: $0.network, comment: comment)
-            }, instancePrefix: prefix)
+        let rules = rule.addresses.map {
+            MasqueradeRule(address: $0.address, network: $0.network, comment: comment)
+        }
+        try nftables { socket throws(NetlinkError) in
+            try socket.ensureMasquerade(rules: rules, instancePrefix: prefix)
+        }
     }
 
     /// Removes the rules of both backends: which one made them is not written down anywhere.
     func removeMasquerade(_ rule: Masquerade) throws(NetlinkError) {
-        var socket = try nftables()
-        _ = try socket.removeMasquerade(prefix: Self.instance(rule))
-        for family in IPAddress.Family.allCases {
-            if try socket.hasIptablesChain(Iptables.chain(of: rule), family) {
-                try Iptables(family, .nft).remove(rule)
+        var kinds: [Iptables] = []
+        try nftables { socket throws(NetlinkError) in
+            _ = try socket.removeMasquerade(prefix: Self.instance(rule))
+            for family in IPAddress.Family.allCases {
+                if try socket.hasIptablesChain(Iptables.chain(of: rule), family) {
+                    kinds.append(Iptables(family, .nft))
+                }
             }
-            if Iptables.legacyHasNAT(family) { try Iptables(family, .legacy).remove(rule) }
         }
-    }
-
-    /// A socket opens in the namespace where the thread is.
-    private func nftables() throws(NetlinkError) -> NftSocket {
-        guard isHome else {
-            throw NetlinkError(operation: "the thread could not leave the pod's namespace", code: 0)
+        // The programs would run where the thread is.
+        guard isHome else { return }
+        for family in IPAddress.Family.allCases where Iptables.legacyHasNAT(family) {
+            kinds.append(Iptables(family, .legacy))
         }
-        return try NftSocket.open()
+        for kind in kinds { try kind.remove(rule) }
     }
 
     private static func instance(_ rule: Masquerade) -> String {
@@ -46,14 +46,12 @@ extension Kernel {
     }
 
     func ensureSpoofCheck(_ check: SpoofCheck) throws(NetlinkError) {
-        var socket = try nftables()
-        try socket.ensureSpoofCheck(
-            SpoofCheckRule(id: Self.name(check.id), port: check.port, mac: check.mac))
+        let rule = SpoofCheckRule(id: Self.name(check.id), port: check.port, mac: check.mac)
+        try nftables { socket throws(NetlinkError) in try socket.ensureSpoofCheck(rule) }
     }
 
     func removeSpoofCheck(_ id: AttachmentID) throws(NetlinkError) {
-        var socket = try nftables()
-        try socket.removeSpoofCheck(id: Self.name(id))
+        try nftables { socket throws(NetlinkError) in try socket.removeSpoofCheck(id: Self.name(id)) }
     }
 
     private static func name(_ id: AttachmentID) -> String { "\(id.containerID)-\(id.interface)" }

@@ -61,7 +61,7 @@ package struct MetaPlugin {
             }
             respond(try result.json(version))
         } catch {
-            throw rolledBack(error, runner, &journal, store)
+            throw rolledBack(error, runner, &record, &journal, store)
         }
     }
 
@@ -90,18 +90,33 @@ package struct MetaPlugin {
 
     /// Undoes everything; the record stays only while something is left for DEL.
     private func rolledBack(
-        _ error: Failure, _ runner: ChainRunner, _ journal: inout Journal, _ store: borrowing StateStore
+        _ error: Failure, _ runner: ChainRunner, _ record: inout PodRecord, _ journal: inout Journal,
+        _ store: borrowing StateStore
     ) -> Failure {
+        let saved = journal.saved()
         var problems = runner.undo(&journal)
         if problems.isEmpty {
             do throws(Failure) { try store.remove(id) } catch { problems.append(error.message) }
         }
         var error = error
         if !problems.isEmpty {
+            problems += keep(saved, in: &record, store)
             error.details += (error.details.isEmpty ? "" : "; ") + problems.joined(separator: "; ")
         }
         config.log.error("ADD of \(id.containerID) \(id.interface): \(error.message); \(error.details)")
         return error
+    }
+
+    /// Tells DEL what the undo could not put back.
+    private func keep(
+        _ saved: [String: String], in record: inout PodRecord, _ store: borrowing StateStore
+    ) -> [String] {
+        guard !saved.isEmpty, let open = record.entries.firstIndex(where: { $0.attached == nil }) else {
+            return []
+        }
+        record.entries[open].attached = Attached(result: CNIResult(), saved: saved)
+        do throws(Failure) { try store.write(record) } catch { return [error.message] }
+        return []
     }
 
     private func named<R>(

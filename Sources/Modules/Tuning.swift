@@ -203,7 +203,7 @@ package enum Tuning: Module {
     package static func removal(_ config: Config, _ attachment: Attachment, _ facts: Facts) -> Removal {
         var removal = Removal(
             steps: attachment.saved.sorted { $0.key < $1.key }.map {
-                .sysctl(SysctlChange(.sandbox, $0.key, $0.value, isOptional: true))
+                .sysctl(SysctlChange(.sandbox, $0.key, $0.value))
             })
         let path = backup(config, attachment)
         guard let text = facts.files[path] else { return removal }

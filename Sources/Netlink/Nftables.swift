@@ -50,6 +50,11 @@ package struct NftSocket: ~Copyable {
         NftSocket(socket: try Socket.open(NETLINK_NETFILTER, "nfnetlink"))
     }
 
+    /// The same socket, for a property that may have none.
+    package mutating func use(_ body: (inout NftSocket) throws(NetlinkError) -> Void) throws(NetlinkError) {
+        try body(&self)
+    }
+
     static func type(_ message: some BinaryInteger) -> Int { Int(NFNL_SUBSYS_NFTABLES) << 8 | Int(message) }
 
     static func header(_ family: CInt, resource: UInt16 = 0) -> nfgenmsg {

@@ -283,3 +283,33 @@ struct IpvlanRows {
         #expect(try node.links(pod: "a") == ["eth0", "other"])
     }
 }
+
+/// A node that goes over with macvlan pods running.
+@Suite struct MacvlanSwitchOver {
+    @Test("SW: attached by one, checked and deleted by the other", arguments: ["debian", "plexus"])
+    func switches(first: String) throws {
+        let node = try nodeWithUplink()
+        let keys = "\"master\":\"uplink\",\(Node.ipam("10.1.2.0/24", "2001:db8:1::/64"))"
+        func call(_ verb: String, _ side: String, previous: Answer? = nil) throws -> Answer {
+            guard side == "debian" else { return try node.plugin(verb, "macvlan", keys, previous: previous) }
+            let result = previous.map { ",\"prevResult\":\($0.ran.output)" } ?? ""
+            let config = "{\"cniVersion\":\"1.0.0\",\"name\":\"net\",\"type\":\"macvlan\",\(keys)\(result)}"
+            return Answer(
+                ran: try Shell.run(
+                    ["ip", "netns", "exec", node.name, "/usr/lib/cni/macvlan"],
+                    input: config.replacing("DIR", with: node.directory),
+                    environment: [
+                        "CNI_COMMAND": verb, "CNI_CONTAINERID": "c1",
+                        "CNI_NETNS": "/run/netns/\(node.name)-a",
+                        "CNI_IFNAME": "eth0", "CNI_PATH": "/usr/lib/cni",
+                    ]))
+        }
+        let second = first == "debian" ? "plexus" : "debian"
+        let added = try call("ADD", first)
+        #expect(added.status == 0, "\(added.ran)")
+        #expect(try call("CHECK", second, previous: added).status == 0)
+        let deleted = try call("DEL", second, previous: added)
+        #expect(deleted.status == 0, "\(deleted.ran)")
+        #expect(try node.links(pod: "a").isEmpty && node.leases().isEmpty)
+    }
+}
