@@ -17,6 +17,8 @@ package struct SystemError: Error, Equatable, Sendable, CustomStringConvertible 
 
     package var description: String { code == 0 ? operation : "\(operation): \(errorText(code))" }
     package var isNotFound: Bool { code == ENOENT }
+    /// Something is there, but no regular file: a link, a directory, a pipe.
+    package var isNoFile: Bool { code == ELOOP || code == EISDIR || code == ENXIO || code == 0 }
     package var isInvalid: Bool { code == EINVAL }
 }
 

@@ -12,10 +12,9 @@ extension MetaPlugin {
         let lock = try store.lock(id)
         defer { extendLifetime(lock) }
         var record: PodRecord?
-        // A file that cannot be read is as good as none: derived names and leases say the rest.
-        do throws(Failure) { record = try store.read(id, config.log) } catch {
-            config.log.error(error.message)
-        }
+        // Without it derived names and leases say what there is; but it may say more when it can be read again.
+        var unread: [Failure] = []
+        do throws(Failure) { record = try store.read(id, config.log) } catch { unread = [error] }
         let kernel = try Kernel.open(
             sandbox: invocation.netns, mayBeGone: true, mayBeOwn: invocation.netnsOverride)
         let multus = record == nil ? multusRecord() : nil
@@ -25,7 +24,7 @@ extension MetaPlugin {
         } else {
             problems = detachUnrecorded(runner(kernel))
         }
-        try report(problems)
+        try report(problems + unread)
         try store.remove(id)
         guard let multus else { return }
         do throws(SystemError) { try multus.cache.remove(multus.record) } catch {

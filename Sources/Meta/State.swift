@@ -50,6 +50,9 @@ package struct StateStore: ~Copyable {
             bytes = try directory.read(fileName(id), limit: Self.limit)
         } catch  where error.isNotFound {
             return nil
+        } catch  where error.isNoFile {
+            log.error("state of \(fileName(id)) is unusable (\(error)): DEL goes by derived names")
+            return nil
         } catch {
             throw Failure(.io, "state: \(error)")
         }
