@@ -55,7 +55,7 @@ install_packages() (
     [ -e $networks ] || undo="$undo; rmdir $networks 2>/dev/null"
     [ -e /etc/cni ] || undo="$undo; rmdir /etc/cni 2>/dev/null"
     # shellcheck disable=SC2064
-    trap "${undo#; }; true" EXIT
+    trap "set +e; ${undo#; }; true" EXIT
     trap 'exit 1' INT TERM HUP
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq
