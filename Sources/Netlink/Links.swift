@@ -65,12 +65,12 @@ extension RouteSocket {
         return try one(request, "look for link \(index)")
     }
 
-    private mutating func one(_ request: borrowing Request, _ operation: String) throws(NetlinkError)
-        -> LinkInfo?
-    {
+    private mutating func one(
+        _ request: borrowing Request, _ operation: @autoclosure () -> String
+    ) throws(NetlinkError) -> LinkInfo? {
         var found: LinkInfo?
         do throws(NetlinkError) {
-            try socket.converse(request, operation, 0) { type, payload throws(NetlinkError) in
+            try socket.converse(request, operation(), 0) { type, payload throws(NetlinkError) in
                 if type == UInt16(RTM_NEWLINK) { found = try LinkInfo(payload) }
             }
         } catch  where error.code == ENODEV {
@@ -120,9 +120,8 @@ extension LinkInfo {
                 try AttributeReader(bytes: value).forEach { type, value throws(NetlinkError) in
                     if type == UInt16(IFLA_INFO_KIND) { link.kind = value.asString }
                     // The kind comes first.
-                    guard type == UInt16(IFLA_INFO_DATA), ["macvlan", "ipvlan"].contains(link.kind) else {
-                        return
-                    }
+                    guard type == UInt16(IFLA_INFO_DATA), link.kind == "macvlan" || link.kind == "ipvlan"
+                    else { return }
                     try AttributeReader(bytes: value).forEach {
                         // IFLA_MACVLAN_MODE has four bytes, IFLA_IPVLAN_MODE two; both are number 1.
                         if $0 == UInt16(IFLA_MACVLAN_MODE) {

@@ -52,15 +52,20 @@ struct Socket: ~Copyable {
     }
 
     /// Sends one request and waits for its ACK.
-    mutating func acknowledge(_ request: borrowing Request, _ operation: String) throws(NetlinkError) {
-        try converse(request, operation, NLM_F_ACK) { _, _ in }
+    mutating func acknowledge(
+        _ request: borrowing Request, _ operation: @autoclosure () -> String
+    ) throws(NetlinkError) {
+        try converse(request, operation(), NLM_F_ACK) { _, _ in }
     }
 
     /// Sends one request and hands each of its replies to `visit`: message type, and payload with its fixed header.
     ///
-    /// - Parameter flags: 0 for one object, `NLM_F_DUMP` for all, `NLM_F_ACK` for none; a dump that the kernel interrupted starts over.
+    /// - Parameters:
+    ///   - operation: names the request in errors; nothing is written out for one that is granted.
+    ///   - flags: 0 for one object, `NLM_F_DUMP` for all, `NLM_F_ACK` for none; a dump that the kernel interrupted
+    ///     starts over.
     mutating func converse(
-        _ request: borrowing Request, _ operation: String, _ flags: CInt,
+        _ request: borrowing Request, _ operation: @autoclosure () -> String, _ flags: CInt,
         restart: () -> Void = {}, _ visit: (UInt16, UnsafeRawBufferPointer) throws(NetlinkError) -> Void
     ) throws(NetlinkError) {
         request.header.pointee.nlmsg_flags |= UInt16(flags)
@@ -68,12 +73,12 @@ struct Socket: ~Copyable {
         for _ in 0..<5 {
             sequence = sequence == .max ? 1 : sequence + 1
             request.sequence = sequence
-            try send(request, operation)
-            let isConsistent = try receive(operation, isQuestion: flags == 0, visit)
+            try send(request, operation())
+            let isConsistent = try receive(operation(), isQuestion: flags == 0, visit)
             if isConsistent { return }
             restart()
         }
-        throw NetlinkError(operation: operation, code: EINTR, text: "the dump was interrupted five times")
+        throw NetlinkError(operation: operation(), code: EINTR, text: "the dump was interrupted five times")
     }
 
     /// Makes the kernel honour what a dump asks for; before Linux 4.20 it lists everything.
@@ -84,33 +89,36 @@ struct Socket: ~Copyable {
         mnl_socket_setsockopt(handle, CInt(NETLINK_GET_STRICT_CHK), &on, socklen_t(MemoryLayout<CInt>.size))
     }
 
-    private func send(_ request: borrowing Request, _ operation: String) throws(NetlinkError) {
+    private func send(
+        _ request: borrowing Request, _ operation: @autoclosure () -> String
+    ) throws(NetlinkError) {
         let sent = request.withBytes { bytes in
             retrying { mnl_socket_sendto(handle, bytes.baseAddress, bytes.count) }
         }
-        guard sent >= 0 else { throw NetlinkError(operation: operation, code: errno) }
+        guard sent < 0 else { return }
+        let code = errno
+        throw NetlinkError(operation: operation(), code: code)
     }
 
     /// - Returns: false when objects changed while they were listed.
     private func receive(
-        _ operation: String, isQuestion: Bool,
+        _ operation: @autoclosure () -> String, isQuestion: Bool,
         _ visit: (UInt16, UnsafeRawBufferPointer) throws(NetlinkError) -> Void
     ) throws(NetlinkError) -> Bool {
         let buffer = Buffer()
         var isConsistent = true
         while true {
-            let bytes = try buffer.fill(handle, operation)
-            var rest = bytes
+            var rest = try buffer.fill(handle, operation())
             while let message = Message(&rest) {
                 guard message.sequence == sequence else { continue }
                 if message.flags & UInt16(NLM_F_DUMP_INTR) != 0 { isConsistent = false }
                 switch message.type {
                 case UInt16(NLMSG_ERROR):
-                    try message.throwIfRefused(operation)
+                    try message.throwIfRefused(operation())
                     return isConsistent
                 case UInt16(NLMSG_DONE):
                     // A dump that failed says so here, and only here.
-                    try message.throwIfRefused(operation)
+                    try message.throwIfRefused(operation())
                     return isConsistent
                 case UInt16(NLMSG_NOOP): continue
                 default:
@@ -126,15 +134,17 @@ struct Socket: ~Copyable {
     ///
     /// Errors come unasked and in order, so the first answer tells how the batch went. Its messages bear the sequence
     /// number 0, which no single request has.
-    mutating func batch(_ request: borrowing Request, _ operation: String) throws(NetlinkError) {
-        try send(request, operation)
+    mutating func batch(
+        _ request: borrowing Request, _ operation: @autoclosure () -> String
+    ) throws(NetlinkError) {
+        try send(request, operation())
         let buffer = Buffer()
         defer { drain() }
         while true {
-            var rest = try buffer.fill(handle, operation)
+            var rest = try buffer.fill(handle, operation())
             while let message = Message(&rest) {
                 guard message.sequence == 0, message.type == UInt16(NLMSG_ERROR) else { continue }
-                return try message.throwIfRefused(operation)
+                return try message.throwIfRefused(operation())
             }
         }
     }
@@ -152,11 +162,14 @@ private struct Buffer: ~Copyable {
 
     deinit { bytes.deallocate() }
 
-    func fill(_ handle: OpaquePointer, _ operation: String) throws(NetlinkError) -> UnsafeRawBufferPointer {
+    func fill(
+        _ handle: OpaquePointer, _ operation: @autoclosure () -> String
+    ) throws(NetlinkError) -> UnsafeRawBufferPointer {
         let count = retrying { Int(mnl_socket_recvfrom(handle, bytes.baseAddress, bytes.count)) }
         guard count >= 0 else {
-            let text = errno == EAGAIN ? "the kernel did not answer" : nil
-            throw NetlinkError(operation: operation, code: errno, text: text)
+            let code = errno
+            let text = code == EAGAIN ? "the kernel did not answer" : nil
+            throw NetlinkError(operation: operation(), code: code, text: text)
         }
         return UnsafeRawBufferPointer(rebasing: bytes[..<count])
     }
@@ -182,7 +195,7 @@ private struct Message {
     }
 
     /// NLMSG_ERROR and NLMSG_DONE: a negative errno or 0 comes first.
-    func throwIfRefused(_ operation: String) throws(NetlinkError) {
+    func throwIfRefused(_ operation: @autoclosure () -> String) throws(NetlinkError) {
         guard let code = payload.asInt32, code < 0 else { return }
         var text: String?
         if flags & UInt16(NLM_F_ACK_TLVS) != 0, textStart <= payload.count {
@@ -190,7 +203,7 @@ private struct Message {
                 if $0 == UInt16(NLMSGERR_ATTR_MSG.rawValue) { text = $1.asString }
             }
         }
-        throw NetlinkError(operation: operation, code: code == .min ? 0 : -code, text: text)
+        throw NetlinkError(operation: operation(), code: code == .min ? 0 : -code, text: text)
     }
 
     /// Where the attributes begin. nlmsgerr: errno, the echoed header, with NLM_F_CAPPED nothing else of the request.
