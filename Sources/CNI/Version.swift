@@ -1,3 +1,5 @@
+import JSONC
+
 /// A version of the CNI specification.
 package enum Version: String, CaseIterable, Comparable, Sendable {
     case v0_1_0 = "0.1.0"
@@ -19,8 +21,9 @@ package enum Version: String, CaseIterable, Comparable, Sendable {
 
     /// The answer to VERSION: one line.
     package static func reply() -> String {
-        let all = allCases.map { "\"\($0.rawValue)\"" }.joined(separator: ",")
-        return "{\"cniVersion\":\"\(newest.rawValue)\",\"supportedVersions\":[\(all)]}\n"
+        let versions: [JSON] = allCases.map { .string($0.rawValue) }
+        let reply: JSON = ["cniVersion": .string(newest.rawValue), "supportedVersions": .array(versions)]
+        return reply.print() + "\n"
     }
 
     /// An absent or empty version is 0.1.0.

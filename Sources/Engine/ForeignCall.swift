@@ -55,7 +55,7 @@ package struct ForeignCall: Sendable {
     private func execute() throws(Failure) -> ChildResult {
         do throws(SystemError) {
             return try Child.run(
-                path: path, environment: environment, input: Array(config.print().utf8),
+                path: path, environment: environment, input: config.bytes(),
                 deadline: Self.deadline)
         } catch {
             throw Failure(.generic, "cannot run plugin \(type): \(error)")

@@ -1,67 +1,83 @@
 extension JSON {
     /// - Parameter indent: spaces for each level; 0 prints one compact line.
-    package func print(indent: Int = 0) -> String {
-        var text = ""
+    package func print(indent: Int = 0) -> String { String(decoding: bytes(indent: indent), as: UTF8.self) }
+
+    /// The same as UTF-8.
+    package func bytes(indent: Int = 0) -> [UInt8] {
+        var text: [UInt8] = []
+        text.reserveCapacity(1024)
         write(to: &text, indent, 0)
         return text
     }
 
-    private func write(to text: inout String, _ indent: Int, _ level: Int) {
+    private func write(to text: inout [UInt8], _ indent: Int, _ level: Int) {
         switch self {
-        case .null: text += "null"
-        case .bool(let value): text += value ? "true" : "false"
-        case .int(let value): text += String(value)
-        case .unsigned(let value): text += String(value)
-        case .double(let value): text += "\(value)"
+        case .null: text += "null".utf8
+        case .bool(let value): text += (value ? "true" : "false").utf8
+        case .int(let value): text += String(value).utf8
+        case .unsigned(let value): text += String(value).utf8
+        case .double(let value): text += value.description.utf8
         case .string(let value): Self.write(value, to: &text)
         case .array(let values):
-            Self.write(values.isEmpty, "[", "]", &text, indent, level) { text, line in
-                for (index, value) in values.enumerated() {
-                    text += (index == 0 ? "" : ",") + line
-                    value.write(to: &text, indent, level + 1)
-                }
+            text.append(UInt8(ascii: "["))
+            for (index, value) in values.enumerated() {
+                Self.startMember(index, to: &text, indent, level)
+                value.write(to: &text, indent, level + 1)
             }
+            if !values.isEmpty { Self.startLine(&text, indent, level) }
+            text.append(UInt8(ascii: "]"))
         case .object(let object):
-            Self.write(object.members.isEmpty, "{", "}", &text, indent, level) { text, line in
-                for (index, member) in object.members.enumerated() {
-                    text += (index == 0 ? "" : ",") + line
-                    Self.write(member.key, to: &text)
-                    text += indent > 0 ? ": " : ":"
-                    member.value.write(to: &text, indent, level + 1)
+            text.append(UInt8(ascii: "{"))
+            for (index, member) in object.members.enumerated() {
+                Self.startMember(index, to: &text, indent, level)
+                Self.write(member.key, to: &text)
+                text.append(UInt8(ascii: ":"))
+                if indent > 0 { text.append(UInt8(ascii: " ")) }
+                member.value.write(to: &text, indent, level + 1)
+            }
+            if !object.members.isEmpty { Self.startLine(&text, indent, level) }
+            text.append(UInt8(ascii: "}"))
+        }
+    }
+
+    private static func startMember(_ index: Int, to text: inout [UInt8], _ indent: Int, _ level: Int) {
+        if index > 0 { text.append(UInt8(ascii: ",")) }
+        startLine(&text, indent, level + 1)
+    }
+
+    private static func startLine(_ text: inout [UInt8], _ indent: Int, _ level: Int) {
+        guard indent > 0 else { return }
+        text.append(UInt8(ascii: "\n"))
+        for _ in 0..<indent * level { text.append(UInt8(ascii: " ")) }
+    }
+
+    /// As Go writes strings: `<`, `>`, `&`, U+2028 and U+2029 escaped, `/` not.
+    private static func write(_ value: String, to text: inout [UInt8]) {
+        text.append(UInt8(ascii: "\""))
+        for byte in value.utf8 {
+            switch byte {
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"): text += [UInt8(ascii: "\\"), byte]
+            case UInt8(ascii: "\n"): text += "\\n".utf8
+            case UInt8(ascii: "\r"): text += "\\r".utf8
+            case UInt8(ascii: "\t"): text += "\\t".utf8
+            case UInt8(ascii: "<"), UInt8(ascii: ">"), UInt8(ascii: "&"), 0..<0x20:
+                text += "\\u00".utf8
+                text += [hexDigit(byte >> 4), hexDigit(byte & 15)]
+            case 0xa8, 0xa9:
+                // The last of the three bytes of a line or paragraph separator.
+                guard text.count >= 2, text[text.count - 2] == 0xe2, text[text.count - 1] == 0x80 else {
+                    text.append(byte)
+                    continue
                 }
+                text.removeLast(2)
+                text += (byte == 0xa8 ? "\\u2028" : "\\u2029").utf8
+            default: text.append(byte)
             }
         }
+        text.append(UInt8(ascii: "\""))
     }
+}
 
-    private static func write(
-        _ isEmpty: Bool, _ opening: String, _ closing: String, _ text: inout String, _ indent: Int,
-        _ level: Int,
-        _ body: (inout String, String) -> Void
-    ) {
-        text += opening
-        if !isEmpty {
-            body(&text, indent > 0 ? "\n" + String(repeating: " ", count: indent * (level + 1)) : "")
-            if indent > 0 { text += "\n" + String(repeating: " ", count: indent * level) }
-        }
-        text += closing
-    }
-
-    /// As Go writes strings: `<`, `>` and `&` escaped, `/` not.
-    private static func write(_ value: String, to text: inout String) {
-        text += "\""
-        for scalar in value.unicodeScalars {
-            switch scalar {
-            case "\"": text += "\\\""
-            case "\\": text += "\\\\"
-            case "\n": text += "\\n"
-            case "\r": text += "\\r"
-            case "\t": text += "\\t"
-            case "<", ">", "&", "\u{0}"..."\u{1f}", "\u{2028}", "\u{2029}":
-                let hex = String(scalar.value, radix: 16)
-                text += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
-            default: text.unicodeScalars.append(scalar)
-            }
-        }
-        text += "\""
-    }
+private func hexDigit(_ value: UInt8) -> UInt8 {
+    value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10
 }

@@ -39,7 +39,7 @@ struct Scanner {
 
     private mutating func scanObject() throws(JSONError) {
         try enter()
-        var keys: Set<[UInt8]> = []
+        var keys: [[UInt8]] = []
         skipSpace()
         if take("}") { return leave() }
         while true {
@@ -49,15 +49,29 @@ struct Scanner {
             let text = String(decoding: key, as: UTF8.self)
             guard !key.contains(0) else { throw error("a key contains NUL") }
             path.append(path.isEmpty ? text : "." + text)
-            if !keys.insert(key).inserted { duplicates.append(path.joined()) }
+            keys.append(key)
             skipSpace()
             guard take(":") else { throw error("expected ':', found \(found)") }
             skipSpace()
             try scanValue()
             path.removeLast()
             skipSpace()
-            if take("}") { return leave() }
+            if take("}") {
+                noteDuplicates(keys)
+                return leave()
+            }
             guard take(",") else { throw error("expected ',' or '}', found \(found)") }
+        }
+    }
+
+    /// Of the object that ends here. The few keys that an object has are compared faster than hashed.
+    private mutating func noteDuplicates(_ keys: [[UInt8]]) {
+        var seen: Set<[UInt8]> = []
+        for (index, key) in keys.enumerated() {
+            let isNew = keys.count > 32 ? seen.insert(key).inserted : !keys[..<index].contains(key)
+            guard !isNew else { continue }
+            let text = String(decoding: key, as: UTF8.self)
+            duplicates.append(path.joined() + (path.isEmpty ? text : "." + text))
         }
     }
 
@@ -91,12 +105,12 @@ struct Scanner {
         position += 1
         let start = position
         var unescaped: [UInt8] = []
+        var isASCII = true
         while position < bytes.count {
             let byte = bytes[position]
             switch byte {
             case UInt8(ascii: "\""):
-                let raw = bytes[start..<position]
-                guard String(validating: raw, as: UTF8.self) != nil else {
+                guard isASCII || String(validating: bytes[start..<position], as: UTF8.self) != nil else {
                     throw error("invalid UTF-8 in a string")
                 }
                 position += 1
@@ -104,6 +118,7 @@ struct Scanner {
             case UInt8(ascii: "\\"): try scanEscape(into: &unescaped)
             case 0..<0x20: throw error("raw control character \(byte) in a string")
             default:
+                if byte >= 0x80 { isASCII = false }
                 unescaped.append(byte)
                 position += 1
             }
@@ -196,7 +211,12 @@ struct Scanner {
     private mutating func skipDigits() { while isDigit { position += 1 } }
 
     private mutating func skipSpace() {
-        while position < bytes.count, [0x20, 0x09, 0x0a, 0x0d].contains(bytes[position]) { position += 1 }
+        while true {
+            switch peek {
+            case 0x20, 0x09, 0x0a, 0x0d: position += 1
+            default: return
+            }
+        }
     }
 
     private var found: String {

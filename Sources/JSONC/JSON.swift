@@ -44,9 +44,11 @@ package struct JSONObject: Sendable {
         members.last { $0.key == key || isSame($0.key, key) }
     }
 
-    private func isSame(_ a: String, _ b: String) -> Bool {
-        a.utf8.count == b.utf8.count && a.utf8.elementsEqual(b.utf8) { lowercase($0) == lowercase($1) }
-    }
+}
+
+/// As Go's decoder compares keys: the letter case of ASCII does not matter.
+func isSame(_ a: String, _ b: String) -> Bool {
+    a.utf8.count == b.utf8.count && a.utf8.elementsEqual(b.utf8) { lowercase($0) == lowercase($1) }
 }
 
 /// ASCII letters in lower case.

@@ -2,16 +2,16 @@ extension Reader {
     /// Keys of this object that are not in `known`, each with the known key that it is nearly spelled as: one slip
     /// in four letters or more, two in eight or more.
     package func unknownKeys(known: [String]) -> [(key: String, suggestion: String?)] {
-        let names = known.map { (name: $0, folded: folded($0)) }
-        return (value.object?.members ?? []).compactMap { key, _ in
-            let written = folded(key)
-            guard !names.contains(where: { $0.folded == written }) else { return nil }
-            let allowed = written.count >= 8 ? 2 : written.count >= 4 ? 1 : 0
-            let near = names.map { (name: $0.name, slips: slips(written, $0.folded)) }.min {
-                $0.slips < $1.slips
-            }
-            return (key, near.flatMap { $0.slips <= allowed ? $0.name : nil })
+        (value.object?.members ?? []).compactMap { key, _ in
+            known.contains { isSame($0, key) } ? nil : (key, nearest(key, known))
         }
+    }
+
+    private func nearest(_ key: String, _ known: [String]) -> String? {
+        let written = folded(key)
+        let allowed = written.count >= 8 ? 2 : written.count >= 4 ? 1 : 0
+        let near = known.map { (name: $0, slips: slips(written, folded($0))) }.min { $0.slips < $1.slips }
+        return near.flatMap { $0.slips <= allowed ? $0.name : nil }
     }
 }
 

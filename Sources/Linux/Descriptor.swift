@@ -28,16 +28,17 @@ package struct Descriptor: ~Copyable, Sendable {
     static func readAll(_ raw: CInt, limit: Int, name: String, isRegular: Bool) throws(SystemError) -> [UInt8]
     {
         var bytes: [UInt8] = []
-        let chunk = 16384
+        let size = 16384
         while true {
-            let start = bytes.count
-            bytes.append(contentsOf: repeatElement(0, count: chunk))
-            let count = bytes.withUnsafeMutableBytes { buffer in
-                retrying { read(raw, buffer.baseAddress.map { $0 + start }, chunk) }
+            var code: CInt = 0
+            let chunk = [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
+                let got = retrying { read(raw, buffer.baseAddress, size) }
+                code = got < 0 ? errno : 0
+                count = max(got, 0)
             }
-            guard count >= 0 else { throw SystemError("read \(name)") }
-            bytes.removeLast(chunk - count)
-            if count == 0 || (isRegular && count < chunk) { return bytes }
+            guard code == 0 else { throw SystemError(operation: "read \(name)", code: code) }
+            bytes = bytes.isEmpty ? chunk : bytes + chunk
+            if chunk.isEmpty || (isRegular && chunk.count < size) { return bytes }
             guard bytes.count <= limit else {
                 throw SystemError(operation: "\(name) has more than \(limit) bytes", code: 0)
             }
@@ -86,4 +87,5 @@ package func isTerminal(_ descriptor: CInt) -> Bool { isatty(descriptor) == 1 }
 /// Before anything else: fewer calls of brk(2).
 package func tuneHeap() { clinux_tune_heap() }
 
-package func exitProcess(_ status: Int32) -> Never { exit(status) }
+/// At once: everything was written already, and the kernel frees what is left faster.
+package func exitProcess(_ status: Int32) -> Never { _exit(status) }

@@ -63,9 +63,9 @@ package struct StateStore: ~Copyable {
     }
 
     package func write(_ record: PodRecord) throws(Failure) {
-        let text = try record.json().print()
+        let bytes = try record.json().bytes()
         do throws(SystemError) {
-            try directory.replace(fileName(record.id), with: Array(text.utf8), mode: 0o600)
+            try directory.replace(fileName(record.id), with: bytes, mode: 0o600)
         } catch {
             throw Failure(.io, "state: \(error)")
         }
