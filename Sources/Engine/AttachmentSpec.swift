@@ -21,12 +21,12 @@ package struct AttachmentSpec: Sendable {
     /// Where plugins that are not built in are looked for.
     package var searchPath: [String]
     /// Types whose executable is preferred to the built-in module.
-    package var external: Set<String>
+    package var external: [String]
 
     package init(
         name: String, id: AttachmentID, sandbox: String, args: String, list: NetworkList,
         runtimeConfig: JSONObject = [:], cniArgs: JSONObject? = nil, searchPath: [String],
-        external: Set<String> = []
+        external: [String] = []
     ) {
         self.name = name
         self.id = id

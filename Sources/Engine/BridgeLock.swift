@@ -1,9 +1,19 @@
 import Linux
 import Netlink
+import Network
+import Plans
+
+/// A bridge that this run counts on.
+struct HeldBridge {
+    let lock: BridgeLock
+    let spec: BridgeSpec
+    /// Set when this run made it: a MAC address that was given at creation stays.
+    var mac: MAC?
+}
 
 /// Held shared by every ADD from looking at a bridge until its process ends, so that no undo deletes a bridge
 /// that another ADD counts on. The file stays: it is empty and in /run.
-final class BridgeLock {
+final class BridgeLock: Sendable {
     private let lock: Lock
 
     /// - Parameter namespace: the number of the one that the bridge is in; names repeat in others.

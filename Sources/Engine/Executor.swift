@@ -7,11 +7,8 @@ package import Plans
 /// Runs steps in order and records the inverse of each.
 package final class Executor {
     let kernel: Kernel
-    private var indexes: [LinkName: Int32] = [:]
-    var bridgeLocks: [String: BridgeLock] = [:]
-    private var ensured: [String: BridgeSpec] = [:]
-    /// Bridges of this run: a MAC address that was set at creation stays.
-    var createdBridges: [String: MAC] = [:]
+    private var indexes: SmallMap<LinkName, Int32> = [:]
+    var bridges: SmallMap<String, HeldBridge> = [:]
 
     package init(_ kernel: Kernel) { self.kernel = kernel }
 
@@ -142,12 +139,11 @@ extension Executor {
     }
 
     private func ensureBridge(_ spec: BridgeSpec, _ journal: inout Journal) throws(NetlinkError) {
-        if bridgeLocks[spec.name] == nil {
-            bridgeLocks[spec.name] = try BridgeLock(spec.name, in: kernel.number)
+        if !bridges.contains(spec.name) {
+            bridges[spec.name] = HeldBridge(lock: try BridgeLock(spec.name, in: kernel.number), spec: spec)
         }
         let name = LinkName.host(spec.name)
-        ensured[spec.name] = spec
-        if !kernel.seen.keys.contains(spec.name) {
+        if !kernel.seen.contains(spec.name) {
             kernel.seen[spec.name] = try kernel.with(.host) { socket throws(NetlinkError) in
                 try socket.link(named: spec.name)
             }
@@ -161,7 +157,7 @@ extension Executor {
                         name: spec.name, mtu: spec.mtu, mac: spec.mac, vlanFiltering: spec.vlanFiltering)
                 }
                 journal.record(.createdShared(spec.name, bridge: spec.name))
-                createdBridges[spec.name] = spec.mac
+                bridges.update(spec.name) { $0.mac = spec.mac }
             } catch  where error.code == alreadyExists {
                 // Another ADD made it meanwhile: it has the lock shared too.
             }
@@ -253,7 +249,7 @@ extension Executor {
 
     /// Makes a bridge anew that another ADD's undo deleted before we held its lock; false when it is there.
     private func restoreBridge(_ name: String?, _ journal: inout Journal) throws(NetlinkError) -> Bool {
-        guard let name, let spec = ensured[name] else { return false }
+        guard let name, let spec = bridges[name]?.spec else { return false }
         let isThere = try kernel.with(.host) { socket throws(NetlinkError) in
             try socket.link(named: name) != nil
         }

@@ -16,17 +16,18 @@ package struct Journal {
 
     private(set) var entries: [Entry] = []
     /// Links that this run created: what is on them goes with them.
-    private var created: Set<LinkName> = []
+    private var created: [LinkName] = []
 
     package init() {}
 
     mutating func record(_ entry: Entry) { entries.append(entry) }
 
-    mutating func recordCreation(of links: LinkName...) { created.formUnion(links) }
+    mutating func recordCreation(of links: LinkName...) { created += links }
 
     /// Records the inverse of a step on `link`, unless deleting the link undoes it.
     mutating func record(_ inverse: Step, on link: LinkName) {
-        if !created.contains(link) { entries.append(.step(inverse)) }
+        // The newest first: it mostly is the one.
+        if created.lastIndex(of: link) == nil { entries.append(.step(inverse)) }
     }
 
     /// Original values of the sysctls that were saved since the journal had `start` entries, by path.

@@ -19,7 +19,7 @@ package final class Kernel {
     package private(set) var isHome = true
 
     /// Links of the host that were looked at already; nil for one that was not there.
-    var seen: [String: LinkInfo?] = [:]
+    var seen: SmallMap<String, LinkInfo?> = [:]
     /// The thread is in the sandbox, for several visits in one.
     private var isInside = false
 

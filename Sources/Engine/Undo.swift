@@ -34,7 +34,7 @@ extension Executor {
         return problems
     }
 
-    private func holdsBridgeAlone(_ name: String) -> Bool { bridgeLocks[name]?.isAlone() ?? false }
+    private func holdsBridgeAlone(_ name: String) -> Bool { bridges[name]?.lock.isAlone() ?? false }
 
     /// Deletes a link that this run created, unless another ADD holds the bridge's lock or it has ports.
     private func removeUnused(_ name: String, _ bridge: String) throws(NetlinkError) {

@@ -77,7 +77,7 @@ extension Executor {
         var result = plan.result
         for index in plan.readBack where result.interfaces.indices.contains(index) {
             let interface = result.interfaces[index]
-            if interface.sandbox == nil, let mac = createdBridges[interface.name] {
+            if interface.sandbox == nil, let mac = bridges[interface.name]?.mac {
                 result.interfaces[index].mac = "\(mac)"
                 continue
             }

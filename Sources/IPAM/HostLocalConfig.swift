@@ -23,8 +23,8 @@ package struct HostLocalConfig: Equatable, Sendable {
             throw Failure(
                 .badConfig, "\(error)", details: "correct the ipam section of network \(request.config.name)")
         }
-        let families = Dictionary(grouping: sets, by: \.family)
-        if request.config.version < .v0_3_0, families.values.contains(where: { $0.count > 1 }) {
+        let numbers = IPAddress.Family.allCases.map { family in sets.count { $0.family == family } }
+        if request.config.version < .v0_3_0, numbers.contains(where: { $0 > 1 }) {
             throw Failure(
                 .badConfig,
                 "CNI version \(request.config.version.rawValue) does not support more than 1 address per family",

@@ -159,7 +159,7 @@ package struct DelegateBuilder {
             "namespace isolation enabled, annotation violates permission, pod is in namespace \(own)"
                 + " but refers to target namespace \(target)",
             details:
-                "use a network of \(own) or of \(config.globalNamespaces.sorted().joined(separator: ", "))")
+                "use a network of \(own) or of \(config.globalNamespaces.joined(separator: ", "))")
     }
 
     private func definition(_ namespace: String, _ name: String) throws(Failure) -> (NetworkList, String) {
@@ -245,17 +245,18 @@ package struct DelegateBuilder {
             let byCapability = list?.plugins.contains { $0["capabilities"]?["ips"]?.bool == true } ?? false
             if ips.count == 1 || !byCapability { set("IP", ips.joined(separator: ",")) }
         }
-        return pairs.map { "\($0.0)=\($0.1)" }.joined(separator: ";")
+        var text = ""
+        for (key, value) in pairs { text += "\(text.isEmpty ? "" : ";")\(key)=\(value)" }
+        return text
     }
 
     private func refuseDuplicates(_ delegates: [Delegate]) throws(Failure) {
-        var owners: [String: String] = [:]
-        for delegate in delegates {
+        for (index, delegate) in delegates.enumerated() {
             let interface = delegate.spec.id.interface
-            if let owner = owners.updateValue(delegate.spec.name, forKey: interface) {
+            if let owner = delegates[..<index].first(where: { $0.spec.id.interface == interface }) {
                 throw Failure(
                     .badConfig,
-                    "interface name \(interface) is asked for by both \(owner) and \(delegate.spec.name)",
+                    "interface name \(interface) is asked for by both \(owner.spec.name) and \(delegate.spec.name)",
                     details: "unnamed networks are net1, net2, ... by their place in the list; rename one")
             }
         }

@@ -15,12 +15,12 @@ package struct MetaConfig: Sendable {
     /// For runtimes without Kubernetes: networks of every container, in the annotation's grammar.
     package var networks: String?
     package var namespaceIsolation: Bool
-    package var globalNamespaces: Set<String>
-    package var systemNamespaces: Set<String>
+    package var globalNamespaces: [String]
+    package var systemNamespaces: [String]
     package var multusNamespace: String
     package var readinessFile: String?
     /// Types whose executable in binDir or CNI_PATH is run instead of the built-in module.
-    package var externalPlugins: Set<String>
+    package var externalPlugins: [String]
     package var log: Log
 
     package static let keys = [
@@ -52,12 +52,11 @@ package struct MetaConfig: Sendable {
             networks = try Self.networks(json)
             namespaceIsolation = try json.bool("namespaceIsolation") ?? false
             let shared = try json.string("globalNamespaces") ?? ""
-            globalNamespaces = Set(
-                (shared.isEmpty ? "default" : shared).split(separator: ",").map { trimmed($0) })
-            systemNamespaces = Set(try json.strings("systemNamespaces") ?? ["kube-system"])
+            globalNamespaces = (shared.isEmpty ? "default" : shared).split(separator: ",").map { trimmed($0) }
+            systemNamespaces = try json.strings("systemNamespaces") ?? ["kube-system"]
             multusNamespace = try json.string("multusNamespace") ?? "kube-system"
             readinessFile = try Self.path(json, "readinessindicatorfile")
-            externalPlugins = Set(try json.strings("externalPlugins") ?? [])
+            externalPlugins = try json.strings("externalPlugins") ?? []
             _ = try json.bool("retryDeleteOnError")  // a record is always kept until every DEL has succeeded
             log = try Self.log(json)
         } catch {

@@ -22,7 +22,7 @@ extension PodRecord {
             "name": .string(spec.name), "interface": .string(spec.id.interface), "args": .string(spec.args),
             "list": spec.list.json, "runtimeConfig": .object(spec.runtimeConfig),
             "searchPath": .array(spec.searchPath.map { .string($0) }),
-            "external": .array(spec.external.sorted().map { .string($0) }),
+            "external": .array(spec.external.map { .string($0) }),
         ]
         if let cniArgs = spec.cniArgs { json["cniArgs"] = .object(cniArgs) }
         if let attached = entry.attached {
@@ -64,7 +64,7 @@ extension PodRecord {
             runtimeConfig: try json.object("runtimeConfig")?.value.object ?? [:],
             cniArgs: try json.object("cniArgs")?.value.object,
             searchPath: try json.strings("searchPath") ?? [],
-            external: Set(try json.strings("external") ?? []))
+            external: try json.strings("external") ?? [])
         guard let result = try json.object("result") else { return Entry(spec: spec) }
         var saved: [String: String] = [:]
         for (key, value) in try json.object("saved")?.members() ?? [] { saved[key] = try value.asString() }

@@ -40,11 +40,9 @@ extension Bridge {
     ) throws(Failure) -> [Step] {
         let link = config.gatewayLink
         var steps: [Step] = []
-        var families: Set<IPAddress.Family> = []
         for ip in ips {
             guard let gateway = ip.gateway else { continue }
             let wanted = CIDR(gateway, ip.address.length)
-            families.insert(wanted.family)
             let existing = found?.addresses ?? []
             if existing.contains(wanted) { continue }
             for other in existing where conflicts(other, wanted) {
@@ -60,7 +58,7 @@ extension Bridge {
             // A bridge takes the lowest MAC of its ports until one is set: then its neighbours lose it.
             if config.vlan == nil, let mac = found?.mac { steps.append(.change(link, .mac(mac))) }
         }
-        for family in families.sorted() {
+        for family in IPAddress.Family.allCases where ips.contains(where: { $0.gateway?.family == family }) {
             let path = family == .v4 ? "net/ipv4/ip_forward" : "net/ipv6/conf/all/forwarding"
             steps.append(.sysctl(SysctlChange(.host, path, "1", .shared)))
         }

@@ -124,7 +124,7 @@ extension IPAddress: CustomStringConvertible {
 
     /// Dotted IPv4, or RFC 5952 IPv6 in lower case.
     package var description: String {
-        if family == .v4 { return bytes.map(String.init).joined(separator: ".") }
+        if family == .v4 { return "\(bytes[0]).\(bytes[1]).\(bytes[2]).\(bytes[3])" }
         let words = (0..<8).map { UInt16(truncatingIfNeeded: bits >> UInt128(112 - 16 * $0)) }
         var best = 0..<0
         var start = 0

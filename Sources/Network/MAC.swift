@@ -27,7 +27,12 @@ package struct MAC: Hashable, Sendable, CustomStringConvertible {
 
     /// Lower case with colons, as the kernel prints it.
     package var description: String {
-        bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined(separator: ":")
+        var text: [UInt8] = []
+        for byte in bytes {
+            if !text.isEmpty { text.append(UInt8(ascii: ":")) }
+            text += hexadecimal([byte])
+        }
+        return String(decoding: text, as: UTF8.self)
     }
 
     /// A multicast address cannot be a link's own.
@@ -39,4 +44,12 @@ extension MAC {
     package static let zero = MAC(sixBytes: Array(repeating: 0, count: 6))
 
     private init(sixBytes: [UInt8]) { bytes = sixBytes }
+}
+
+/// Two lower-case digits for each byte, in ASCII.
+package func hexadecimal(_ bytes: [UInt8]) -> [UInt8] {
+    let digits = Array("0123456789abcdef".utf8)
+    var text: [UInt8] = []
+    for byte in bytes { text += [digits[Int(byte >> 4)], digits[Int(byte & 15)]] }
+    return text
 }

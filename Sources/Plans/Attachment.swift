@@ -42,20 +42,20 @@ package struct Attachment: Sendable {
 
     /// Name of the veth end in the host: `veth` and 11 hexadecimal digits, 15 bytes.
     package var hostLinkName: String {
-        vethName(digest[0..<6])
+        linkName("veth", digest[0..<6])
     }
 
     /// Name of the bridge's end of a VLAN's interface that this attachment makes.
     package var vlanPeerName: String {
-        vethName(digest[24..<30])
-    }
-
-    private func vethName(_ bytes: ArraySlice<UInt8>) -> String {
-        "veth" + bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined().prefix(11)
+        linkName("veth", digest[24..<30])
     }
 
     /// Name that a link has until it can get its own: kernels up to 6.1 look for a new name in the host as well.
-    package var temporaryName: String { vethName(digest[26..<32]).replacing("veth", with: "plxt") }
+    package var temporaryName: String { linkName("plxt", digest[26..<32]) }
+
+    private func linkName(_ prefix: String, _ bytes: ArraySlice<UInt8>) -> String {
+        String(decoding: (Array(prefix.utf8) + hexadecimal(Array(bytes))).prefix(15), as: UTF8.self)
+    }
 
     package enum DerivedMAC: Int { case sandbox, host, bridge }
 

@@ -119,11 +119,11 @@ package struct SandboxRoute: Hashable, Sendable {
 
 /// What the kernel said to a query. A link or sysctl that was asked for and is absent does not exist.
 package struct Facts: Equatable, Sendable {
-    package var links: [LinkName: LinkFacts] = [:]
+    package var links: SmallMap<LinkName, LinkFacts> = [:]
     package var routes: [SandboxRoute] = []
-    package var sysctls: [SysctlName: String] = [:]
+    package var sysctls: SmallMap<SysctlName, String> = [:]
     /// The text of those that exist.
-    package var files: [String: String] = [:]
+    package var files: SmallMap<String, String> = [:]
     /// The link of the first default route, which is also in `links`.
     package var defaultRouteLink: LinkName?
     /// The device that was asked for; its link is also in `links`.
@@ -142,11 +142,17 @@ extension Facts {
         return facts
     }
 
+    private mutating func ensureUp(_ name: LinkName, _ new: LinkFacts) {
+        var link = links[name] ?? new
+        link.isUp = true
+        links[name] = link
+    }
+
     private mutating func apply(_ step: Step) {
         switch step {
         case .ensureBridge(let spec):
             let bridge = LinkFacts(kind: "bridge", mac: spec.mac, mtu: spec.mtu ?? 1500)
-            links[.host(spec.name), default: bridge].isUp = true
+            ensureUp(.host(spec.name), bridge)
         case .addLink(let spec, let place, let parent):
             let parent = parent.flatMap { links[$0] }
             links[LinkName(place: place, name: spec.name)] = LinkFacts(
@@ -173,11 +179,11 @@ extension Facts {
         case .writeFile(let path, let text): files[path] = text
         case .removeFile(let path): files[path] = nil
         case .change(let name, let change, _):
-            links[name]?.apply(change)
+            links.update(name) { $0.apply(change) }
         case .addAddress(let cidr, let name), .ensureAddress(let cidr, let name):
-            if links[name]?.addresses.contains(cidr) == false { links[name]?.addresses.append(cidr) }
+            links.update(name) { if !$0.addresses.contains(cidr) { $0.addresses.append(cidr) } }
         case .removeAddress(let cidr, let name):
-            links[name]?.addresses.removeAll { $0 == cidr }
+            links.update(name) { $0.addresses.removeAll { $0 == cidr } }
         case .addRoute(let route, let name):
             routes.append(SandboxRoute(route, name.name))
         case .removeRoute(let route, let name):
@@ -185,8 +191,7 @@ extension Facts {
         case .sysctl(let change):
             sysctls[SysctlName(change.place, change.path)] = change.value
         case .ensureVLANInterface(let link):
-            let end = LinkFacts(kind: "veth", mtu: link.mtu ?? 1500)
-            links[.host(link.name), default: end].isUp = true
+            ensureUp(.host(link.name), LinkFacts(kind: "veth", mtu: link.mtu ?? 1500))
         case .setPort, .setVLANs, .settle, .awaitCarrier, .masquerade, .removeMasquerade, .spoofCheck,
             .removeSpoofCheck:
             break

@@ -34,8 +34,12 @@ import Testing
         return Answer(ran: ran)
     }
 
-    /// Links, addresses and rules that an attachment leaves; the bridge stays.
+    /// Links, addresses and rules that an attachment leaves; the bridge stays. The host's end of a pair whose other
+    /// namespace died goes within a moment.
     private func leftovers() throws -> [String] {
+        for _ in 0..<100 where try !node.links().subtracting(["cni0"]).isEmpty {
+            Thread.sleep(forTimeInterval: 0.05)
+        }
         let rules = try node.sh("nft list ruleset; iptables-save -t nat; ip6tables-save -t nat")
         return try node.links().subtracting(["cni0"]).sorted() + node.links(pod: "a").sorted()
             + node.leases().sorted()
