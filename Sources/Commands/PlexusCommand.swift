@@ -16,6 +16,7 @@ struct PlexusCommand: ParsableCommand {
 
 /// Parses and runs the arguments of a command, and ends the process.
 package func runCommand(_ arguments: [String]) -> Never {
-    PlexusCommand.main(arguments)
+    // As Multus spells it.
+    PlexusCommand.main(arguments == ["-v"] || arguments == ["-version"] ? ["--version"] : arguments)
     PlexusCommand.exit()
 }

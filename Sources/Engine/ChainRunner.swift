@@ -1,6 +1,7 @@
 package import CNI
 import JSONC
 package import Linux
+import Netlink
 package import Plans
 
 /// Runs the plugins of one network list after another: each is observed, planned and applied before the next,
@@ -73,12 +74,25 @@ package final class ChainRunner {
         do throws(StepError) { try executor.run(steps, &journal) } catch { throw error.failure }
     }
 
+    /// Names of the links in the sandbox; none when it is gone.
+    package func sandboxLinks() -> [String] {
+        guard kernel.hasSandbox else { return [] }
+        let links = try? kernel.with(.sandbox) { socket throws(NetlinkError) in try socket.links() }
+        return (links ?? []).map(\.name)
+    }
+
     package func undo(_ journal: inout Journal) -> [String] { executor.undo(&journal) }
 
     /// GC: leases of built-in address sources, and the plugins that know the verb (CNI 1.1).
-    package func collect(_ spec: AttachmentSpec, valid: [AttachmentID]) throws(Failure) {
+    ///
+    /// - Parameters:
+    ///   - valid: all that live.
+    ///   - own: those that are on this network, or may be: what a plugin is told.
+    package func collect(
+        _ spec: AttachmentSpec, valid: [AttachmentID], own: [AttachmentID]
+    ) throws(Failure) {
         for index in spec.list.plugins.indices {
-            try Plugin(spec, index, .gc, previous: nil, self, valid: valid).collect(valid)
+            try Plugin(spec, index, .gc, previous: nil, self, valid: own).collect(valid)
         }
     }
 
@@ -91,13 +105,21 @@ package final class ChainRunner {
 
     /// Facts as they are, and as the imagined steps would make them.
     package func observe(_ query: FactsQuery) throws(Failure) -> Facts {
-        var query = query
-        // A pod that does not exist has the sysctls of a new namespace: this one's tell which there are.
-        let unseen =
-            explained != nil && !kernel.hasSandbox ? query.sysctls.filter { $0.place == .sandbox } : []
-        query.sysctls += unseen.map { SysctlName(.host, $0.path) }
-        var facts = try kernel.observe(query)
-        for name in unseen { facts.sysctls[name] = facts.sysctls[SysctlName(.host, name.path)] }
-        return facts.after(imagined)
+        let facts = try kernel.observe(query).after(imagined)
+        return explained == nil ? facts : try imagine(query.sysctls, facts)
+    }
+
+    /// Sysctls that would be there: a pod that does not exist has those of a new namespace, of which this one's tell
+    /// which there are, and a link that does not exist those of the default.
+    private func imagine(_ sysctls: [SysctlName], _ facts: Facts) throws(Failure) -> Facts {
+        var facts = facts
+        let place: Place = kernel.hasSandbox ? .sandbox : .host
+        for name in sysctls where name.place == .sandbox && facts.sysctls[name] == nil {
+            var parts = name.path.split(separator: "/").map(String.init)
+            if parts.count > 3, facts.links[.sandbox(parts[3])] != nil { parts[3] = "default" }
+            let other = SysctlName(place, parts.joined(separator: "/"))
+            facts.sysctls[name] = try kernel.observe(FactsQuery(sysctls: [other])).sysctls[other]
+        }
+        return facts
     }
 }

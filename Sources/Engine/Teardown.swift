@@ -17,23 +17,40 @@ struct Pending {
 /// addresses, and only those whose links are gone: no address is handed out while it is still on a link.
 package final class Teardown {
     private let runner: ChainRunner
+    /// Nothing says that there ever was such an attachment: what cannot even be asked is no failure.
+    private let isGuess: Bool
     private var links: [String] = []
     private var hostLinks: [String] = []
     private var leases: [(source: any AddressSource.Type, request: LeaseRequest)] = []
     package private(set) var problems: [Failure] = []
 
-    package init(_ runner: ChainRunner) { self.runner = runner }
+    package init(_ runner: ChainRunner, isGuess: Bool = false) {
+        self.runner = runner
+        self.isGuess = isGuess
+    }
 
     /// Runs the plugins of one attachment, last one first, up to the deletion of links.
     package func detach(_ spec: AttachmentSpec, _ attached: Attached?) {
         runner.saved = attached?.saved ?? [:]
         for index in spec.list.plugins.indices.reversed() {
+            let pending: Pending
             do throws(Failure) {
-                let plugin = try Plugin(spec, index, .del, previous: attached?.result, runner)
-                try detach(plugin.removal())
+                pending = try Plugin(spec, index, .del, previous: attached?.result, runner).removal()
             } catch {
-                problems.append(runner.isMeta ? error.prefixed(spec.name) : error)
+                note(error, spec, isGuess)
+                continue
             }
+            do throws(Failure) { try detach(pending) } catch { note(error, spec, false) }
+            if let problem = pending.problem { note(problem, spec, isGuess) }
+        }
+    }
+
+    private func note(_ problem: Failure, _ spec: AttachmentSpec, _ isTolerated: Bool) {
+        let problem = runner.isMeta ? problem.prefixed("\(spec.name) on \(spec.id.interface)") : problem
+        if isTolerated {
+            runner.log.error("DEL without a record: \(problem.message)")
+        } else {
+            problems.append(problem)
         }
     }
 
@@ -52,7 +69,6 @@ package final class Teardown {
                 problems.append(error.failure)
             }
         }
-        if let problem = pending.problem { throw problem }
         if let call = pending.call { _ = try call.run() }
     }
 
@@ -131,12 +147,8 @@ package final class Teardown {
     }
 
     /// Without a record of the pod: the veth pairs whose host end has the name derived for this container.
-    package func detachByName(_ containerID: String, interfaces: [String]) {
-        var names = Set(interfaces)
-        if runner.kernel.hasSandbox {
-            let all = try? runner.kernel.with(.sandbox) { socket throws(NetlinkError) in try socket.links() }
-            names.formUnion((all ?? []).filter { $0.kind == "veth" }.map(\.name))
-        }
+    package func detachByName(_ containerID: String, _ likely: [String], where isOurs: (String) -> Bool) {
+        let names = Set(likely + runner.sandboxLinks()).filter(isOurs)
         hostLinks += names.sorted().map { hostLinkName(containerID, $0) }
     }
 }

@@ -195,7 +195,11 @@ package enum HostLocal: AddressSource {
     }
 
     /// Every address of a container, in all networks below `directory`: for a DEL that has no record.
-    package static func releaseEverything(of containerID: String, below directory: String) throws(Failure) {
+    ///
+    /// - Parameter isGone: whether the container no longer has an interface; nil is that of a file of the old form.
+    package static func releaseEverything(
+        of containerID: String, below directory: String, where isGone: (String?) -> Bool
+    ) throws(Failure) {
         do throws(SystemError) {
             let networks: [String]
             do throws(SystemError) { networks = try Directory.open(directory).names() } catch
@@ -207,8 +211,9 @@ package enum HostLocal: AddressSource {
                 guard let store = try? LeaseStore.openIfPresent("\(directory)/\(network)") else { continue }
                 let lock = try store.lock()
                 defer { extendLifetime(lock) }
-                for entry in try store.entries()
-                where LeaseStore.parse(entry.owner).containerID == containerID {
+                for entry in try store.entries() {
+                    let owner = LeaseStore.parse(entry.owner)
+                    guard owner.containerID == containerID, isGone(owner.interface) else { continue }
                     try store.remove(entry.address)
                 }
             }

@@ -31,6 +31,11 @@ package struct DefinitionCache: Sendable {
             if let kind = try manifest.string("kind"), kind != "NetworkAttachmentDefinition" {
                 throw manifest.error("kind", "is \(kind), expected NetworkAttachmentDefinition")
             }
+            for (key, wanted) in [("namespace", namespace), ("name", name)] {
+                if let found = try manifest.object("metadata")?.string(key), found != wanted {
+                    throw manifest.error("metadata.\(key)", "is \(found), the file's path says \(wanted)")
+                }
+            }
             if let resource = try manifest.object("metadata")?.object("annotations")?
                 .string("k8s.v1.cni.cncf.io/resourceName")
             {
@@ -53,17 +58,18 @@ package struct DefinitionCache: Sendable {
         try find("pods", pod.namespace, pod.name)?.json
     }
 
-    /// `spec.config` of every definition that can be read, for a DEL that has nothing else to go by.
-    package func everyConfig() -> [JSON] {
+    /// The network of every definition that can be read, for a DEL that has nothing else to go by, and for GC.
+    package func everyNetwork() -> [NetworkList] {
         let root = "\(path)/net-attach-def"
         let namespaces = (try? Directory.open(root).names()) ?? []  // no cache, nothing to add
-        return namespaces.filter(Names.isLabel).flatMap { namespace -> [JSON] in
+        return namespaces.filter(Names.isLabel).flatMap { namespace -> [NetworkList] in
             let files = (try? Directory.open("\(root)/\(namespace)").names()) ?? []
             return files.compactMap { file in
                 guard let dot = file.lastIndex(of: "."),
-                    let found = try? definition(namespace, String(file[..<dot]))
+                    let found = try? definition(namespace, String(file[..<dot])),
+                    let json = try? JSON.parse(found.config).value
                 else { return nil }
-                return try? JSON.parse(found.config).value
+                return try? NetworkList.decode(json, defaultName: found.name)
             }
         }
     }

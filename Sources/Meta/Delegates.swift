@@ -27,11 +27,17 @@ package struct DelegateBuilder {
     private let args: CNIArgs
     private let pod: Pod?
 
+    private static let knownArgs = [
+        "K8S_POD_NAMESPACE", "K8S_POD_NAME", "K8S_POD_UID", "K8S_POD_INFRA_CONTAINER_ID", "IP", "MAC",
+        "GATEWAY",
+    ]
+
     package init(_ config: MetaConfig, _ invocation: Invocation) throws(Failure) {
         self.config = config
         self.cache = DefinitionCache(path: config.cacheDir)
         self.invocation = invocation
         self.args = try CNIArgs.parse(invocation.args, lenient: true)
+        if invocation.verb == .add { try args.requireKnown(Self.knownArgs) }
         self.pod = try Pod(args)
     }
 
@@ -215,7 +221,7 @@ package struct DelegateBuilder {
         return Delegate(
             spec: AttachmentSpec(
                 name: name, id: AttachmentID(containerID: invocation.containerID, interface: interface),
-                sandbox: invocation.netns, args: delegateArgs(selection, list), list: list,
+                sandbox: invocation.netns, args: delegateArgs(selection, list, index: index), list: list,
                 runtimeConfig: runtime,
                 cniArgs: selection?.cniArgs, searchPath: searchPath, external: config.externalPlugins),
             defaultRoute: selection?.defaultRoute)
@@ -225,13 +231,15 @@ package struct DelegateBuilder {
         [config.binDir] + invocation.path.filter { $0 != config.binDir && !$0.isEmpty }
     }
 
-    /// CNI_ARGS as a network without a selection gets them.
-    var plainArgs: String { delegateArgs(nil, nil) }
+    /// CNI_ARGS as the default network without a selection gets them.
+    var plainArgs: String { delegateArgs(nil, nil, index: 0) }
 
-    /// The runtime's own pairs, each once, then what the selection asks for.
-    private func delegateArgs(_ selection: Selection?, _ list: NetworkList?) -> String {
+    /// The runtime's own pairs, each once, then what the selection asks for. The runtime means its own interface:
+    /// an address can be only one network's.
+    private func delegateArgs(_ selection: Selection?, _ list: NetworkList?, index: Int) -> String {
         var pairs: [(String, String)] = [("IgnoreUnknown", "true")]
-        for (key, value) in args.pairs where key != "IgnoreUnknown" {
+        let passedOver = index == 0 ? ["IgnoreUnknown"] : ["IgnoreUnknown", "IP", "MAC", "GATEWAY"]
+        for (key, value) in args.pairs where !passedOver.contains(key) {
             pairs.removeAll { $0.0 == key }
             pairs.append((key, value))
         }

@@ -26,7 +26,7 @@ package struct Explanation {
         guard let invocation = try Invocation.read({ environment[$0] }) else {
             throw Failure(.badEnvironment, "CNI_COMMAND is missing")
         }
-        let plugin = try PluginConfig.decode(configuration)
+        let plugin = try decode(configuration)
         let config = try MetaConfig(plugin, role: plugin.type == "multus" ? "multus" : "plexus")
         let annotations = networks.map { PodAnnotations(networks: $0) }
         let delegates = try DelegateBuilder(config, invocation).build(annotations)
@@ -49,6 +49,23 @@ package struct Explanation {
     }
 
     private init(version: Version) { self.version = version }
+
+    /// The configuration that a runtime would pass: the file, or the meta-plugin's entry of a list.
+    private static func decode(_ bytes: [UInt8]) throws(Failure) -> PluginConfig {
+        let document: JSON
+        do throws(JSONError) { document = try JSON.parse(bytes).value } catch {
+            throw Failure(.badJSON, "error unmarshall network config: \(error)", details: "correct the file")
+        }
+        guard document["plugins"] != nil else { return try PluginConfig(document) }
+        let list = try NetworkList.decode(document, defaultName: nil)
+        let own = list.plugins.firstIndex { ["plexus", "multus"].contains($0["type"]?.string) }
+        guard let own else {
+            throw Failure(
+                .badConfig, "the list \(list.name) has no plugin of the type plexus",
+                details: "name the file that the runtime uses with --config")
+        }
+        return try PluginConfig(list.config(at: own, previous: nil, runtimeConfig: [:], cniArgs: nil))
+    }
 
     // MARK: Output
 

@@ -40,25 +40,46 @@ package struct MetaConfig: Sendable {
     package init(_ plugin: PluginConfig, role: String, isTolerant: Bool = false) throws(Failure) {
         self.plugin = plugin
         let json = plugin.reader
+        /// What a key says; on DEL one that says nothing sensible counts as absent.
+        func read<T>(_ key: () throws(JSONError) -> T?) throws(JSONError) -> T? {
+            do throws(JSONError) { return try key() } catch {
+                guard isTolerant else { throw error }
+                return nil
+            }
+        }
+        func path(_ key: String) throws(JSONError) -> String? {
+            try read { () throws(JSONError) in try Self.path(json, key) }
+        }
+        func string(_ key: String) throws(JSONError) -> String? {
+            try read { () throws(JSONError) in try json.string(key) }
+        }
+        func strings(_ key: String) throws(JSONError) -> [String]? {
+            try read { () throws(JSONError) in try json.strings(key) }
+        }
+        func bool(_ key: String) throws(JSONError) -> Bool? {
+            try read { () throws(JSONError) in try json.bool(key) }
+        }
         do throws(JSONError) {
             if !isTolerant { try Self.refuseUnknown(json) }
-            confDir = try Self.path(json, "confDir") ?? "/etc/cni/\(role)/net.d"
-            cniDir = try Self.path(json, "cniDir") ?? "/var/lib/cni/\(role)"
-            binDir = try Self.path(json, "binDir") ?? "/opt/cni/bin"
-            cacheDir = try Self.path(json, "cacheDir") ?? "/var/lib/cni/plexus/cache"
-            delegates = try (json.list("delegates") ?? []).map(\.value)
-            clusterNetwork = try json.string("clusterNetwork").flatMap { $0.isEmpty ? nil : $0 }
-            defaultNetworks = try json.strings("defaultNetworks") ?? []
-            networks = try Self.networks(json)
-            namespaceIsolation = try json.bool("namespaceIsolation") ?? false
-            let shared = try json.string("globalNamespaces") ?? ""
+            confDir = try path("confDir") ?? "/etc/cni/\(role)/net.d"
+            cniDir = try path("cniDir") ?? "/var/lib/cni/\(role)"
+            binDir = try path("binDir") ?? "/opt/cni/bin"
+            cacheDir = try path("cacheDir") ?? "/var/lib/cni/plexus/cache"
+            delegates =
+                try read { () throws(JSONError) in try json.list("delegates") }?.map(\.value) ?? []
+            clusterNetwork = try string("clusterNetwork").flatMap { $0.isEmpty ? nil : $0 }
+            defaultNetworks = try strings("defaultNetworks") ?? []
+            networks = try read { () throws(JSONError) in try Self.networks(json) }
+            namespaceIsolation = try bool("namespaceIsolation") ?? false
+            let shared = try string("globalNamespaces") ?? ""
             globalNamespaces = (shared.isEmpty ? "default" : shared).split(separator: ",").map { trimmed($0) }
-            systemNamespaces = try json.strings("systemNamespaces") ?? ["kube-system"]
-            multusNamespace = try json.string("multusNamespace") ?? "kube-system"
-            readinessFile = try Self.path(json, "readinessindicatorfile")
-            externalPlugins = try json.strings("externalPlugins") ?? []
-            _ = try json.bool("retryDeleteOnError")  // a record is always kept until every DEL has succeeded
-            log = try Self.log(json)
+            systemNamespaces = try strings("systemNamespaces") ?? ["kube-system"]
+            multusNamespace = try string("multusNamespace") ?? "kube-system"
+            readinessFile = try path("readinessindicatorfile")
+            externalPlugins = try strings("externalPlugins") ?? []
+            _ = try bool("retryDeleteOnError")  // a record is always kept until every DEL has succeeded
+            log = try Self.log(
+                toStderr: bool("logToStderr"), file: path("logFile"), level: string("logLevel"))
         } catch {
             throw Failure(error.problem.hasPrefix(unsupported) ? .unsupportedField : .badConfig, "\(error)")
         }
@@ -97,13 +118,11 @@ package struct MetaConfig: Sendable {
         return try json.string("networks")
     }
 
-    private static func log(_ json: Reader) throws(JSONError) -> Log {
-        let toStderr = try json.bool("logToStderr") ?? true
-        let file = try path(json, "logFile")
-        let text = try json.string("logLevel") ?? "error"
-        let log = Log(level: LogLevel(rawValue: text) ?? .error, file: file, toStderr: toStderr)
-        if LogLevel(rawValue: text) == nil {
-            log.error("cannot set logLevel to \"\(text)\": panic, error, verbose or debug")
+    private static func log(toStderr: Bool?, file: String?, level text: String?) -> Log {
+        let level = LogLevel(rawValue: text ?? "error")
+        let log = Log(level: level ?? .error, file: file, toStderr: toStderr ?? true)
+        if level == nil {
+            log.error("cannot set logLevel to \"\(text ?? "")\": panic, error, verbose or debug")
         }
         return log
     }

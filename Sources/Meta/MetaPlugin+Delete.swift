@@ -22,8 +22,11 @@ extension MetaPlugin {
         if let record = record ?? multus?.record {
             problems = detach(record, sandbox: invocation.netns, runner(kernel))
         } else {
-            problems = detachUnrecorded(runner(kernel))
+            problems = detachUnrecorded(runner(kernel), try neighbours(of: id, store))
         }
+        let isClean = problems.isEmpty && unread.isEmpty
+        config.log.verbose("DEL of \(id.containerID) \(id.interface): \(isClean ? "done" : "incomplete")")
+        if !isClean, record == nil, unread.isEmpty { store.forgetLock(id) }
         try report(problems + unread)
         try store.remove(id)
         guard let multus else { return }
@@ -59,24 +62,46 @@ extension MetaPlugin {
         return teardown.problems
     }
 
-    /// No record, or a torn one: the networks that the pod would get now, then its derived names, then every
-    /// lease of the container. What cannot be resolved any more is covered by the latter two.
-    private func detachUnrecorded(_ runner: ChainRunner) -> [Failure] {
-        let teardown = Teardown(runner)
+    /// What the container's other attachments of the runtime's have; nil when one of them has a torn record.
+    private func neighbours(of id: AttachmentID, _ store: borrowing StateStore) throws(Failure) -> [String]? {
+        var interfaces: [String] = []
+        for other in try store.all() where other.containerID == id.containerID && other != id {
+            guard let record = try store.read(other, config.log) else { return nil }
+            interfaces.append(other.interface)
+            interfaces += record.entries.map(\.spec.id.interface)
+        }
+        return interfaces
+    }
+
+    /// No record, or a torn one: the networks that the pod would get now, then its derived names, then the leases
+    /// of what is gone. What cannot be resolved any more is covered by the latter two.
+    ///
+    /// - Parameter kept: the interfaces of the container's other attachments. Without that knowledge nothing but
+    ///   the attachment's own interface is touched.
+    private func detachUnrecorded(_ runner: ChainRunner, _ kept: [String]?) -> [Failure] {
+        let teardown = Teardown(runner, isGuess: true)
+        func isOurs(_ interface: String) -> Bool {
+            kept.map { !$0.contains(interface) } ?? (interface == id.interface)
+        }
         var delegates: [Delegate] = []
         do throws(Failure) {
             delegates = try DelegateBuilder(config, invocation).buildWhatResolves(config.log)
         } catch {
             config.log.verbose("DEL without a record: \(error.message)")
         }
-        for delegate in delegates.reversed() { teardown.detach(delegate.spec, nil) }
-        teardown.detachByName(
-            id.containerID, interfaces: Self.likelyInterfaces(id).map(\.interface))
+        for delegate in delegates.reversed() where isOurs(delegate.spec.id.interface) {
+            teardown.detach(delegate.spec, nil)
+        }
+        teardown.detachByName(id.containerID, Self.likelyInterfaces(id).map(\.interface), where: isOurs)
         teardown.finish()
         var problems = teardown.problems
+        let present = runner.sandboxLinks()
         for directory in storeDirectories(delegates) {
             do throws(Failure) {
-                try HostLocal.releaseEverything(of: id.containerID, below: directory)
+                // An address that is still on a link is not handed out: another program may have attached it.
+                try HostLocal.releaseEverything(of: id.containerID, below: directory) { interface in
+                    isOurs(interface ?? id.interface) && !present.contains(interface ?? id.interface)
+                }
             } catch {
                 problems.append(error)
             }
@@ -88,7 +113,7 @@ extension MetaPlugin {
     private func storeDirectories(_ delegates: [Delegate]) -> Set<String> {
         let plugins =
             delegates.flatMap(\.spec.list.plugins) + config.delegates
-            + DefinitionCache(path: config.cacheDir).everyConfig().flatMap { $0["plugins"]?.array ?? [$0] }
+            + DefinitionCache(path: config.cacheDir).everyNetwork().flatMap(\.plugins)
         let configured = plugins.flatMap { $0["plugins"]?.array ?? [$0] }.compactMap {
             $0["ipam"]?["dataDir"]?.string
         }
@@ -128,7 +153,7 @@ extension MetaPlugin {
                     if record == nil { unread += Self.likelyInterfaces(id) }
                     continue
                 }
-                let found = try detachDead(id, record)
+                let found = try detachDead(id, record, record == nil ? neighbours(of: id, store) : [])
                 problems += found
                 if found.isEmpty { try store.remove(id) }
             } catch {
@@ -141,13 +166,17 @@ extension MetaPlugin {
 
     /// A namespace below /proc goes by a process's number, which another pod's may have by now: the host's ends
     /// of the pairs are deleted instead. Leases of a torn record are the networks' to collect.
-    private func detachDead(_ id: AttachmentID, _ record: PodRecord?) throws(Failure) -> [Failure] {
+    private func detachDead(
+        _ id: AttachmentID, _ record: PodRecord?, _ kept: [String]?
+    ) throws(Failure) -> [Failure] {
         let path = record?.sandbox ?? ""
         let sandbox = path.hasPrefix("/proc/") ? "" : path
         let runner = runner(try Kernel.open(sandbox: sandbox, mayBeGone: true))
         if let record { return detach(record, sandbox: sandbox, runner) }
-        let teardown = Teardown(runner)
-        teardown.detachByName(id.containerID, interfaces: Self.likelyInterfaces(id).map(\.interface))
+        let teardown = Teardown(runner, isGuess: true)
+        teardown.detachByName(id.containerID, Self.likelyInterfaces(id).map(\.interface)) { interface in
+            kept.map { !$0.contains(interface) } ?? (interface == id.interface)
+        }
         teardown.finish()
         return teardown.problems
     }
@@ -163,12 +192,21 @@ extension MetaPlugin {
         var problems: [Failure] = []
         var seen: [NetworkList] = []
         // A missing one has no leases.
-        let defaults = (try? DelegateBuilder(config, invocation).buildDefaults()) ?? []
-        for spec in defaults.map(\.spec) + kept where !seen.contains(spec.list) && !spec.list.disableGC {
+        let builder = try? DelegateBuilder(config, invocation)
+        let defaults = (try? builder?.buildDefaults())?.map(\.spec) ?? []
+        let cached = DefinitionCache(path: config.cacheDir).everyNetwork().map {
+            AttachmentSpec(
+                name: $0.name, id: id, sandbox: "", args: "", list: $0, searchPath: builder?.searchPath ?? [],
+                external: config.externalPlugins)
+        }
+        for spec in defaults + kept + cached where !seen.contains(spec.list) && !spec.list.disableGC {
             seen.append(spec.list)
+            let elsewhere = kept.filter { $0.list.name != spec.list.name }.map(\.id)
+            let here = kept.filter { $0.list.name == spec.list.name }.map(\.id)
             do throws(Failure) {
                 let kernel = try Kernel.open(sandbox: "", mayBeGone: true)
-                try runner(kernel).collect(spec, valid: Array(valid))
+                try runner(kernel).collect(
+                    spec, valid: Array(valid), own: Array(valid.subtracting(elsewhere).union(here)))
             } catch {
                 problems.append(error.prefixed(spec.name))
             }

@@ -27,6 +27,13 @@ package struct MetaPlugin {
     /// - Parameter version: what the result is printed in; one that cannot express it fails before it is too late.
     /// - Parameter respond: takes the default network's result while the attachment is still locked.
     package func add(writtenAs version: Version, _ respond: (JSON) -> Void) throws(Failure) {
+        do throws(Failure) { try attachAll(version, respond) } catch {
+            config.log.error("ADD of \(id.containerID) \(id.interface): \(error.message); \(error.details)")
+            throw error
+        }
+    }
+
+    private func attachAll(_ version: Version, _ respond: (JSON) -> Void) throws(Failure) {
         try requireReadiness(.tryAgain)
         let delegates = try DelegateBuilder(config, invocation).build()
         try DefaultRoute.validate(delegates)
@@ -75,10 +82,14 @@ package struct MetaPlugin {
             config.log.verbose(
                 "attached \(id.containerID) \(delegate.spec.id.interface) to \(delegate.spec.name)")
         }
-        guard delegates.contains(where: { $0.defaultRoute != nil }) else { return }
+        guard let asking = delegates.first(where: { $0.defaultRoute != nil }) else { return }
         let routes = try runner.observe(FactsQuery(routes: true)).routes
         let steps = DefaultRoute.plan(delegates, routes)
-        try runner.run(steps, &journal)
+        try named(asking) { () throws(Failure) in
+            do throws(Failure) { try runner.run(steps, &journal) } catch {
+                throw error.prefixed("default-route")
+            }
+        }
         for index in record.entries.indices {
             let entry = record.entries[index]
             if let attached = entry.attached {
@@ -103,7 +114,6 @@ package struct MetaPlugin {
             problems += keep(saved, in: &record, store)
             error.details += (error.details.isEmpty ? "" : "; ") + problems.joined(separator: "; ")
         }
-        config.log.error("ADD of \(id.containerID) \(id.interface): \(error.message); \(error.details)")
         return error
     }
 

@@ -53,7 +53,7 @@ extension Step {
         case .ensureAddress(let cidr, let link):
             return ["\(ip(link.place)) addr replace \(text(cidr)) dev \(link.name)"]
         case .addRoute(let route, let link):
-            return ["\(ip(link.place)) route append \(route.words) dev \(link.name)"]
+            return ["\(ip(link.place)) route prepend \(route.words) dev \(link.name)"]
         case .removeRoute(let route, let link):
             return ["\(ip(link.place)) route delete \(route.words) dev \(link.name)"]
         case .sysctl(let change):

@@ -49,8 +49,8 @@ import Testing
         for expected in [
             "ip addr replace 10.1.2.1/24 dev cni0", "ip addr replace fd00::1/64 dev cni0",
             "sysctl -w net/ipv4/ip_forward=1", "sysctl -w net/ipv6/conf/all/forwarding=1",
-            "ip -n POD route append default via 10.1.2.1 dev eth0",
-            "ip -n POD route append default via fd00::1 dev eth0",
+            "ip -n POD route prepend default via 10.1.2.1 dev eth0",
+            "ip -n POD route prepend default via fd00::1 dev eth0",
             "ip -n POD addr add 10.1.2.3/24 dev eth0",
         ] { #expect(commands.contains(expected), "\(expected) in \(commands)") }
     }
