@@ -68,13 +68,14 @@ extension Route {
             scope: try json.int("scope", in: 0...255).map { UInt8($0) })
     }
 
-    /// As CNI 1.1 writes it.
+    /// As CNI 1.x writes it: keys sorted, 0 left out where it says nothing.
     package var json: JSON {
-        var json: JSONObject = ["dst": .string("\(destination)")]
-        for (key, value) in [("advmss", advmss), ("mtu", mtu), ("priority", priority)] where value ?? 0 != 0 {
-            json[key] = value.map { .int(Int64($0)) }
-        }
+        var json: JSONObject = [:]
+        if let advmss, advmss != 0 { json["advmss"] = .int(Int64(advmss)) }
+        json["dst"] = .string("\(destination)")
         if let gateway { json["gw"] = .string("\(gateway)") }
+        if let mtu, mtu != 0 { json["mtu"] = .int(Int64(mtu)) }
+        if let priority, priority != 0 { json["priority"] = .int(Int64(priority)) }
         if let scope { json["scope"] = .int(Int64(scope)) }
         if let table { json["table"] = .int(Int64(table)) }
         return .object(json)

@@ -40,6 +40,12 @@ package struct Failure: Error, Equatable, Sendable {
         self.details = details
     }
 
+    package static func ownNamespace(_ path: String) -> Failure {
+        Failure(
+            .ownNamespace, "plugin's netns and netns from CNI_NETNS should not be the same",
+            details: "CNI_NETNS=\(path) is this process's own namespace")
+    }
+
     /// The same with who or where in front.
     package func prefixed(_ text: String) -> Failure {
         var failure = self

@@ -13,6 +13,10 @@ package struct PluginConfig: Sendable {
     package let previousProblem: Failure?
     /// Why ADD and CHECK refuse the document as it was written.
     private var duplicateProblem: Failure?
+    /// What is wrong with a section that every plugin but an address source reads.
+    private let sectionProblem: Failure?
+    /// The document as it came; nil for one that was put together here.
+    package private(set) var source: [UInt8]?
     package let runtimeConfig: Reader?
     /// nil when the configuration has no `dns`.
     package let dns: DNS?
@@ -46,6 +50,7 @@ package struct PluginConfig: Sendable {
         }
         var config = try PluginConfig(document.value)
         do throws(Failure) { try refuseDuplicateSettings(document) } catch { config.duplicateProblem = error }
+        config.source = bytes
         return config
     }
 
@@ -57,6 +62,7 @@ package struct PluginConfig: Sendable {
     }
 
     package init(_ json: JSON) throws(Failure) {
+        let json = json == .null ? [:] : json
         self.json = json
         let reader = Reader(json)
         let head: (name: String?, type: String, version: String?)
@@ -81,17 +87,27 @@ package struct PluginConfig: Sendable {
         type = head.type
         let version = try Version(parsing: head.version)
         self.version = version
-        do throws(JSONError) {
-            dns = try reader.object("dns").map { object throws(JSONError) in try DNS(object) }
-            let ipam = try reader.object("ipam")
-            ipamType = try ipam?.string("type").flatMap { $0.isEmpty ? nil : $0 }
-            runtimeConfig = try reader.object("runtimeConfig")
-            validAttachments = try Self.attachments(reader)
+        var sectionProblem: Failure?
+        func read<T>(_ section: () throws(JSONError) -> T?) -> T? {
+            do throws(JSONError) { return try section() } catch {
+                sectionProblem = sectionProblem ?? Failure(.badConfig, "\(error)")
+                return nil
+            }
+        }
+        dns = read { () throws(JSONError) in
+            try reader.object("dns").map { object throws(JSONError) in try DNS(object) }
+        }
+        ipamType = read { () throws(JSONError) in
+            try reader.object("ipam")?.string("type").flatMap { $0.isEmpty ? nil : $0 }
+        }
+        runtimeConfig = read { () throws(JSONError) in try reader.object("runtimeConfig") }
+        validAttachments = read { () throws(JSONError) in try Self.attachments(reader) }
+        _ = read { () throws(JSONError) -> Bool? in
             let capabilities = try reader.object("capabilities")
             for (key, _) in try capabilities?.members() ?? [] { _ = try capabilities?.bool(key) }
-        } catch {
-            throw Failure(.badConfig, "\(error)")
+            return nil
         }
+        self.sectionProblem = sectionProblem
         var previous: CNIResult?
         var previousProblem: Failure?
         do throws(JSONError) {
@@ -131,14 +147,19 @@ package struct PluginConfig: Sendable {
         return nil
     }
 
-    /// Refuses a verb that this configuration's version does not know yet, and one that needs what cannot be read.
-    package func requireUsable(for verb: Verb) throws(Failure) {
+    /// Refuses a verb that this configuration's version does not know yet.
+    package func requireVersion(for verb: Verb) throws(Failure) {
         guard version >= verb.minimum else {
             throw Failure(
                 .incompatibleVersion, "config version does not allow \(verb.rawValue)",
                 details:
                     "cniVersion is \(version.rawValue), \(verb.rawValue) came with \(verb.minimum.rawValue)")
         }
+    }
+
+    /// Refuses a verb that needs what cannot be read.
+    package func requireReadable(for verb: Verb) throws(Failure) {
+        if let sectionProblem { throw sectionProblem }
         if let duplicateProblem, verb == .add || verb == .check { throw duplicateProblem }
         if let previousProblem, verb == .add || verb == .check { throw previousProblem }
     }

@@ -22,6 +22,8 @@ package struct AttachmentSpec: Sendable {
     package var searchPath: [String]
     /// Types whose executable is preferred to the built-in module.
     package var external: [String]
+    /// The configuration as it came on stdin, which an IPAM plugin gets unchanged under a plugin's own name.
+    package var source: [UInt8]?
 
     package init(
         name: String, id: AttachmentID, sandbox: String, args: String, list: NetworkList,

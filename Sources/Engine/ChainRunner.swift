@@ -74,6 +74,13 @@ package final class ChainRunner {
         do throws(StepError) { try executor.run(steps, &journal) } catch { throw error.failure }
     }
 
+    /// Which of `names` the sandbox has; the others need not be looked for before they are made.
+    package func present(_ names: [String]) -> [String] {
+        let found = sandboxLinks()
+        kernel.absent = names.filter { !found.contains($0) }
+        return names.filter(found.contains)
+    }
+
     /// Names of the links in the sandbox; none when it is gone.
     package func sandboxLinks() -> [String] {
         guard kernel.hasSandbox else { return [] }

@@ -25,7 +25,7 @@ extension Executor {
     }
 
     func rename(_ name: String, _ device: Device) throws(NetlinkError) {
-        try requireFree(device.name)
+        if name != device.name { try requireFree(device.name) }
         try kernel.with(.host) { socket throws(NetlinkError) in
             guard let found = try socket.link(named: name) else { return }
             if found.isUp { try socket.change(index: found.index, .up(false)) }
@@ -58,9 +58,7 @@ extension Kernel {
         var device = DeviceFacts()
         var name: String?
         switch query {
-        case .name(let wanted):
-            name = try find { $0.name == wanted }
-            if name == nil { name = try find { $0.alias == wanted } }
+        case .name(let wanted): name = try find { $0.name == wanted }
         case .mac(let mac): name = try find { $0.mac == mac }
         case .path(let path): name = firstEntry("\(path)/net")
         case .pci(let address): (name, device) = pci(address)
@@ -69,7 +67,7 @@ extension Kernel {
                 (name, device) = pci(id)
             } else {
                 let path = "/sys/bus/auxiliary/devices/\(id)"
-                device.isKnown = fileExists(path)
+                device.bus = fileExists(path) ? .auxiliary : nil
                 name = firstEntry("\(path)/net")
             }
         }
@@ -82,10 +80,10 @@ extension Kernel {
         return device
     }
 
-    /// The pod's link with this alias.
-    func sandboxLink(alias: String) throws(NetlinkError) -> LinkName? {
-        try with(.sandbox) { socket throws(NetlinkError) in
-            try socket.links().first { $0.alias == alias }.map { .sandbox($0.name) }
+    /// The links of one side that have an alias.
+    func aliased(_ place: Place) throws(NetlinkError) -> [LinkName] {
+        try with(place) { socket throws(NetlinkError) in
+            try socket.links().filter { !$0.alias.isEmpty }.map { LinkName(place: place, name: $0.name) }
         }
     }
 
@@ -101,7 +99,7 @@ extension Kernel {
         if name == nil, let virtio = entries(path).first(where: { $0.hasPrefix("virtio") }) {
             name = firstEntry("\(path)/\(virtio)/net")
         }
-        return (name, DeviceFacts(driver: driver, isKnown: fileExists(path)))
+        return (name, DeviceFacts(bus: fileExists(path) ? .pci : nil, driver: driver))
     }
 
     private func firstEntry(_ path: String) -> String? { entries(path).first }

@@ -88,6 +88,19 @@ package final class Executor {
         case .removeRoute(let route, let link):
             try on(link) { socket, index throws(NetlinkError) in try socket.remove(route, index: index) }
             journal.record(.addRoute(route, link), on: link)
+        case .removeFound(let found):
+            do throws(NetlinkError) {
+                try kernel.with(.sandbox) { socket throws(NetlinkError) in
+                    try socket.remove(original: found.original, found.route.destination)
+                }
+                journal.record(.restoreFound(found), on: .sandbox(found.link))
+            } catch  where error.code == noSuchProcess {
+                // One of the next hops of a route that went whole.
+            }
+        case .restoreFound(let found):
+            try kernel.with(.sandbox) { socket throws(NetlinkError) in
+                try socket.restore(original: found.original, found.route.destination)
+            }
         case .sysctl(let change): try sysctl(change, &journal)
         case .settle(let link): try settle(link)
         case .awaitCarrier(let link): try awaitCarrier(link)
@@ -106,10 +119,13 @@ package final class Executor {
         case .returnDevice(let device): try giveBack(device)
         case .renameDevice(let name, let device): try rename(name, device)
         case .writeFile(let path, let text):
+            var before: [UInt8]?
             try file(path) { directory, name throws(SystemError) in
+                before = try directory.readIfPresent(name, limit: 1 << 20)
                 try directory.replace(name, with: Array(text.utf8), mode: 0o600)
             }
-            journal.record(.step(.removeFile(path)))
+            let old = before.map { String(decoding: $0, as: UTF8.self) }
+            journal.record(.step(old.map { .writeFile(path, $0) } ?? .removeFile(path)))
         case .removeFile(let path):
             try file(path) { directory, name throws(SystemError) in _ = try directory.remove(name) }
         }
@@ -152,10 +168,11 @@ extension Executor {
             indexes[name] = existing.index
         } else {
             do throws(NetlinkError) {
-                try kernel.with(.host) { socket throws(NetlinkError) in
+                let made = try kernel.with(.host) { socket throws(NetlinkError) in
                     try socket.addBridge(
                         name: spec.name, mtu: spec.mtu, mac: spec.mac, vlanFiltering: spec.vlanFiltering)
                 }
+                indexes[name] = made?.index
                 journal.record(.createdShared(spec.name, bridge: spec.name))
                 bridges.update(spec.name) { $0.mac = spec.mac }
             } catch  where error.code == alreadyExists {
@@ -177,12 +194,12 @@ extension Executor {
                 if let found = try socket.link(named: link.name) {
                     return found.isUp ? () : try socket.change(index: found.index, .up(true))
                 }
-                try socket.addPair(name: link.name, peer: link.peer, mtu: link.mtu, controller: bridge)
+                try socket.addPair(name: link.name, peer: link.peer, mtu: link.mtu)
                 journal.record(.createdShared(link.name, bridge: link.bridge))
                 guard let peer = try socket.link(named: link.peer) else { return }
+                try socket.change(index: peer.index, .controller(bridge))
                 try socket.setVLANs(index: peer.index, link.portVLANs)
-                guard let end = peer.parentIndex else { return }
-                try socket.change(index: end, .up(true))
+                try socket.change(index: peer.index, .up(true))
             }
         } catch  where error.code == alreadyExists {
             // Another ADD was faster.
@@ -216,7 +233,10 @@ extension Executor {
             if isTaken { throw error }
             var other = spec
             other.name = temporary
-            try kernel.addInSandbox(other, parent: parent)
+            do throws(NetlinkError) { try kernel.addInSandbox(other, parent: parent) } catch {
+                throw NetlinkError(
+                    operation: "add \(spec.kind.name) \(spec.name)", code: error.code, text: error.text)
+            }
             try kernel.with(.sandbox) { socket throws(NetlinkError) in
                 guard let made = try socket.link(named: temporary) else { throw error }
                 do throws(NetlinkError) { try socket.change(index: made.index, .name(spec.name)) } catch {
@@ -229,15 +249,18 @@ extension Executor {
 
     /// A peer whose sandbox died lives on for some 30 ms: its name is free once it is deleted.
     private func addVeth(_ veth: VethSpec, _ journal: inout Journal) throws(NetlinkError) {
+        let made: LinkInfo?
         do throws(NetlinkError) {
-            try kernel.add(veth, controller: controllerIndex(veth))
+            made = try kernel.add(veth, controller: controllerIndex(veth))
         } catch {
             let mayRepeat =
                 error.code == alreadyExists
                 ? try removeOrphan(veth.peer) : try restoreBridge(veth.controller, &journal)
             guard mayRepeat else { throw error }
-            try kernel.add(veth, controller: controllerIndex(veth))
+            made = try kernel.add(veth, controller: controllerIndex(veth))
         }
+        indexes[.host(veth.peer)] = made?.index
+        indexes[.sandbox(veth.name)] = made?.parentIndex
         journal.record(.step(.deleteLink(.sandbox(veth.name))))
         journal.recordCreation(of: .sandbox(veth.name), .host(veth.peer))
     }
@@ -264,8 +287,9 @@ extension Executor {
     private func removeOrphan(_ name: String) throws(NetlinkError) -> Bool {
         try kernel.with(.host) { socket throws(NetlinkError) in
             guard let link = try socket.link(named: name) else { return true }
-            // NETNSA_NSID_NOT_ASSIGNED: the namespace of the peer is being torn down.
-            guard link.kind == "veth", let peer = link.parentNamespaceID, peer < 0 else { return false }
+            guard link.kind == "veth", let namespace = link.parentNamespaceID,
+                try !socket.isAlive(namespace: namespace)
+            else { return false }
             try socket.delete(index: link.index)
             return true
         }

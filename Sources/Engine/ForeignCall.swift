@@ -1,5 +1,5 @@
 package import CNI
-package import JSONC
+import JSONC
 import Linux
 import Network
 package import Plans
@@ -15,7 +15,8 @@ package struct ForeignCall: Sendable {
     package var args: String
     /// Directories, as CNI_PATH has them.
     package var searchPath: [String]
-    package var config: JSON
+    /// The configuration, in JSON.
+    package var input: [UInt8]
     /// What a result without cniVersion is taken to be.
     package var version: Version
 
@@ -42,6 +43,7 @@ package struct ForeignCall: Sendable {
         let answer = try execute()
         let text = String(decoding: answer.output, as: UTF8.self)
         guard case .exited(0) = answer.status else { throw failure(answer, text) }
+        writeStandardError(String(decoding: answer.errors, as: UTF8.self))
         guard verb == .add else { return nil }
         do throws(JSONError) {
             return try CNIResult.parse(JSON.parse(answer.output).value, assuming: version)
@@ -55,7 +57,7 @@ package struct ForeignCall: Sendable {
     private func execute() throws(Failure) -> ChildResult {
         do throws(SystemError) {
             return try Child.run(
-                path: path, environment: environment, input: config.bytes(),
+                path: path, environment: environment, input: input,
                 deadline: Self.deadline)
         } catch {
             throw Failure(.generic, "cannot run plugin \(type): \(error)")

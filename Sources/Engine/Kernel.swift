@@ -20,6 +20,8 @@ package final class Kernel {
 
     /// Links of the host that were looked at already; nil for one that was not there.
     var seen: SmallMap<String, LinkInfo?> = [:]
+    /// Names that the sandbox had no link of when all were listed; each until one is made.
+    var absent: [String] = []
     /// The thread is in the sandbox, for several visits in one.
     private var isInside = false
 
@@ -68,9 +70,7 @@ package final class Kernel {
             switch error {
             case .missing where mayBeGone, .notANamespace where mayBeGone: return kernel
             case .own:
-                throw Failure(
-                    .ownNamespace, "plugin's netns and netns from CNI_NETNS should not be the same",
-                    details: "CNI_NETNS=\(path) is this process's own namespace")
+                throw Failure.ownNamespace(path)
             default: throw Failure(.generic, "failed to open netns \"\(path)\": \(error)")
             }
         }
@@ -129,12 +129,12 @@ package final class Kernel {
         try nft?.use(body)
     }
 
-    /// A veth pair across the two namespaces, in one request.
-    func add(_ veth: VethSpec, controller: Int32?) throws(NetlinkError) {
+    /// A veth pair across the two namespaces, in one request; what the kernel says of the host's end.
+    func add(_ veth: VethSpec, controller: Int32?) throws(NetlinkError) -> LinkInfo? {
         guard let descriptor = sandbox?.namespace.raw else {
             throw NetlinkError(operation: "reach the pod's namespace", code: noSuchDevice, text: "it is gone")
         }
-        try host.add(veth, sandbox: descriptor, controller: controller)
+        return try host.add(veth, sandbox: descriptor, controller: controller)
     }
 
     /// A link in the sandbox that sits on one of the host's.

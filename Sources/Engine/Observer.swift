@@ -18,12 +18,12 @@ extension Kernel {
                 facts.defaultRouteLink = name
                 if facts.links[name] == nil { facts.links[name] = try linkFacts(name, false) }
             }
-            if let device = query.device { facts.device = try observe(device, &facts) }
-            if case .name(let wanted)? = query.device, hasSandbox, facts.device?.link == nil,
-                !query.links.contains(where: { facts.links[$0] != nil })
-            {
-                facts.renamed = try sandboxLink(alias: wanted)
-                if let name = facts.renamed { facts.links[name] = try linkFacts(name, false) }
+            for device in query.devices { facts.devices.append(try observe(device, &facts)) }
+            if query.aliases {
+                facts.aliased = try aliased(.host) + (hasSandbox ? aliased(.sandbox) : [])
+                for name in facts.aliased where facts.links[name] == nil {
+                    facts.links[name] = try linkFacts(name, false)
+                }
             }
             if query.routes, hasSandbox { facts.routes = try sandboxRoutes() }
         } catch {
@@ -44,7 +44,8 @@ extension Kernel {
     }
 
     func linkFacts(_ name: LinkName, _ withAddresses: Bool) throws(NetlinkError) -> LinkFacts? {
-        try with(name.place) { socket throws(NetlinkError) in
+        if name.place == .sandbox, absent.contains(name.name) { return nil }
+        return try with(name.place) { socket throws(NetlinkError) in
             let found = try socket.link(named: name.name)
             if name.place == .host { seen[name.name] = .some(found) }
             guard let link = found else { return nil }
@@ -84,7 +85,7 @@ extension Kernel {
                         names[entry.index] = try socket.link(index: entry.index)?.name
                     }
                     guard let name = names[entry.index] else { continue }
-                    routes.append(SandboxRoute(entry.route, name))
+                    routes.append(SandboxRoute(entry.route, name, original: entry.original))
                 }
             }
             return routes

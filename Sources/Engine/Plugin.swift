@@ -45,6 +45,7 @@ struct Plugin {
     }
 
     func add(_ journal: inout Journal) throws(Failure) -> CNIResult? {
+        defer { runner.kernel.absent.removeAll { $0 == spec.id.interface } }
         switch kind {
         case .module(let module): return try add(module, &journal)
         case .foreign:
@@ -64,18 +65,25 @@ struct Plugin {
         let parsed = try parse(M.self)
         var attachment = attachment
         let facts = try runner.observe(M.needs(parsed, attachment, .add))
+        try M.refuse(parsed, attachment, facts)
         if M.usesIPAM, let ipam = config.ipamType {
             attachment.lease = try lease(ipam, &journal)
             // Only an external plugin knows what it will give, and the plan depends on that.
             if attachment.lease == nil { return attachment.previous ?? CNIResult() }
         }
-        let plan = try M.plan(parsed, attachment, facts)
+        var plan = try M.plan(parsed, attachment, facts)
         if runner.explained != nil {
             for step in plan.steps { explain(.step(step), attachment.lease) }
             runner.imagined += plan.steps
             return plan.result
         }
-        do throws(StepError) { try runner.executor.run(plan.steps, &journal) } catch { throw error.failure }
+        do throws(StepError) { try runner.executor.run(plan.steps, &journal) } catch {
+            // Who runs a plugin by itself may use a container's ID for two pods: the other one has the names.
+            guard !runner.isMeta, error.isTakenName else { throw error.failure }
+            attachment.digest = Attachment.randomDigest()
+            plan = try M.plan(parsed, attachment, facts)
+            try runner.run(plan.steps, &journal)
+        }
         return try runner.executor.readBack(plan)
     }
 
@@ -113,7 +121,7 @@ struct Plugin {
         } else {
             _ = try foreign(.check, ipam).run()
         }
-        try Verifier(runner.kernel).check(result, attachment)
+        if M.hasLink(parsed, facts) { try Verifier(runner.kernel).check(result, attachment) }
     }
 
     func removal() throws(Failure) -> Pending {
@@ -238,8 +246,10 @@ struct Plugin {
             explain(.unknown("the steps of \(type) depend on the addresses that \(ipam) will give"))
             return nil
         }
-        journal.record(.delegate(try foreign(.del, ipam)))
+        let undo = try foreign(.del, ipam)
+        // What it refused may be an address that the container has from before.
         let result = try call.run() ?? CNIResult()
+        journal.record(.delegate(undo))
         return Lease(ips: result.ips, routes: result.routes, dns: result.dns)
     }
 
@@ -247,8 +257,8 @@ struct Plugin {
         let name = name ?? type
         return ForeignCall(
             type: name, path: try ForeignCall.find(name, in: spec.searchPath), verb: verb, id: spec.id,
-            sandbox: spec.sandbox, args: spec.args, searchPath: spec.searchPath, config: json,
-            version: config.version)
+            sandbox: spec.sandbox, args: spec.args, searchPath: spec.searchPath,
+            input: (name == type ? nil : spec.source) ?? json.bytes(), version: config.version)
     }
 
     private func explain(_ action: Explained.Action, _ lease: Lease? = nil) {

@@ -11,6 +11,9 @@ package struct StepError: Error, Equatable, Sendable, CustomStringConvertible {
     /// What should be undone or deleted is no longer there.
     package var isGone: Bool { [noSuchDevice, noSuchAddress, noSuchProcess, noSuchFile].contains(code) }
 
+    /// The host has a link of that name already.
+    package var isTakenName: Bool { if case .addVeth = step { code == alreadyExists } else { false } }
+
     /// What leaves the process: the cause, and the command that a person can try.
     package var failure: Failure {
         Failure(.generic, description, details: "refused step: " + step.commands().joined(separator: "; "))

@@ -59,14 +59,16 @@ package final class Teardown {
         hostLinks += pending.removal.hostLinks
         if let lease = pending.lease { leases.append(lease) }
         var isRestored = true
-        for step in pending.removal.steps {
+        for (step, isVital) in pending.removal.restores.map({ ($0, false) })
+            + pending.removal.steps.map({ ($0, true) })
+        {
             // What the restores need is kept until they have worked.
             if case .removeFile = step, !isRestored { continue }
             var scrap = Journal()
             do throws(StepError) { try runner.executor.run([step], &scrap) } catch {
                 if error.isGone { continue }
                 isRestored = false
-                problems.append(error.failure)
+                if isVital { problems.append(error.failure) } else { runner.log.error("DEL: \(error)") }
             }
         }
         if let call = pending.call { _ = try call.run() }
@@ -113,7 +115,8 @@ package final class Teardown {
         return try runner.kernel.with(place) { socket throws(NetlinkError) in
             var found: [LinkInfo] = []
             for name in names {
-                if let link = try socket.link(named: name) { found.append(link) }
+                // The kernel also finds a link by an alternative name.
+                if let link = try socket.link(named: name), link.name == name { found.append(link) }
             }
             return found
         }

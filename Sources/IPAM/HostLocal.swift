@@ -40,7 +40,7 @@ package enum HostLocal: AddressSource {
         var wanted = config.requested
         var lease = Lease(routes: config.routes, dns: config.dns)
         let own: [IPAddress]
-        do throws(SystemError) { own = try store.addresses(of: id) } catch {
+        do throws(SystemError) { own = try store.entries(of: id).map(\.address) } catch {
             throw Failure(.io, "host-local: \(error)")
         }
         for (index, set) in config.sets.enumerated() {
@@ -128,9 +128,8 @@ package enum HostLocal: AddressSource {
             var free: (address: IPAddress, range: AddressRange)?
             do throws(SystemError) {
                 if let store = try LeaseStore.openIfPresent(config.directory) {
-                    free = try set.firstFree(after: store.lastReserved(set: index)) {
-                        address, _ throws(SystemError) in
-                        try store.isFree(address)
+                    free = set.firstFree(after: store.lastReserved(set: index)) {
+                        address, _ in store.isFree(address)
                     }
                 } else {
                     free = set.firstFree(after: nil) { _, _ in true }
@@ -150,7 +149,10 @@ package enum HostLocal: AddressSource {
         try withStore(try releaseDirectory(request)) { store throws(SystemError) in
             let lock = try store.lock()
             defer { extendLifetime(lock) }
-            for address in try store.addresses(of: request.id) { try store.remove(address) }
+            // The reference passes over what it cannot remove.
+            if let problem = store.remove(try store.entries(of: request.id)), request.isLenient {
+                throw problem
+            }
         }
     }
 
@@ -159,7 +161,7 @@ package enum HostLocal: AddressSource {
         try withStore(try HostLocalConfig(request, allocates: false).directory) { store throws(SystemError) in
             let lock = try store.lock()
             defer { extendLifetime(lock) }
-            found = try !store.addresses(of: request.id).isEmpty
+            found = try !store.entries(of: request.id).isEmpty
         }
         guard found else {
             throw Failure(
@@ -174,17 +176,14 @@ package enum HostLocal: AddressSource {
         try withStore(try HostLocalConfig(request, allocates: false).directory) { store throws(SystemError) in
             let lock = try store.lock()
             defer { extendLifetime(lock) }
-            for entry in try store.entries() where !entry.owner.isEmpty {
+            let dead = try store.entries().filter { entry in
+                guard !entry.owner.isEmpty else { return false }
                 let (containerID, interface) = LeaseStore.parse(entry.owner)
                 // In the meta role a container that lives keeps all it has: another program may have attached it.
-                let isValid =
-                    if let interface, !request.isLenient {
-                        attachments.contains(AttachmentID(containerID: containerID, interface: interface))
-                    } else {
-                        containers.contains(containerID)
-                    }
-                if !isValid { try store.remove(entry.address) }
+                guard let interface, !request.isLenient else { return !containers.contains(containerID) }
+                return !attachments.contains(AttachmentID(containerID: containerID, interface: interface))
             }
+            if let problem = store.remove(dead) { throw problem }
         }
     }
 
@@ -211,11 +210,11 @@ package enum HostLocal: AddressSource {
                 guard let store = try? LeaseStore.openIfPresent("\(directory)/\(network)") else { continue }
                 let lock = try store.lock()
                 defer { extendLifetime(lock) }
-                for entry in try store.entries() {
+                let gone = try store.entries().filter { entry in
                     let owner = LeaseStore.parse(entry.owner)
-                    guard owner.containerID == containerID, isGone(owner.interface) else { continue }
-                    try store.remove(entry.address)
+                    return owner.containerID == containerID && isGone(owner.interface)
                 }
+                if let problem = store.remove(gone) { throw problem }
             }
         } catch {
             throw Failure(.io, "host-local: \(error)")

@@ -38,12 +38,22 @@ package struct HostLocalConfig: Equatable, Sendable {
         guard let ipam = try json.object("ipam") else {
             throw json.error(nil, "IPAM config missing 'ipam' key")
         }
-        sets = []
-        for set in try request.config.runtimeConfig?.list("ipRanges") ?? [] {
-            sets.append(try RangeSet(set.elements(), set))
+        var sets: [RangeSet] = []
+        func add(_ ranges: [Reader], _ whole: Reader) throws(JSONError) {
+            do throws(JSONError) { sets.append(try RangeSet(ranges, whole)) } catch {
+                throw JSONError(
+                    path: error.path, problem: "invalid range set \(sets.count): \(error.problem)")
+            }
         }
-        if ipam.has("subnet") { sets.append(try RangeSet([ipam], ipam)) }
-        for set in try ipam.list("ranges") ?? [] { sets.append(try RangeSet(set.elements(), set)) }
+        let runtime = try json.object("runtimeConfig")
+        for set in try runtime?.list("ipRanges") ?? [] { try add(set.elements(), set) }
+        if ipam.has("subnet") {
+            try add([ipam], ipam)
+        } else {
+            for key in ["rangeStart", "rangeEnd", "gateway"] { _ = try ipam.address(key) }
+        }
+        for set in try ipam.list("ranges") ?? [] { try add(set.elements(), set) }
+        self.sets = sets
         guard !sets.isEmpty else { throw ipam.error("ranges", "no IP ranges specified") }
         for (index, set) in sets.enumerated() {
             if let other = sets[..<index].firstIndex(where: { $0.overlaps(set) }) {
@@ -85,7 +95,7 @@ package struct HostLocalConfig: Equatable, Sendable {
         for ip in try json.object("args")?.object("cni")?.strings("ips") ?? [] {
             texts.append((ip, "args.cni.ips"))
         }
-        for ip in try request.config.runtimeConfig?.strings("ips") ?? [] {
+        for ip in try json.object("runtimeConfig")?.strings("ips") ?? [] {
             texts.append((ip, "runtimeConfig.ips"))
         }
         var addresses: [IPAddress] = []

@@ -7,8 +7,8 @@ import Plans
 /// byte the reference's, and under the same lock: both may work on one directory at the same time.
 struct LeaseStore: ~Copyable {
     private let directory: Directory
-    /// Bytes: container ID and interface name.
-    private static let limit = 4096
+    /// Bytes: container ID and interface name, which come in environment variables of at most 128 KiB.
+    private static let limit = 256 << 10
 
     static func open(_ path: String) throws(SystemError) -> LeaseStore {
         LeaseStore(directory: try Directory.create(path, mode: 0o755))
@@ -37,15 +37,13 @@ struct LeaseStore: ~Copyable {
     func reserve(_ address: IPAddress, _ id: AttachmentID) throws(SystemError) -> Bool {
         let bytes = Array(Self.content(id).utf8)
         if try directory.createExclusive("\(address)", bytes, mode: 0o600) { return true }
-        guard try directory.readIfPresent("\(address)", limit: Self.limit)?.isEmpty == true else {
-            return false
-        }
+        guard directory.isEmptyFile("\(address)") else { return false }
         try directory.remove("\(address)")
         return try directory.createExclusive("\(address)", bytes, mode: 0o600)
     }
 
-    func isFree(_ address: IPAddress) throws(SystemError) -> Bool {
-        try directory.readIfPresent("\(address)", limit: Self.limit)?.isEmpty ?? true
+    func isFree(_ address: IPAddress) -> Bool {
+        !directory.contains("\(address)") || directory.isEmptyFile("\(address)")
     }
 
     func lastReserved(set: Int) -> IPAddress? {
@@ -59,6 +57,8 @@ struct LeaseStore: ~Copyable {
     }
 
     struct Entry {
+        /// The file's name, in which another program may have spelled the address otherwise.
+        let name: String
         let address: IPAddress
         let owner: String
     }
@@ -70,31 +70,36 @@ struct LeaseStore: ~Copyable {
             guard let address = IPAddress(parsing: name) else { continue }
             // What cannot be read belongs to nobody that we could name.
             guard let bytes = try? directory.readIfPresent(name, limit: Self.limit) else { continue }
-            entries.append(Entry(address: address, owner: trimmed(String(decoding: bytes, as: UTF8.self))))
+            entries.append(
+                Entry(name: name, address: address, owner: trimmed(String(decoding: bytes, as: UTF8.self))))
         }
         return entries
     }
 
-    /// Addresses of `id`; without any, those that an old release wrote down with the container's ID alone.
-    func addresses(of id: AttachmentID) throws(SystemError) -> [IPAddress] {
+    /// Entries of `id`; without any, those that an old release wrote down with the container's ID alone.
+    func entries(of id: AttachmentID) throws(SystemError) -> [Entry] {
         let all = try entries()
-        let exact = all.filter { $0.owner == Self.content(id) }
-        return (exact.isEmpty ? all.filter { $0.owner == trimmed(id.containerID) } : exact).map(\.address)
+        let exact = all.filter { $0.owner.utf8.elementsEqual(Self.content(id).utf8) }
+        return exact.isEmpty
+            ? all.filter { $0.owner.utf8.elementsEqual(trimmed(id.containerID).utf8) } : exact
     }
 
     func remove(_ address: IPAddress) throws(SystemError) { try directory.remove("\(address)") }
+
+    /// Removes all that can be removed.
+    ///
+    /// - Returns: why the first of the others cannot.
+    func remove(_ entries: [Entry]) -> SystemError? {
+        var problem: SystemError?
+        for entry in entries {
+            do throws(SystemError) { try directory.remove(entry.name) } catch { problem = problem ?? error }
+        }
+        return problem
+    }
 
     /// Container ID, and interface name unless the file is of the old form.
     static func parse(_ owner: String) -> (containerID: String, interface: String?) {
         let lines = owner.split(omittingEmptySubsequences: true) { $0 == "\r\n" || $0 == "\n" || $0 == "\r" }
         return (lines.first.map(String.init) ?? "", lines.count > 1 ? String(lines[1]) : nil)
     }
-}
-
-/// `text` without white space around it.
-func trimmed(_ text: String) -> String {
-    var part = text[...]
-    while part.first?.isWhitespace == true { part = part.dropFirst() }
-    while part.last?.isWhitespace == true { part = part.dropLast() }
-    return String(part)
 }

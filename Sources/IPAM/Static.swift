@@ -61,33 +61,51 @@ package enum Static: AddressSource {
             throw json.error(nil, "IPAM config missing 'ipam' key")
         }
         var lease = Lease()
+        let requests = [
+            ("runtimeConfig.ips", try json.object("runtimeConfig")?.strings("ips") ?? []),
+            ("args.cni.ips", try json.object("args")?.object("cni")?.strings("ips") ?? []),
+        ]
+        if let (source, texts) = requests.first(where: { !$0.1.isEmpty }) {
+            lease.ips = try requested(texts, source)
+            _ = try fromArgs(request)
+        } else {
+            lease.ips = try configured(ipam) + fromArgs(request)
+        }
+        for route in try ipam.list("routes") ?? [] { lease.routes.append(try Route(route)) }
+        if let dns = try ipam.object("dns") { lease.dns = try DNS(dns) }
+        return lease
+    }
+
+    private static func configured(_ ipam: Reader) throws(JSONError) -> [CNIResult.IP] {
+        var ips: [CNIResult.IP] = []
         for entry in try ipam.list("addresses") ?? [] {
             let text = try entry.string("address") ?? ""
             guard let address = CIDR(parsing: text) else {
                 throw entry.error(
                     "address", "the 'address' field is expected to be in CIDR notation, got: '\(text)'")
             }
-            lease.ips.append(.init(address: address, gateway: try entry.address("gateway")))
+            ips.append(.init(address: address, gateway: try entry.address("gateway")))
         }
-        lease.ips += try fromArgs(request)
-        for (source, texts) in [
-            ("args.cni.ips", try json.object("args")?.object("cni")?.strings("ips")),
-            ("runtimeConfig.ips", try request.config.runtimeConfig?.strings("ips")),
-        ] {
-            guard let texts, !texts.isEmpty else { continue }
-            lease.ips = []
-            for text in texts {
-                guard let address = CIDR(parsing: text) else {
-                    throw JSONError(
-                        path: source,
-                        problem: "an entry in the 'ips' field is NOT in CIDR notation, got: '\(text)'")
-                }
-                lease.ips.append(.init(address: address))
+        return ips
+    }
+
+    private static func requested(_ texts: [String], _ source: String) throws(JSONError) -> [CNIResult.IP] {
+        var ips: [CNIResult.IP] = []
+        for text in texts {
+            guard let address = CIDR(parsing: text) else {
+                throw JSONError(
+                    path: source,
+                    problem: "an entry in the 'ips' field is NOT in CIDR notation, got: '\(text)'")
             }
+            ips.append(.init(address: address))
         }
-        for route in try ipam.list("routes") ?? [] { lease.routes.append(try Route(route)) }
-        if let dns = try ipam.object("dns") { lease.dns = try DNS(dns) }
-        return lease
+        return ips
+    }
+
+    /// A comma-separated value of CNI_ARGS; an empty value is none.
+    private static func items(_ text: String?) -> [String] {
+        guard let text, !text.isEmpty else { return [] }
+        return text.split(separator: ",", omittingEmptySubsequences: false).map { trimmed($0) }
     }
 
     private static func fromArgs(_ request: LeaseRequest) throws(JSONError) -> [CNIResult.IP] {
@@ -99,22 +117,22 @@ package enum Static: AddressSource {
             throw JSONError(path: "", problem: error.message)
         }
         var gateways: [IPAddress] = []
-        for text in (args["GATEWAY"] ?? "").split(separator: ",") {
-            guard let gateway = IPAddress(parsing: String(text)) else {
+        for text in items(args["GATEWAY"]) {
+            guard let gateway = IPAddress(parsing: text) else {
                 throw JSONError(path: "CNI_ARGS GATEWAY", problem: "invalid gateway address: \(text)")
             }
             gateways.append(gateway)
         }
         var ips: [CNIResult.IP] = []
-        for text in (args["IP"] ?? "").split(separator: ",") {
-            guard let address = CIDR(parsing: String(text)) else {
+        for text in items(args["IP"]) {
+            guard let address = CIDR(parsing: text) else {
                 // The meta role passes what the annotation has; by capability it may come with its prefix.
                 if request.isLenient, request.config.runtimeConfig?.has("ips") == true { continue }
                 throw JSONError(
                     path: "CNI_ARGS IP",
                     problem: "the 'ip' field is expected to be in CIDR notation, got: '\(text)'")
             }
-            ips.append(.init(address: address, gateway: gateways.first { address.contains($0) }))
+            ips.append(.init(address: address, gateway: gateways.last { address.contains($0) }))
         }
         return ips
     }

@@ -26,7 +26,7 @@ extension JSON {
         defer { json_tokener_free(tokener) }
         json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8)
         // The NUL ends a number that is the whole document.
-        let root = (bytes + [0]).withUnsafeBufferPointer { buffer in
+        let root = (marked(bytes, scanner.duplicateEnds) + [0]).withUnsafeBufferPointer { buffer in
             buffer.baseAddress.map { start in
                 start.withMemoryRebound(to: CChar.self, capacity: buffer.count) {
                     json_tokener_parse_ex(tokener, $0, Int32(buffer.count))
@@ -39,6 +39,19 @@ extension JSON {
             throw JSONError(path: "", problem: String(cString: json_tokener_error_desc(status)))
         }
         return JSONDocument(value: JSON(root), duplicates: scanner.duplicates)
+    }
+
+    /// The document with a mark and a number behind each key that its object had already: json-c would drop the
+    /// earlier value, of which Go's decoder keeps what the later one leaves out.
+    private static func marked(_ bytes: [UInt8], _ ends: [Int]) -> [UInt8] {
+        guard !ends.isEmpty else { return bytes }
+        var text: [UInt8] = []
+        var start = 0
+        for (number, end) in ends.sorted().enumerated() {
+            text += bytes[start..<end] + "\(duplicateMark)\(number)".utf8
+            start = end
+        }
+        return text + bytes[start...]
     }
 
     private init(_ node: OpaquePointer?) {
@@ -67,10 +80,14 @@ extension JSON {
         var iterator = json_object_iter_begin(node)
         var end = json_object_iter_end(node)
         while json_object_iter_equal(&iterator, &end) == 0 {
-            let key = json_object_iter_peek_name(&iterator).map { String(cString: $0) } ?? ""
+            var key = json_object_iter_peek_name(&iterator).map { String(cString: $0) } ?? ""
+            if let mark = key.unicodeScalars.firstIndex(of: duplicateMark) { key = String(key[..<mark]) }
             members.append((key, JSON(json_object_iter_peek_value(&iterator))))
             json_object_iter_next(&iterator)
         }
         return JSONObject(members)
     }
 }
+
+/// A private-use character that no key of a configuration has.
+private let duplicateMark: Unicode.Scalar = "\u{10fff1}"

@@ -8,7 +8,10 @@ struct Scanner {
     private var position = 0
     private var depth = 0
     private var path: [String] = []
+    /// Paths of keys that their object had already.
     private(set) var duplicates: [String] = []
+    /// Where those keys end, at the closing quote, in the order of the document.
+    private(set) var duplicateEnds: [Int] = []
 
     init(_ bytes: [UInt8]) { self.bytes = bytes }
 
@@ -39,7 +42,7 @@ struct Scanner {
 
     private mutating func scanObject() throws(JSONError) {
         try enter()
-        var keys: [[UInt8]] = []
+        var keys: [(bytes: [UInt8], end: Int)] = []
         skipSpace()
         if take("}") { return leave() }
         while true {
@@ -49,7 +52,7 @@ struct Scanner {
             let text = String(decoding: key, as: UTF8.self)
             guard !key.contains(0) else { throw error("a key contains NUL") }
             path.append(path.isEmpty ? text : "." + text)
-            keys.append(key)
+            keys.append((key, position - 1))
             skipSpace()
             guard take(":") else { throw error("expected ':', found \(found)") }
             skipSpace()
@@ -65,12 +68,15 @@ struct Scanner {
     }
 
     /// Of the object that ends here. The few keys that an object has are compared faster than hashed.
-    private mutating func noteDuplicates(_ keys: [[UInt8]]) {
+    private mutating func noteDuplicates(_ keys: [(bytes: [UInt8], end: Int)]) {
         var seen: Set<[UInt8]> = []
         for (index, key) in keys.enumerated() {
-            let isNew = keys.count > 32 ? seen.insert(key).inserted : !keys[..<index].contains(key)
+            let isNew =
+                keys.count > 32
+                ? seen.insert(key.bytes).inserted : !keys[..<index].contains { $0.bytes == key.bytes }
             guard !isNew else { continue }
-            let text = String(decoding: key, as: UTF8.self)
+            let text = String(decoding: key.bytes, as: UTF8.self)
+            duplicateEnds.append(key.end)
             duplicates.append(path.joined() + (path.isEmpty ? text : "." + text))
         }
     }

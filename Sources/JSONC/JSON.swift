@@ -25,11 +25,11 @@ package struct JSONObject: Sendable {
 
     package init(_ members: [(key: String, value: JSON)] = []) { self.members = members }
 
-    /// The member spelled exactly so; setting nil removes it.
+    /// The member spelled exactly so, the last of several; setting nil removes it.
     package subscript(key: String) -> JSON? {
-        get { members.first { $0.key == key }?.value }
+        get { members.last { $0.key == key }?.value }
         set {
-            let index = members.firstIndex { $0.key == key }
+            let index = members.lastIndex { $0.key == key }
             switch (index, newValue) {
             case (let index?, let value?): members[index].value = value
             case (let index?, nil): members.remove(at: index)
@@ -39,9 +39,19 @@ package struct JSONObject: Sendable {
         }
     }
 
-    /// The member that Go's decoder would take for `key`: the last one that is spelled so, in any letter case.
+    /// What Go's decoder would take for `key`, spelled in any letter case: of several the last one that is not `null`;
+    /// objects one after another, so that a member that the later one lacks stays.
     package func find(_ key: String) -> (key: String, value: JSON)? {
-        members.last { $0.key == key || isSame($0.key, key) }
+        var found: (key: String, value: JSON)?
+        for member in members where member.key == key || isSame(member.key, key) {
+            switch (found?.value, member.value) {
+            case (.object(let earlier)?, .object(let later)):
+                found = (member.key, .object(JSONObject(earlier.members + later.members)))
+            case (.some, .null): break
+            default: found = member
+            }
+        }
+        return found
     }
 
 }

@@ -13,6 +13,8 @@ package struct Descriptor: ~Copyable, Sendable {
     static func open(
         _ path: String, _ flags: CInt, mode: UInt32 = 0o600, in directory: CInt = AT_FDCWD
     ) throws(SystemError) -> Descriptor {
+        // The C library would stop there, at another file.
+        guard !path.utf8.contains(0) else { throw SystemError(operation: "open \(path)", code: EINVAL) }
         let raw = retrying { clinux_openat(directory, path, flags | O_CLOEXEC, mode) }
         guard raw >= 0 else { throw SystemError("open \(path)") }
         return Descriptor(adopting: raw)

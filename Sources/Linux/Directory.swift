@@ -19,8 +19,8 @@ package struct Directory: ~Copyable, Sendable {
         return try open(path)
     }
 
-    /// Most often the last part alone is missing.
-    private static func make(_ path: String, _ mode: UInt32) throws(SystemError) {
+    /// Makes a directory; most often the last part alone is missing.
+    static func make(_ path: String, _ mode: UInt32) throws(SystemError) {
         if mkdir(path, mode) == 0 || errno == EEXIST { return }
         guard errno == ENOENT, let slash = path.lastIndex(of: "/"), slash > path.startIndex else {
             throw SystemError("mkdir \(path)")
@@ -133,10 +133,20 @@ package struct Directory: ~Copyable, Sendable {
         }
     }
 
+    package func contains(_ name: String) -> Bool {
+        faccessat(descriptor.raw, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0
+    }
+
+    /// Whether `name` is a regular file without content.
+    package func isEmptyFile(_ name: String) -> Bool {
+        var info = stat()
+        return fstatat(descriptor.raw, name, &info, AT_SYMLINK_NOFOLLOW) == 0
+            && info.st_mode & S_IFMT == S_IFREG && info.st_size == 0
+    }
+
     func openLock(_ name: String, mode: UInt32) throws(SystemError) -> Descriptor {
         try Descriptor.open(name, O_RDONLY | O_CREAT | O_NOFOLLOW, mode: mode, in: descriptor.raw)
     }
-
 }
 
 /// One call for all drafts.

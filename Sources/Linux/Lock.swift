@@ -30,8 +30,7 @@ package struct Lock: ~Copyable, Sendable {
         do throws(SystemError) { return Lock(try held(Descriptor.open(path, flags), path, exclusive)) } catch
             where error.isNotFound
         {
-            _ = try Directory.create(
-                "/" + path.split(separator: "/").dropLast().joined(separator: "/"), mode: 0o700)
+            try Directory.make("/" + path.split(separator: "/").dropLast().joined(separator: "/"), 0o700)
         }
         return Lock(try held(Descriptor.open(path, flags), path, exclusive))
     }

@@ -30,12 +30,10 @@ package enum DefaultRoute {
                 let current = defaults.filter { $0.route.family == family }
                 let own = current.filter { $0.link == link }
                 if let gateway = gateways.first(where: { $0.family == family }) {
-                    removals += current.map { .removeRoute($0.route, .sandbox($0.link)) }
+                    removals += current.map { .removeFound($0) }
                     additions.append(.addRoute(Route(.everywhere(family), via: gateway), .sandbox(link)))
                 } else if gateways.isEmpty, !own.isEmpty {
-                    removals += current.filter { $0.link != link }.map {
-                        .removeRoute($0.route, .sandbox($0.link))
-                    }
+                    removals += current.filter { $0.link != link }.map { .removeFound($0) }
                 }
             }
         }
@@ -47,8 +45,8 @@ package enum DefaultRoute {
         var result = result
         for step in steps {
             switch step {
-            case .removeRoute(let route, .sandbox(interface)):
-                result.routes.removeAll { $0.isDefault && $0.family == route.family }
+            case .removeFound(let found) where found.link == interface:
+                result.routes.removeAll { $0.isDefault && $0.family == found.route.family }
             case .addRoute(let route, .sandbox(interface)): result.routes.append(route)
             default: break
             }

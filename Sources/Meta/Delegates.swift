@@ -217,6 +217,9 @@ package struct DelegateBuilder {
             if !selection.ips.isEmpty { runtime["ips"] = .array(selection.ips.map { .string($0) }) }
             if let mac = selection.mac { runtime["mac"] = .string(mac) }
         }
+        if let selection, !selection.ips.isEmpty, !list.plugins.contains(where: { $0["ipam"] != nil }) {
+            config.log.error("\(name) has no IPAM: the ips of the annotation are passed over by most plugins")
+        }
         let interface = selection?.interface ?? (index == 0 ? invocation.interface : "net\(index)")
         return Delegate(
             spec: AttachmentSpec(

@@ -1,6 +1,7 @@
 package import CNI
 package import JSONC
 package import Linux
+import Network
 
 /// The meta-plugin's own configuration, in Multus's keys.
 package struct MetaConfig: Sendable {
@@ -129,11 +130,3 @@ package struct MetaConfig: Sendable {
 }
 
 private let unsupported = "this version does not provide the key"
-
-/// `text` without white space around it.
-func trimmed(_ text: some StringProtocol) -> String {
-    var part = text[...]
-    while part.first?.isWhitespace == true { part = part.dropFirst() }
-    while part.last?.isWhitespace == true { part = part.dropLast() }
-    return String(part)
-}

@@ -56,6 +56,7 @@ package struct MetaPlugin {
                 .generic, "interface \(id.interface) of container \(id.containerID) is attached already",
                 details: "nothing was changed; DEL the container first")
         }
+        try refusePresent(delegates, runner)
         var record = PodRecord(
             id: id, sandbox: invocation.netns, entries: delegates.map { PodRecord.Entry(spec: $0.spec) })
         var journal = Journal()
@@ -69,6 +70,19 @@ package struct MetaPlugin {
             respond(try result.json(version))
         } catch {
             throw rolledBack(error, runner, &record, &journal, store)
+        }
+    }
+
+    /// Before the first network is attached: a name that the pod has would stop a later one.
+    private func refusePresent(_ delegates: [Delegate], _ runner: ChainRunner) throws(Failure) {
+        guard delegates.count > 1 else { return }
+        let present = runner.present(delegates.map(\.spec.id.interface))
+        for delegate in delegates where present.contains(delegate.spec.id.interface) {
+            try named(delegate) { () throws(Failure) in
+                throw Failure(
+                    .generic, "interface \"\(delegate.spec.id.interface)\" already exists",
+                    details: "a link of this name is in \(invocation.netns); nothing was changed")
+            }
         }
     }
 

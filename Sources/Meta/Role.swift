@@ -42,7 +42,8 @@ package enum Role {
             let config = try PluginConfig.decode(input())
             version = config.version
             do throws(Failure) {
-                try config.requireUsable(for: verb)
+                try config.requireVersion(for: verb)
+                try requireReadable(config, verb)
                 if let result = try answer(verb, invocation, config) {
                     writeStandardOutput(try result.json(config.version).print(indent: 4) + "\n")
                 }
@@ -57,6 +58,15 @@ package enum Role {
     }
 
     private var isMeta: Bool { if case .meta = self { true } else { false } }
+
+    /// An address source reads its own section alone, and a pod must go whatever became of the configuration.
+    private func requireReadable(_ config: PluginConfig, _ verb: Verb) throws(Failure) {
+        switch self {
+        case .addresses: break
+        case .meta where verb == .del: break
+        case .meta, .plugin: try config.requireReadable(for: verb)
+        }
+    }
 
     private func input() throws(Failure) -> [UInt8] {
         do throws(SystemError) { return try readStandardInput(limit: 8 << 20) } catch {
@@ -93,6 +103,7 @@ package enum Role {
             case .gc, .version: break
             }
         case .addresses(let source):
+            try refuseOwnNamespace(invocation)
             let role = AddressRole(source, invocation, config)
             switch verb {
             case .add: return try role.add()
@@ -104,6 +115,16 @@ package enum Role {
             }
         }
         return nil
+    }
+
+    /// Address sources never enter the pod's namespace, but what they are called for does.
+    private func refuseOwnNamespace(_ invocation: Invocation) throws(Failure) {
+        guard !invocation.netns.isEmpty, !invocation.netnsOverride,
+            let own = try? Namespace.current().number,
+            let other = try? Namespace.open(invocation.netns).number,
+            own == other
+        else { return }
+        throw Failure.ownNamespace(invocation.netns)
     }
 
     private var about: String {

@@ -14,9 +14,13 @@ extension Bridge {
             throw refuse(
                 "bridge \"\(config.bridge)\" promiscuous mode is \(bridge.isPromiscuous ? "on" : "off")")
         }
-        if let expected = previous.interfaces.first(where: {
-            $0.name == config.bridge && $0.sandbox ?? "" == ""
-        })?.mac,
+        guard let own = previous.interfaces.first(where: { $0.name == config.bridge }) else {
+            throw refuse("prevResult has no interface \"\(config.bridge)\"")
+        }
+        guard own.sandbox ?? "" == "" else {
+            throw refuse("prevResult has the bridge \"\(config.bridge)\" in the sandbox \(own.sandbox ?? "")")
+        }
+        if let expected = own.mac,
             expected != bridge.mac.map({ "\($0)" })
         {
             throw refuse(

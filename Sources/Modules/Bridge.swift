@@ -71,7 +71,6 @@ package enum Bridge: Module {
     package static func plan(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure)
         -> Plan
     {
-        try refuseConflicts(config, attachment, facts)
         let addressing = try addressing(config, attachment)
         let bridge = facts.links[.host(config.bridge)]
         let mac = config.mac ?? attachment.mac(.sandbox)
@@ -130,7 +129,7 @@ package enum Bridge: Module {
         return removal
     }
 
-    private static func refuseConflicts(
+    package static func refuse(
         _ config: Config, _ attachment: Attachment, _ facts: Facts
     ) throws(Failure) {
         if let existing = facts.links[.host(config.bridge)], existing.kind != "bridge" {
@@ -138,6 +137,12 @@ package enum Bridge: Module {
                 .generic, "\"\(config.bridge)\" already exists but is not a bridge",
                 details: "it is a link of kind \(existing.kind.isEmpty ? "device" : existing.kind); "
                     + "name another one in the key bridge")
+        }
+        // nft's comments, by which the rules are found again, have 127 bytes.
+        if config.macspoofchk, attachment.id.containerID.utf8.count + attachment.interface.utf8.count > 114 {
+            throw Failure(
+                .generic, "macspoofchk: the container ID and the interface name have more than 114 bytes",
+                details: "the rules could not be told apart; use shorter ones, or leave macspoofchk away")
         }
         if facts.links[.sandbox(attachment.interface)] != nil {
             throw Failure(

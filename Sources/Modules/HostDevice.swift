@@ -13,6 +13,8 @@ package enum HostDevice: Module {
 
     package struct Config: Equatable, Sendable {
         var device: DeviceQuery
+        /// The same device's address on a bus, which tells its driver.
+        var bus: DeviceQuery?
         var dns: DNS?
         var hasIPAM = false
     }
@@ -26,8 +28,8 @@ package enum HostDevice: Module {
         func text(_ key: String) throws(JSONError) -> String? {
             try json.string(key).flatMap { $0.isEmpty ? nil : $0 }
         }
-        let id = try input.config.runtimeConfig?.string("deviceID").flatMap { $0.isEmpty ? nil : $0 }
         let query: DeviceQuery
+        let bus = try address(input)
         if let device = try text("device") {
             if let problem = Names.interfaceProblem(device) {
                 throw json.error("device", "invalid device name \"\(device)\": it \(problem)")
@@ -43,19 +45,28 @@ package enum HostDevice: Module {
                 throw json.error("kernelpath", "\"\(path)\" must start with /sys/devices/")
             }
             query = .path(path)
-        } else if let id {
-            try requireName(id, json, "runtimeConfig.deviceID")
-            query = .id(id)
-        } else if let address = try text("pciBusID") {
-            try requireName(address, json, "pciBusID")
-            query = .pci(address)
+        } else if let bus {
+            query = bus
         } else {
             throw json.error(
                 nil,
                 "specify either \"device\", \"hwaddr\", \"kernelpath\" or \"pciBusID\", or runtimeConfig.deviceID"
             )
         }
-        return Config(device: query, dns: input.config.dns, hasIPAM: input.config.ipamType != nil)
+        return Config(
+            device: query, bus: bus, dns: input.config.dns, hasIPAM: input.config.ipamType != nil)
+    }
+
+    /// What the device plugin gave goes before what the configuration has.
+    private static func address(_ input: PluginInput) throws(JSONError) -> DeviceQuery? {
+        let json = input.config.reader
+        if let id = try input.config.runtimeConfig?.string("deviceID"), !id.isEmpty {
+            try requireName(id, json, "runtimeConfig.deviceID")
+            return .id(id)
+        }
+        guard let address = try json.string("pciBusID"), !address.isEmpty else { return nil }
+        try requireName(address, json, "pciBusID")
+        return .pci(address)
     }
 
     /// It becomes part of a path.
@@ -66,19 +77,34 @@ package enum HostDevice: Module {
 
     package static func needs(_ config: Config, _ attachment: Attachment, _ verb: Verb) -> FactsQuery {
         let link = LinkName.sandbox(attachment.interface)
+        let devices = [config.device] + (config.bus.map { [$0] } ?? [])
         return switch verb {
-        case .add, .check: FactsQuery(links: [link], device: config.device)
-        case .del: FactsQuery(links: [link], device: config.device, files: [state(attachment)])
+        case .add, .check: FactsQuery(links: [link], devices: devices)
+        case .del:
+            FactsQuery(links: [link], devices: [config.device], aliases: true, files: [state(attachment)])
         default: FactsQuery()
         }
     }
 
-    /// Written only for a device that was up: whether it was cannot be told from the link itself.
+    /// Which device the attachment took, and whether it was up: the link itself cannot tell, and may be renamed.
     private static func state(_ attachment: Attachment) -> String {
-        "\(stateDirectory)/\(attachment.id.containerID)_\(attachment.interface).up"
+        "\(stateDirectory)/\(attachment.id.containerID)_\(attachment.interface).json"
     }
 
     // MARK: ADD
+
+    package static func refuse(
+        _ config: Config, _ attachment: Attachment, _ facts: Facts
+    ) throws(Failure) {
+        if try isUserspace(config, facts) { return }
+        let (name, _) = try find(config, facts)
+        guard facts.links[.sandbox(attachment.interface)] == nil else {
+            throw Failure(
+                .generic,
+                "failed to move link \(name): \(attachment.interface) already exists in \(attachment.sandbox)",
+                details: "DEL the attachment that has it first")
+        }
+    }
 
     package static func plan(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure)
         -> Plan
@@ -90,13 +116,8 @@ package enum HostDevice: Module {
         let isUserspace = try isUserspace(config, facts)
         if !isUserspace {
             let (name, link) = try find(config, facts)
-            guard facts.links[.sandbox(interface)] == nil else {
-                throw Failure(
-                    .generic,
-                    "failed to move link \(name): \(interface) already exists in \(attachment.sandbox)",
-                    details: "DEL the attachment that has it first")
-            }
-            if link.isUp { steps.append(.writeFile(state(attachment), "\(name)\n")) }
+            let taken: JSON = ["device": .string(name), "up": .bool(link.isUp)]
+            steps.append(.writeFile(state(attachment), taken.print() + "\n"))
             steps.append(.takeDevice(Device(name: name, interface: interface, wasUp: link.isUp)))
             result.interfaces[0].mac = link.mac.map { "\($0)" }
         }
@@ -114,21 +135,30 @@ package enum HostDevice: Module {
     }
 
     private static func isUserspace(_ config: Config, _ facts: Facts) throws(Failure) -> Bool {
-        guard let device = facts.device else { return false }
-        switch config.device {
-        case .name, .mac, .path: return false
-        case .pci(let name), .id(let name):
-            guard device.isKnown else {
-                throw Failure(
-                    .generic, "device \(name) not found or unsupported",
+        guard let device = busFacts(config, facts) else { return false }
+        if device.bus == .auxiliary { return false }
+        guard device.bus == .pci, let driver = device.driver else {
+            throw switch config.bus {
+            case .id(let id) where device.bus == nil:
+                Failure(
+                    .generic, "device \(id) not found or unsupported",
                     details: "neither /sys/bus/pci/devices nor /sys/bus/auxiliary/devices has it")
+            case .id(let id), .pci(let id):
+                Failure(
+                    .generic, "error with host device: PCI device \(id) has no driver",
+                    details: "see /sys/bus/pci/devices/\(id); correct the address, or bind a driver")
+            default: Failure(.generic, "error with host device")
             }
         }
-        return device.driver.map(userspaceDrivers.contains) ?? false
+        return userspaceDrivers.contains(driver)
+    }
+
+    private static func busFacts(_ config: Config, _ facts: Facts) -> DeviceFacts? {
+        config.bus == nil ? nil : facts.devices.last
     }
 
     private static func find(_ config: Config, _ facts: Facts) throws(Failure) -> (String, LinkFacts) {
-        if let name = facts.device?.link, let link = facts.links[name] { return (name.name, link) }
+        if let name = facts.devices.first?.link, let link = facts.links[name] { return (name.name, link) }
         throw switch config.device {
         case .name(let name):
             Failure(
@@ -150,32 +180,55 @@ package enum HostDevice: Module {
     /// The device goes home from the pod; or it is home already, with the pod's name, because the namespace died.
     package static func removal(_ config: Config, _ attachment: Attachment, _ facts: Facts) -> Removal {
         let path = state(attachment)
-        let wasUp = facts.files[path] != nil
+        let record = facts.files[path].flatMap { try? JSON.parse($0).value }
+        let taken = record?["device"]?.string.flatMap { Names.interfaceProblem($0) == nil ? $0 : nil }
+        let wasUp = record?["up"]?.bool ?? false
         var removal = Removal()
-        let own = LinkName.sandbox(attachment.interface)
-        if let link = facts.links[own], Names.interfaceProblem(link.alias) == nil {
-            let device = Device(name: link.alias, interface: own.name, wasUp: wasUp)
-            removal.steps.append(.returnDevice(device))
-        } else if let renamed = facts.renamed, let link = facts.links[renamed] {
-            let device = Device(name: link.alias, interface: renamed.name, wasUp: wasUp)
-            removal.steps.append(.returnDevice(device))
-        } else if let home = facts.device?.link, let link = facts.links[home],
-            Names.interfaceProblem(link.alias) == nil, link.alias != home.name,
-            // The kernel leaves it the pod's name, or calls it dev0 when the host has that; an alias of somebody
-            // else's on a device of another name means nothing to us.
-            home.name == attachment.interface || home.name.hasPrefix("dev")
-        {
-            let device = Device(name: link.alias, interface: attachment.interface, wasUp: wasUp)
-            removal.steps.append(.renameDevice(home.name, device))
+        let (found, name) = taken.map { search($0, facts) } ?? guess(config, attachment, facts)
+        if let found {
+            let device = Device(name: name, interface: found.name, wasUp: wasUp)
+            removal.steps.append(
+                found.place == .sandbox ? .returnDevice(device) : .renameDevice(found.name, device))
         }
-        if wasUp { removal.steps.append(.removeFile(path)) }
+        if facts.files[path] != nil { removal.steps.append(.removeFile(path)) }
         return removal
+    }
+
+    /// Where the device is, whatever the pod called it.
+    private static func search(_ device: String, _ facts: Facts) -> (LinkName?, String) {
+        let found = facts.aliased.filter { facts.links[$0]?.alias == device }
+        return (found.first { $0.place == .sandbox } ?? found.first, device)
+    }
+
+    /// For what another program attached: its link's alias is the device's name. The kernel leaves a device that
+    /// comes home the pod's name, or calls it dev0 when the host has that.
+    private static func guess(
+        _ config: Config, _ attachment: Attachment, _ facts: Facts
+    ) -> (LinkName?, String) {
+        let own = LinkName.sandbox(attachment.interface)
+        var home = facts.devices.first?.link
+        if case .name(let device) = config.device {
+            home = facts.aliased.first { $0.place == .host && facts.links[$0]?.alias == device }
+        }
+        let isPlausible = home.map { $0.name == attachment.interface || $0.name.hasPrefix("dev") } ?? false
+        for name in [own, isPlausible ? home : nil] {
+            guard let name, let alias = facts.links[name]?.alias, Names.interfaceProblem(alias) == nil,
+                name == own || alias != name.name
+            else { continue }
+            return (name, alias)
+        }
+        return (nil, "")
+    }
+
+    /// One that a user-space driver has has no link.
+    package static func hasLink(_ config: Config, _ facts: Facts) -> Bool {
+        busFacts(config, facts)?.driver.map(userspaceDrivers.contains) != true
     }
 
     package static func check(
         _ config: Config, _ attachment: Attachment, _ previous: CNIResult, _ facts: Facts
     ) throws(Failure) {
-        if facts.device?.driver.map(userspaceDrivers.contains) == true { return }
+        guard hasLink(config, facts) else { return }
         let name = attachment.interface
         guard let promised = previous.interfaces.first(where: { $0.name == name && $0.sandbox != nil }) else {
             throw Failure(.generic, "prevResult has no interface \"\(name)\" in a sandbox", details: changed)

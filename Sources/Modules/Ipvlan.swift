@@ -46,18 +46,24 @@ package enum Ipvlan: Module {
         return config
     }
 
-    package static func plan(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure)
-        -> Plan
-    {
+    package static func refuse(
+        _ config: Config, _ attachment: Attachment, _ facts: Facts
+    ) throws(Failure) {
         if config.link.master == nil, let previous = attachment.previous, previous.interfaces.count != 1 {
             throw Failure(
                 .badConfig, "chained master failure: prevResult has \(previous.interfaces.count) interfaces",
                 details: "one would be the master; name it in the key master")
         }
+        _ = try chained(config, attachment).link.master(facts)
+        try config.link.refuseTaken(attachment, facts)
+    }
+
+    package static func plan(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure)
+        -> Plan
+    {
         let config = chained(config, attachment)
         let addressing = try addressing(config, attachment)
         let master = try config.link.master(facts)
-        try config.link.refuseTaken(attachment, facts)
         let interface = attachment.interface
         var steps: [Step] = [
             .addLink(

@@ -6,6 +6,7 @@ package import Plans
 package enum Loopback: Module {
     package static let type = "loopback"
     package static let usesIPAM = false
+    package static let checksResult = false
     package static let keys: [String] = []
 
     package struct Config: Equatable, Sendable {}

@@ -55,9 +55,9 @@ package enum Macvlan: Module {
         config.link.needs(attachment, verb)
     }
 
-    package static func plan(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure)
-        -> Plan
-    {
+    package static func refuse(
+        _ config: Config, _ attachment: Attachment, _ facts: Facts
+    ) throws(Failure) {
         let master = try config.link.master(facts)
         guard config.mtu >= 0, config.mtu <= Int64(master.facts.mtu) else {
             throw Failure(
@@ -65,6 +65,12 @@ package enum Macvlan: Module {
                 details: "lower the key mtu, or leave it away to take that of \(master.name.name)")
         }
         try config.link.refuseTaken(attachment, facts)
+    }
+
+    package static func plan(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure)
+        -> Plan
+    {
+        let master = try config.link.master(facts)
         let mac = config.mac ?? attachment.mac(.sandbox)
         let interface = attachment.interface
         // In passthru mode the link has its master's address.
@@ -91,7 +97,7 @@ package enum Macvlan: Module {
         }
         // IPAM's is not looked at, as the reference has it.
         result.dns = config.link.dns ?? DNS()
-        return Plan(steps: steps, result: result, readBack: own == nil ? [0] : [])
+        return Plan(steps: steps, result: result, readBack: config.mode == .passthru ? [0] : [])
     }
 
     package static func removal(_ config: Config, _ attachment: Attachment, _ facts: Facts) -> Removal {

@@ -76,9 +76,11 @@ package enum RouteOverride: Module {
             if config.flushesRoutes { return route.gateway != nil && !route.destination.address.isLinkLocal }
             return config.removed.contains(route.destination) && promised.contains(route.destination)
         }
-        var steps: [Step] = leaves.map { .removeRoute($0.route, .sandbox($0.link)) }
-        let first = LinkName.sandbox(links[0])
-        steps += config.added.map { .addRoute($0, first) }
+        var steps: [Step] = leaves.map { .removeFound($0) }
+        let stays = ours.filter { !leaves.contains($0) && $0.link == links[0] }.map(\.route)
+        for route in config.added where !stays.contains(where: { isSame($0, route) }) {
+            steps.append(.addRoute(route, .sandbox(links[0])))
+        }
 
         if config.flushesRoutes { result.routes = [] }
         result.routes.removeAll {
@@ -92,6 +94,12 @@ package enum RouteOverride: Module {
         }
         result.routes += config.added
         return Plan(steps: steps, result: result)
+    }
+
+    /// The one that is there does what the other would.
+    private static func isSame(_ kernel: Route, _ wanted: Route) -> Bool {
+        (wanted.table == nil || wanted.table == 254) && kernel.destination == wanted.destination.network
+            && kernel.gateway == wanted.gateway && kernel.priority == wanted.priority
     }
 
     /// Routes go with their link.
@@ -113,12 +121,15 @@ package enum RouteOverride: Module {
                     details: changed)
             }
         }
+        let gateways = previous.ips.compactMap(\.gateway)
         for route in previous.routes where route.table == nil || route.table == 254 {
-            let found = ours.contains {
-                $0.destination == route.destination.network
-                    && (route.gateway == nil || $0.gateway == route.gateway)
+            let found = ours.filter { $0.destination == route.destination.network }
+            // Without a gateway of its own it has one of the addresses', or none.
+            let isOurs = found.contains {
+                guard let gateway = $0.gateway else { return route.gateway == nil }
+                return route.gateway.map { $0 == gateway } ?? gateways.contains(gateway)
             }
-            guard found else {
+            guard isOurs, !route.isDefault || found.count == 1 else {
                 throw Failure(
                     .generic, "route-override: Failed to find route \(route.words)", details: changed)
             }

@@ -149,7 +149,7 @@ package enum Tuning: Module {
 
     /// Each key must match a line of the administrator's list, if there is one; an empty one forbids all.
     private static func refuseForbidden(_ config: Config, _ facts: Facts) throws(Failure) {
-        guard let list = facts.files[allowList] else { return }
+        guard !config.sysctls.isEmpty, let list = facts.files[allowList] else { return }
         var patterns: [Regex<AnyRegexOutput>] = []
         for line in list.split(whereSeparator: \.isNewline) {
             let text = line.drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed()
@@ -202,7 +202,7 @@ package enum Tuning: Module {
 
     package static func removal(_ config: Config, _ attachment: Attachment, _ facts: Facts) -> Removal {
         var removal = Removal(
-            steps: attachment.saved.sorted { $0.key < $1.key }.map {
+            restores: attachment.saved.sorted { $0.key < $1.key }.map {
                 .sysctl(SysctlChange(.sandbox, $0.key, $0.value))
             })
         let path = backup(config, attachment)
@@ -210,7 +210,7 @@ package enum Tuning: Module {
         let name = LinkName.sandbox(attachment.interface)
         // A file that says nothing, or of a link that is gone, has nothing to restore.
         if let json = try? JSON.parse(text).value, facts.links[name] != nil {
-            removal.steps += Originals(json).changes.map { .change(name, $0) }
+            removal.restores += Originals(json).changes.map { .change(name, $0) }
         }
         removal.steps.append(.removeFile(path))
         return removal

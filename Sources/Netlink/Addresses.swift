@@ -25,7 +25,8 @@ extension RouteSocket {
         message.ifa_index = UInt32(index)
         request.extra(message)
         var found: [AddressInfo] = []
-        try socket.converse(request, "list addresses", NLM_F_DUMP, restart: { found = [] }) {
+        try socket.converse(request, "list addresses", NLM_F_DUMP, isFiltered: true, restart: { found = [] })
+        {
             type, payload throws(NetlinkError) in
             guard type == UInt16(RTM_NEWADDR), let address = try AddressInfo(payload), address.index == index
             else { return }

@@ -38,6 +38,7 @@ extension Attribute where Space == LinkSpace, Value == UInt32 {
     static var controller: Self { .init(IFLA_MASTER) }
     static var namespace: Self { .init(IFLA_NET_NS_FD) }
     static var group: Self { .init(IFLA_GROUP) }
+    static var targetNamespace: Self { .init(IFLA_TARGET_NETNSID) }
     static var queueLength: Self { .init(IFLA_TXQLEN) }
 }
 extension Attribute where Space == LinkSpace, Value == MAC {

@@ -7,11 +7,26 @@ package import Network
 
 extension RouteSocket {
     /// A bridge, up from its first moment on.
+    ///
+    /// - Returns: the new link; nil from kernels before 6.2.
+    @discardableResult
     package mutating func addBridge(
         name: String, mtu: UInt32?, mac: MAC, vlanFiltering: Bool
-    ) throws(NetlinkError) {
-        try socket.acknowledge(
+    ) throws(NetlinkError) -> LinkInfo? {
+        try make(
             Self.bridge(name: name, mtu: mtu, mac: mac, vlanFiltering: vlanFiltering), "add bridge \(name)")
+    }
+
+    /// Asks for what was made along with the ACK (NLM_F_ECHO), which saves a question.
+    private mutating func make(
+        _ request: borrowing Request, _ operation: @autoclosure () -> String
+    ) throws(NetlinkError) -> LinkInfo? {
+        var made: LinkInfo?
+        try socket.converse(request, operation(), NLM_F_ACK | NLM_F_ECHO) {
+            type, payload throws(NetlinkError) in
+            if type == UInt16(RTM_NEWLINK) { made = try LinkInfo(payload) }
+        }
+        return made
     }
 
     static func bridge(name: String, mtu: UInt32?, mac: MAC, vlanFiltering: Bool) -> Request {
@@ -66,21 +81,18 @@ extension RouteSocket {
         return request
     }
 
-    /// Both ends of a veth pair in this namespace; the peer is a bridge's port, and up. The end is down: it has no
-    /// peer yet when the kernel makes it.
-    package mutating func addPair(
-        name: String, peer: String, mtu: UInt32?, controller: Int32
-    ) throws(NetlinkError) {
+    /// Both ends of a veth pair in this namespace, the first one up. The kernel makes the peer first, so that its
+    /// index is the lower one.
+    package mutating func addPair(name: String, peer: String, mtu: UInt32?) throws(NetlinkError) {
         let request = Self.newLink(up: true)
         request.attributes(of: LinkSpace.self) {
-            $0.put(.name, peer)
+            $0.put(.name, name)
             if let mtu { $0.put(.mtu, mtu) }
-            $0.put(.controller, controller)
             $0.put(.info) { info in
                 info.put(.kind, "veth")
                 info.put(.veth) { data in
                     data.putPeer(flags: 0) { end in
-                        end.put(.name, name)
+                        end.put(.name, peer)
                         if let mtu { end.put(.mtu, mtu) }
                     }
                 }
@@ -93,9 +105,12 @@ extension RouteSocket {
     /// request leaves neither.
     ///
     /// - Parameter sandbox: descriptor of the pod's namespace.
-    package mutating func add(_ veth: VethSpec, sandbox: CInt, controller: Int32?) throws(NetlinkError) {
-        try socket.acknowledge(
-            Self.pair(veth, sandbox: sandbox, controller: controller), "add veth \(veth.name)")
+    /// - Returns: the end in the host; nil from kernels before 6.2.
+    @discardableResult
+    package mutating func add(
+        _ veth: VethSpec, sandbox: CInt, controller: Int32?
+    ) throws(NetlinkError) -> LinkInfo? {
+        try make(Self.pair(veth, sandbox: sandbox, controller: controller), "add veth \(veth.name)")
     }
 
     static func pair(_ veth: VethSpec, sandbox: CInt, controller: Int32?) -> Request {
@@ -172,7 +187,7 @@ extension RouteSocket {
             $0.put(.name, name)
             $0.put(.alias, alias)
         }
-        try socket.acknowledge(request, "move link \(index) as \(name)")
+        try socket.acknowledge(request, "failed to move link \(index) and call it \(name)")
     }
 
     /// A link that is down gets this name, and no alias.

@@ -65,6 +65,22 @@ extension RouteSocket {
         return try one(request, "look for link \(index)")
     }
 
+    /// Whether a namespace that a link's peer is in can still be reached: one that is being torn down cannot.
+    ///
+    /// - Parameter namespace: IFLA_LINK_NETNSID; -1, NETNSA_NSID_NOT_ASSIGNED, once it is gone.
+    package mutating func isAlive(namespace: Int32) throws(NetlinkError) -> Bool {
+        guard namespace >= 0 else { return false }
+        let request = Request(RTM_GETLINK, 0)
+        // lo is number 1 in every namespace.
+        request.extra(ifinfomsg.of(index: 1))
+        request.attributes(of: LinkSpace.self) { $0.put(.targetNamespace, namespace) }
+        do throws(NetlinkError) { return try one(request, "reach namespace \(namespace)") != nil } catch
+            where error.code == EINVAL
+        {
+            return false
+        }
+    }
+
     private mutating func one(
         _ request: borrowing Request, _ operation: @autoclosure () -> String
     ) throws(NetlinkError) -> LinkInfo? {

@@ -33,7 +33,7 @@ extension NftSocket {
     package mutating func ensureMasquerade(rules: [MasqueradeRule], instancePrefix: String)
         throws(NetlinkError)
     {
-        let stale = try handles(in: .checks, prefix: instancePrefix)
+        let stale = try handles(in: .checks) { $0.hasPrefix(instancePrefix) }
         let room = Self.room(rules.count, stale.count)
         try transaction("add masquerade rules", capacity: room) { transaction in
             Self.addFrame(&transaction)
@@ -44,7 +44,7 @@ extension NftSocket {
 
     /// - Returns: how many rules there were.
     package mutating func removeMasquerade(prefix: String) throws(NetlinkError) -> Int {
-        let found = try handles(in: .checks, prefix: prefix)
+        let found = try handles(in: .checks) { $0.hasPrefix(prefix) }
         guard !found.isEmpty else { return 0 }
         try transaction("remove masquerade rules", capacity: Self.room(0, found.count)) { transaction in
             for handle in found { transaction.deleteRule(handle, in: .checks) }

@@ -178,8 +178,10 @@ struct Transaction: ~Copyable {
 // MARK: Looking
 
 extension NftSocket {
-    /// Handles of a chain's rules whose comment begins with `prefix`; none when there is no such table.
-    mutating func handles(in chain: NftChain, prefix: String) throws(NetlinkError) -> [UInt64] {
+    /// Handles of a chain's rules with such a comment; none when there is no such table.
+    mutating func handles(
+        in chain: NftChain, where isWanted: (String) -> Bool
+    ) throws(NetlinkError) -> [UInt64] {
         let request = Request(Self.type(NFT_MSG_GETRULE.rawValue), 0)
         request.extra(Self.header(chain.family))
         request.attributes(of: RuleSpace.self) {
@@ -198,7 +200,7 @@ extension NftSocket {
                     if UInt32($0) == NFTA_RULE_HANDLE.rawValue { handle = $1.asBigEndian64 }
                     if UInt32($0) == NFTA_RULE_USERDATA.rawValue { comment = Self.comment(in: $1) }
                 }
-                if let handle, comment.hasPrefix(prefix) { found.append(handle) }
+                if let handle, isWanted(comment) { found.append(handle) }
             }
         } catch  where error.code == ENOENT {
             return []

@@ -12,7 +12,7 @@ struct Request: ~Copyable {
     private var finished = 0
     private(set) var header: UnsafeMutablePointer<nlmsghdr>
 
-    init(_ type: some BinaryInteger, _ flags: CInt, capacity: Int = 8192) {
+    init(_ type: some BinaryInteger, _ flags: CInt, capacity: Int = 1024) {
         self.capacity = capacity
         buffer = .allocate(byteCount: capacity, alignment: 8)
         buffer.initializeMemory(as: UInt8.self, repeating: 0, count: capacity)
@@ -38,6 +38,11 @@ struct Request: ~Copyable {
     /// The fixed part behind the header: ifinfomsg, ifaddrmsg, rtmsg, nfgenmsg.
     func extra<Header: BitwiseCopyable>(_ value: Header) {
         mnl_nlmsg_put_extra_header(header, MemoryLayout<Header>.size)?.storeBytes(of: value, as: Header.self)
+    }
+
+    /// What stands behind the header of a message of the kernel's.
+    func payload(_ bytes: [UInt8]) {
+        mnl_nlmsg_put_extra_header(header, bytes.count)?.copyMemory(from: bytes, byteCount: bytes.count)
     }
 
     var sequence: UInt32 {

@@ -7,6 +7,8 @@ package import Network
 package struct RouteInfo: Equatable, Sendable {
     package var route: Route
     package var index: Int32
+    /// The kernel's own description, all of it: rtmsg and attributes.
+    package var original: [UInt8] = []
 }
 
 extension RouteSocket {
@@ -19,7 +21,8 @@ extension RouteSocket {
         request.extra(message)
         var found: [RouteInfo] = []
         do throws(NetlinkError) {
-            try socket.converse(request, "list routes", NLM_F_DUMP, restart: { found = [] }) {
+            try socket.converse(request, "list routes", NLM_F_DUMP, isFiltered: true, restart: { found = [] })
+            {
                 type, payload throws(NetlinkError) in
                 if type == UInt16(RTM_NEWROUTE) { found += try RouteInfo.read(payload, family) }
             }
@@ -48,6 +51,24 @@ extension RouteSocket {
         request.extra(Self.message(route, scope: route.scope ?? UInt8(RT_SCOPE_NOWHERE.rawValue)))
         Self.put(route, index, request)
         try socket.acknowledge(request, "remove route \(route.destination)")
+    }
+
+    /// Removes a route as it was listed, whoever made it and with however many next hops.
+    package mutating func remove(original: [UInt8], _ destination: CIDR) throws(NetlinkError) {
+        try socket.acknowledge(Self.repeating(RTM_DELROUTE, original), "remove route \(destination)")
+    }
+
+    /// Puts a route back as it was listed.
+    package mutating func restore(original: [UInt8], _ destination: CIDR) throws(NetlinkError) {
+        let request = Self.repeating(RTM_NEWROUTE, original)
+        request.header.pointee.nlmsg_flags |= UInt16(NLM_F_CREATE)
+        try socket.acknowledge(request, "restore route \(destination)")
+    }
+
+    private static func repeating(_ type: Int, _ original: [UInt8]) -> Request {
+        let request = Request(type, 0, capacity: original.count + 64)
+        request.payload(original)
+        return request
     }
 
     private static func message(_ route: Route, scope: UInt8) -> rtmsg {
@@ -114,9 +135,14 @@ extension RouteInfo {
         let isNarrow = family == .v4 && message.rtm_scope != UInt8(RT_SCOPE_UNIVERSE.rawValue)
         let scope = isNarrow ? message.rtm_scope : nil
         let metric = family == .v6 && priority == 1024 ? nil : priority
+        // The kernel refuses flags that tell of a route's state, but for that of an on-link gateway.
+        var stated = message
+        stated.rtm_flags &= UInt32(RTNH_F_ONLINK)
+        let original = withUnsafeBytes(of: stated, Array.init) + payload[size...]
         return (hops.isEmpty ? [single] : hops).map {
             RouteInfo(
-                route: Route(cidr, via: $0.gateway, priority: metric, scope: scope), index: $0.index)
+                route: Route(cidr, via: $0.gateway, priority: metric, scope: scope), index: $0.index,
+                original: original)
         }
     }
 

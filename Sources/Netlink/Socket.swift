@@ -9,9 +9,6 @@ struct Socket: ~Copyable {
     private var sequence: UInt32
     private var isStrict = false
 
-    /// Seconds: a plugin that hangs holds up a pod.
-    private static let timeout = 5
-
     static func open(_ protocolNumber: CInt, _ name: String) throws(NetlinkError) -> Socket {
         guard let handle = mnl_socket_open2(protocolNumber, Int32(SOCK_CLOEXEC.rawValue)) else {
             throw NetlinkError(operation: "open a \(name) socket", code: errno)
@@ -20,8 +17,7 @@ struct Socket: ~Copyable {
         var on: CInt = 1
         // Refused by kernels that lack it, which then answer with less.
         mnl_socket_setsockopt(handle, CInt(NETLINK_EXT_ACK), &on, socklen_t(MemoryLayout<CInt>.size))
-        var limit = timeval(tv_sec: Self.timeout, tv_usec: 0)
-        setsockopt(socket.descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        // No time limit: the kernel answers within the call that sends, and says ENOBUFS if the answer was lost.
         // Not bound by hand: the kernel does that with the first message. A listener, which sends none, has to.
         return socket
     }
@@ -64,12 +60,14 @@ struct Socket: ~Copyable {
     ///   - operation: names the request in errors; nothing is written out for one that is granted.
     ///   - flags: 0 for one object, `NLM_F_DUMP` for all, `NLM_F_ACK` for none; a dump that the kernel interrupted
     ///     starts over.
+    ///   - isFiltered: what the request asks for must hold; before Linux 4.20 a dump lists everything.
     mutating func converse(
         _ request: borrowing Request, _ operation: @autoclosure () -> String, _ flags: CInt,
-        restart: () -> Void = {}, _ visit: (UInt16, UnsafeRawBufferPointer) throws(NetlinkError) -> Void
+        isFiltered: Bool = false, restart: () -> Void = {},
+        _ visit: (UInt16, UnsafeRawBufferPointer) throws(NetlinkError) -> Void
     ) throws(NetlinkError) {
         request.header.pointee.nlmsg_flags |= UInt16(flags)
-        if flags & NLM_F_DUMP != 0 { checkStrictly() }
+        if isFiltered { checkStrictly() }
         for _ in 0..<5 {
             sequence = sequence == .max ? 1 : sequence + 1
             request.sequence = sequence
@@ -81,7 +79,7 @@ struct Socket: ~Copyable {
         throw NetlinkError(operation: operation(), code: EINTR, text: "the dump was interrupted five times")
     }
 
-    /// Makes the kernel honour what a dump asks for; before Linux 4.20 it lists everything.
+    /// Makes the kernel honour what a dump asks for.
     private mutating func checkStrictly() {
         guard !isStrict else { return }
         isStrict = true
@@ -168,8 +166,7 @@ private struct Buffer: ~Copyable {
         let count = retrying { Int(mnl_socket_recvfrom(handle, bytes.baseAddress, bytes.count)) }
         guard count >= 0 else {
             let code = errno
-            let text = code == EAGAIN ? "the kernel did not answer" : nil
-            throw NetlinkError(operation: operation(), code: code, text: text)
+            throw NetlinkError(operation: operation(), code: code)
         }
         return UnsafeRawBufferPointer(rebasing: bytes[..<count])
     }

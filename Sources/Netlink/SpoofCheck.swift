@@ -36,7 +36,7 @@ extension NftSocket {
     /// Adds the check; one of the same id is replaced.
     package mutating func ensureSpoofCheck(_ rule: SpoofCheckRule) throws(NetlinkError) {
         let chains = SpoofChains(rule.id)
-        let stale = try handles(in: chains.prerouting, prefix: chains.comment)
+        let stale = try handles(in: chains.prerouting) { $0 == chains.comment }
         let room = 8192 + stale.count * 128
         try transaction("add the MAC spoof check of \(rule.port)", capacity: room) { transaction in
             transaction.addTable(of: chains.prerouting)
@@ -63,7 +63,7 @@ extension NftSocket {
     /// Removes the check of `id`, and nothing else; the table and its base chain are shared and stay.
     package mutating func removeSpoofCheck(id: String) throws(NetlinkError) {
         let chains = SpoofChains(id)
-        let handles = try handles(in: chains.prerouting, prefix: chains.comment)
+        let handles = try handles(in: chains.prerouting) { $0 == chains.comment }
         // In the order in which they refer to each other.
         var found: [NftChain] = []
         for chain in [chains.interface, chains.mac] where try exists(chain) { found.append(chain) }

@@ -16,7 +16,7 @@ package struct MAC: Hashable, Sendable, CustomStringConvertible {
         guard groups.count == 12 / digits else { return nil }
         var bytes: [UInt8] = []
         for group in groups {
-            guard group.utf8.count == digits, group.utf8.first != UInt8(ascii: "+"),
+            guard group.utf8.count == digits, group.first?.isHexDigit == true,
                 let value = UInt16(group, radix: 16)
             else { return nil }
             if digits == 4 { bytes.append(UInt8(value >> 8)) }

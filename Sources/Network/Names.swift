@@ -6,7 +6,8 @@ package enum Names {
         return text.utf8.allSatisfy { isAlphanumeric($0) || "_.-".utf8.contains($0) }
     }
 
-    /// Why `text` cannot name a link, or nil when it can: 1 to 15 bytes, not `.` or `..`, without `/`, `:` and space.
+    /// Why `text` cannot name a link, or nil when it can: 1 to 15 bytes, not `.` or `..`, without `/`, `:` and
+    /// space. Nor with `%`: the kernel would put a number of its own choice there (net/core/dev.c).
     package static func interfaceProblem(_ text: String) -> String? {
         if text.isEmpty { return "is empty" }
         if text.utf8.count > 15 { return "has \(text.utf8.count) bytes, the kernel takes 15" }
@@ -16,6 +17,7 @@ package enum Names {
         }) {
             return "contains '/', ':' or white space"
         }
+        if text.utf8.contains(UInt8(ascii: "%")) { return "contains '%', which the kernel replaces" }
         if text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7f }) { return "contains a control character" }
         return nil
     }
@@ -40,4 +42,12 @@ package enum Names {
     private static func isAlphanumeric(_ byte: UInt8) -> Bool {
         isLowerAlphanumeric(byte) || (0x41...0x5a).contains(byte)
     }
+}
+
+/// `text` without white space around it.
+package func trimmed(_ text: some StringProtocol) -> String {
+    var part = text[...]
+    while part.first?.isWhitespace == true { part = part.dropFirst() }
+    while part.last?.isWhitespace == true { part = part.dropLast() }
+    return String(part)
 }

@@ -38,6 +38,8 @@ package struct Attachment: Sendable {
         self.previous = previous
     }
 
+    package static func randomDigest() -> [UInt8] { (0..<32).map { _ in UInt8.random(in: 0...255) } }
+
     package var interface: String { id.interface }
 
     /// Name of the veth end in the host: `veth` and 11 hexadecimal digits, 15 bytes.

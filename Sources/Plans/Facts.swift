@@ -48,16 +48,20 @@ package struct FactsQuery: Equatable, Sendable {
     package var sysctls: [SysctlName]
     /// Where to look for the link that the default route leaves by.
     package var defaultRoute: Place?
-    /// A device of the host to look for.
-    package var device: DeviceQuery?
+    /// Devices of the host to look for.
+    package var devices: [DeviceQuery]
+    /// Whether links with an alias matter, of both namespaces.
+    package var aliases: Bool
     /// Small files of the node, by path.
     package var files: [String]
 
     package init(
         links: [LinkName] = [], addresses: [LinkName] = [], routes: Bool = false, sysctls: [SysctlName] = [],
-        defaultRoute: Place? = nil, device: DeviceQuery? = nil, files: [String] = []
+        defaultRoute: Place? = nil, devices: [DeviceQuery] = [], aliases: Bool = false,
+        files: [String] = []
     ) {
-        self.device = device
+        self.devices = devices
+        self.aliases = aliases
         self.defaultRoute = defaultRoute
         self.files = files
         self.links = links
@@ -83,15 +87,17 @@ package enum DeviceQuery: Hashable, Sendable {
 package struct DeviceFacts: Equatable, Sendable {
     /// Its link in the host; nil when there is none now.
     package var link: LinkName?
+    package enum Bus: Sendable { case pci, auxiliary }
+
+    /// The bus that knows the device; nil for one that was not named by its address, and for an unknown address.
+    package var bus: Bus?
     /// The driver of a PCI device.
     package var driver: String?
-    /// Whether the bus knows the device at all.
-    package var isKnown: Bool
 
-    package init(link: LinkName? = nil, driver: String? = nil, isKnown: Bool = true) {
+    package init(link: LinkName? = nil, bus: Bus? = nil, driver: String? = nil) {
         self.link = link
+        self.bus = bus
         self.driver = driver
-        self.isKnown = isKnown
     }
 }
 
@@ -110,10 +116,13 @@ package struct SysctlName: Hashable, Sendable {
 package struct SandboxRoute: Hashable, Sendable {
     package var route: Route
     package var link: String
+    /// The kernel's own description, to remove and restore it by; empty for one that is imagined.
+    package var original: [UInt8]
 
-    package init(_ route: Route, _ link: String) {
+    package init(_ route: Route, _ link: String, original: [UInt8] = []) {
         self.route = route
         self.link = link
+        self.original = original
     }
 }
 
@@ -126,10 +135,10 @@ package struct Facts: Equatable, Sendable {
     package var files: SmallMap<String, String> = [:]
     /// The link of the first default route, which is also in `links`.
     package var defaultRouteLink: LinkName?
-    /// The device that was asked for; its link is also in `links`.
-    package var device: DeviceFacts?
-    /// The link in the sandbox whose alias is the device's name, when the attachment's own name is not there.
-    package var renamed: LinkName?
+    /// The devices that were asked for, in that order; their links are also in `links`.
+    package var devices: [DeviceFacts] = []
+    /// Links with an alias; they are also in `links`.
+    package var aliased: [LinkName] = []
 
     package init() {}
 }
@@ -187,7 +196,9 @@ extension Facts {
         case .addRoute(let route, let name):
             routes.append(SandboxRoute(route, name.name))
         case .removeRoute(let route, let name):
-            routes.removeAll { $0 == SandboxRoute(route, name.name) }
+            routes.removeAll { $0.route == route && $0.link == name.name }
+        case .removeFound(let found): routes.removeAll { $0 == found }
+        case .restoreFound(let found): routes.append(found)
         case .sysctl(let change):
             sysctls[SysctlName(change.place, change.path)] = change.value
         case .ensureVLANInterface(let link):

@@ -29,6 +29,12 @@ package protocol Module: Sendable {
     static func needs(_ config: Config, _ attachment: Attachment, _ verb: Verb) -> FactsQuery
     static func plan(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure) -> Plan
     static func removal(_ config: Config, _ attachment: Attachment, _ facts: Facts) -> Removal
+    /// What the facts alone rule out; asked before an address is taken.
+    static func refuse(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure)
+    /// Whether the pod has a link of this attachment, whose addresses and routes the verifier compares.
+    static func hasLink(_ config: Config, _ facts: Facts) -> Bool
+    /// CHECK compares with the result of ADD, which the runtime must pass.
+    static var checksResult: Bool { get }
     /// Compares what `previous` promises with the facts; addresses and routes are the verifier's.
     static func check(
         _ config: Config, _ attachment: Attachment, _ previous: CNIResult, _ facts: Facts
@@ -38,6 +44,9 @@ package protocol Module: Sendable {
 extension Module {
     package static var usesIPAM: Bool { true }
     package static func arguments(_ verb: Verb) -> [String]? { nil }
+    package static var checksResult: Bool { true }
+    package static func refuse(_: Config, _: Attachment, _: Facts) throws(Failure) {}
+    package static func hasLink(_: Config, _: Facts) -> Bool { true }
     package static func check(_: Config, _: Attachment, _: CNIResult, _: Facts) throws(Failure) {}
 }
 

@@ -16,14 +16,19 @@ package struct Plan: Equatable, Sendable {
 
 /// What a module wants done for DEL. The order of the fields is the order of the work.
 package struct Removal: Equatable, Sendable {
-    /// Restores and host-side cleaning.
+    /// Puts back what a link was that goes on without the pod, or goes with it: what fails is logged.
+    package var restores: [Step]
+    /// What must be done, and host-side cleaning.
     package var steps: [Step]
     /// Names in the sandbox of links that the attachment created; deleted together with those of the pod.
     package var links: [String]
     /// Links in the host that must be gone with them: peers whose end in the sandbox cannot be reached.
     package var hostLinks: [String]
 
-    package init(steps: [Step] = [], links: [String] = [], hostLinks: [String] = []) {
+    package init(
+        restores: [Step] = [], steps: [Step] = [], links: [String] = [], hostLinks: [String] = []
+    ) {
+        self.restores = restores
         self.steps = steps
         self.links = links
         self.hostLinks = hostLinks

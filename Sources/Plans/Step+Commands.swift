@@ -56,6 +56,9 @@ extension Step {
             return ["\(ip(link.place)) route prepend \(route.words) dev \(link.name)"]
         case .removeRoute(let route, let link):
             return ["\(ip(link.place)) route delete \(route.words) dev \(link.name)"]
+        case .removeFound(let found): return ["ip -n POD route delete \(found.route.words) dev \(found.link)"]
+        case .restoreFound(let found):
+            return ["ip -n POD route append \(found.route.words) dev \(found.link)"]
         case .sysctl(let change):
             let enter = change.place == .sandbox ? "ip netns exec POD " : ""
             return ["\(enter)sysctl -w \(change.path)=\(change.value)"]

@@ -21,6 +21,9 @@ package enum Step: Equatable, Sendable {
     case ensureAddress(CIDR, LinkName)
     case addRoute(Route, LinkName)
     case removeRoute(Route, LinkName)
+    /// A route that was there, whoever made it; one that is gone by now is no failure.
+    case removeFound(SandboxRoute)
+    case restoreFound(SandboxRoute)
     case sysctl(SysctlChange)
     /// Waits until no IPv6 address of the link is tentative.
     case settle(LinkName)

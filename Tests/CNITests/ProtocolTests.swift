@@ -43,7 +43,9 @@ import Testing
     ])
     func malformedConfigurationsHaveTheirCode(text: String, code: Int) {
         let error = #expect(throws: Failure.self) {
-            try PluginConfig.decode(Array(text.utf8)).requireUsable(for: .add)
+            let config = try PluginConfig.decode(Array(text.utf8))
+            try config.requireVersion(for: .add)
+            try config.requireReadable(for: .add)
         }
         #expect(error?.code == code)
     }

@@ -36,6 +36,90 @@ import Testing
 
     private let small = #""subnet":"10.1.2.0/29""#
 
+    @Test(
+        "what stands at an address and is no lease is passed over",
+        arguments: [
+            "mkdir 10.1.2.2", "ln -s nowhere 10.1.2.2", "mkfifo 10.1.2.2",
+            "head -c 300000 /dev/zero > 10.1.2.2",
+        ])
+    func foreignEntries(command: String) throws {
+        try Shell.sh("mkdir -p \(node.directory)/ipam/net && cd \(node.directory)/ipam/net && \(command)")
+        let answer = try call("ADD", small)
+        #expect(addresses(answer) == ["10.1.2.3/29"], "\(answer.ran)")
+        #expect(try call("DEL", small).status == 0)
+    }
+
+    @Test("DEL and GC remove the file that they read, not one of the same address spelled otherwise")
+    func otherSpelling() throws {
+        try node.write("ipam/net/10.1.2.3", "other\r\neth0")
+        try node.write("ipam/net/::ffff:10.1.2.3", "c1\r\neth0")
+        #expect(try call("DEL", small).status == 0)
+        #expect(try node.leases() == ["10.1.2.3"])
+    }
+
+    @Test("HL-14: every complaint of a range names its set")
+    func rangeSetNumber() throws {
+        let answer = try call("ADD", #""ranges":[[{"subnet":"10.1.2.0/24"}],[{"subnet":"10.1.3.0/31"}]]"#)
+        #expect(
+            answer.message.hasPrefix("invalid range set 1: Network 10.1.3.0/31 too small"), "\(answer.ran)")
+        #expect(try call("ADD", #""rangeStart":5,"ranges":[[{"subnet":"10.1.2.0/24"}]]"#).status == 1)
+    }
+
+    @Test("of duplicate objects the later one completes the earlier")
+    func duplicateObjects() throws {
+        let answer = try call("ADD", small, outer: #""ipam":{"routes":[{"dst":"1.0.0.0/8"}]}"#)
+        #expect(addresses(answer) == ["10.1.2.2/29"], "\(answer.ran)")
+        #expect(answer.json["routes"][0]["dst"].string == "1.0.0.0/8")
+        let asked = try call(
+            "ADD", small, outer: #""args":{"cni":{"ips":["10.1.2.5"]}},"args":{"cni":{}}"#, id: "c2")
+        #expect(addresses(asked) == ["10.1.2.5/29"], "\(asked.ran)")
+    }
+
+    @Test(
+        "SK-11: the plugin's own namespace is refused by address sources as well",
+        arguments: ["host-local", "static"])
+    func ownNamespace(role: String) throws {
+        let config =
+            #"{"cniVersion":"1.0.0","name":"net","ipam":{"type":"\#(role)","dataDir":"\#(node.directory)/ipam","subnet":"10.1.2.0/29"}}"#
+        let answer = try node.call("ADD", role: role, netns: "/proc/self/ns/net", config)
+        #expect(answer.code == 8, "\(answer.ran)")
+        #expect(try node.files("ipam").isEmpty)
+    }
+
+    @Test("ST-02, ST-03, ST-05: the last gateway, blanks, what is replaced is not read, DEL reads nothing")
+    func staticCorners() throws {
+        func gateways(_ args: String) throws -> [String?] {
+            try call("ADD", "", args: args, role: "static").json["ips"].list.map { $0["gateway"].string }
+        }
+        #expect(try gateways("IP=10.3.0.1/24;GATEWAY=10.3.0.254,10.3.0.253") == ["10.3.0.253"])
+        #expect(try gateways("IP=10.3.0.1/24, 10.4.0.1/24;GATEWAY= 10.3.0.254") == ["10.3.0.254", nil])
+        #expect(try call("ADD", "", args: "IP=10.3.0.1/24,", role: "static").status == 1)
+        let replaced = try call(
+            "ADD", #""addresses":[{"address":"bad"}]"#, outer: #""runtimeConfig":{"ips":["10.1.0.1/24"]}"#,
+            role: "static")
+        #expect(addresses(replaced) == ["10.1.0.1/24"], "\(replaced.ran)")
+        for wrong in [#""dns":"x""#, #""runtimeConfig":[]"#, #""capabilities":"x""#] {
+            #expect(try call("DEL", "", outer: wrong, role: "static").status == 0)
+        }
+    }
+
+    @Test("LO-02: CHECK of loopback needs no result")
+    func loopbackCheck() throws {
+        _ = try node.pod("a")
+        #expect(try node.plugin("ADD", "loopback").status == 0)
+        #expect(try node.plugin("CHECK", "loopback").status == 0)
+    }
+
+    @Test("RS-01: the keys of a route are sorted")
+    func sortedRoute() throws {
+        let route =
+            #"{"dst":"1.0.0.0/8","gw":"10.1.2.1","mtu":1400,"advmss":1300,"priority":5,"table":7,"scope":0}"#
+        let text = try call("ADD", "\(small),\"routes\":[\(route)]").ran.output
+        let keys = ["advmss", "dst", "gw", "mtu", "priority", "scope", "table"]
+        let places = keys.compactMap { text.range(of: "\"\($0)\"")?.lowerBound }
+        #expect(places.count == keys.count && places == places.sorted(), "\(text)")
+    }
+
     @Test("HL-01, HL-02, HL-16, HL-21: first address, bytes and modes of the files, scope of DEL")
     func files() throws {
         let keys =

@@ -219,11 +219,11 @@ import Testing
             ours.map { $0["rule"]["chain"].string } == [
                 "PREROUTING", "cni-br-iface-c1-eth0", "cni-br-iface-c1-eth0-mac", "cni-br-iface-c1-eth0-mac",
             ])
-        try node.sh("ping -c 1 -W 3 10.1.2.1", pod: "a")
+        try node.sh("ping -c 1 -w 10 10.1.2.1", pod: "a")
         // The same pod with another source address is heard no more; its neighbour still is.
         try node.sh("ip link set eth0 address 02:00:00:00:00:99", pod: "a")
         #expect(throws: ShellError.self) { try node.sh("ping -c 1 -W 1 10.1.2.1", pod: "a") }
-        try node.sh("ping -c 1 -W 3 10.1.2.1", pod: "b")
+        try node.sh("ping -c 1 -w 10 10.1.2.1", pod: "b")
         #expect(try node.plugin("DEL", "bridge", "\"macspoofchk\":true,\(v4)").status == 0)
         let left = try node.sh("nft list ruleset")
         #expect(!left.contains("c1-eth0"))

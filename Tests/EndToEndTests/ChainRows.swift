@@ -146,6 +146,27 @@ import Testing
         #expect(try node.plugin("DEL", "tuning", "\(keys),\(plain)", pod: nil).status == 0)
     }
 
+    @Test("TU-10: what cannot be restored is logged, and the file stays")
+    func unrestorable() throws {
+        let file = "\(node.directory)/data/c1_eth0.json"
+        try node.write("data/c1_eth0.json", #"{"mtu":99999999,"txQLen":44}"#)
+        let answer = try tune(#""dataDir":"DIR/data""#, "DEL")
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(answer.ran.errors.contains("mtu"))
+        #expect(try link()["txqlen"].int == 44)
+        #expect(try Shell.run(["test", "-e", file]).status == 0)
+    }
+
+    @Test("TU-08: an ADD that fails leaves an earlier one's originals in the file")
+    func earlierOriginals() throws {
+        let keys = #""dataDir":"DIR/data""#
+        #expect(try tune("\(keys),\"mtu\":1400").status == 0)
+        #expect(try tune("\(keys),\"mtu\":99999999").status == 1)
+        #expect(try node.ip("link show eth0", pod: "a")[0]["mtu"].int == 1400)
+        #expect(try tune(keys, "DEL").status == 0)
+        #expect(try node.ip("link show eth0", pod: "a")[0]["mtu"].int == 1500)
+    }
+
     @Test("TU-05: the administrator's list decides")
     func allowList() throws {
         let list = "/etc/cni/tuning/allowlist.conf"
@@ -249,6 +270,42 @@ import Testing
             try node.ip("-\(family) route show dev other", pod: "a").list.contains {
                 $0["dst"].string == eight
             })
+    }
+
+    @Test(
+        "RO-02, RO-03: whoever made a route, it goes, and comes back whole when the ADD fails",
+        arguments: [
+            (4, "default via 10.0.0.1 proto dhcp src 10.0.0.2 mtu 1400", "flushgateway"),
+            (4, "default nexthop via 10.0.0.1 nexthop via 10.0.0.254", "flushgateway"),
+            (6, "default via fd00::1 proto ra mtu 1400", "flushgateway"),
+            (6, "default nexthop via fd00::1 nexthop via fd00::254", "flushroutes"),
+            (4, "default via 192.0.2.1 onlink proto static", "flushroutes"),
+        ])
+    func foreignRoutes(family: Int, route: String, key: String) throws {
+        let previous = try routed(family)
+        try node.sh("ip -\(family) route flush default; ip -\(family) route add \(route) dev eth0", pod: "a")
+        let before = try node.sh("ip -\(family) route show default", pod: "a")
+        #expect(!before.isEmpty)
+        let gateway = family == 4 ? "203.0.113.1" : "2001:db8:99::1"
+        let destination = family == 4 ? "10.5.0.0/16" : "fd00:5::/64"
+        let refused = try node.plugin(
+            "ADD", "route-override",
+            "\"\(key)\":true,\"addroutes\":[{\"dst\":\"\(destination)\",\"gw\":\"\(gateway)\"}],\(previous)")
+        #expect(refused.status == 1, "\(refused.ran)")
+        #expect(try node.sh("ip -\(family) route show default", pod: "a") == before)
+        let answer = try node.plugin("ADD", "route-override", "\"\(key)\":true,\(previous)")
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try node.sh("ip -\(family) route show default", pod: "a").isEmpty)
+    }
+
+    @Test("RO-05: a route that is there already is no failure")
+    func presentRoute() throws {
+        let previous = try routed(4)
+        let answer = try node.plugin(
+            "ADD", "route-override", "\"addroutes\":[{\"dst\":\"0.0.0.0/0\",\"gw\":\"10.0.0.1\"}],\(previous)"
+        )
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try node.ip("-4 route show default", pod: "a").list.count == 1)
     }
 
     @Test("RO-04: delroutes takes a default route out of the kernel too")

@@ -34,7 +34,7 @@ import Testing
         let read = "ip netns exec \(node.name)-a cat /proc/sys/net/core/somaxconn"
         #expect(try Shell.sh(read) == "512\n")
         #expect(try Shell.sh("ip netns exec \(node.name) nft list ruleset").contains("192.168.12.2"))
-        try Shell.sh("ip netns exec \(node.name)-a ping -c 1 -W 3 fd00:12::1")
+        try Shell.sh("ip netns exec \(node.name)-a ping -c 1 -w 10 fd00:12::1")
         #expect(try node.call("CHECK", netns: netns, args: MetaEndToEnd.pod, config).status == 0)
         #expect(try node.call("DEL", netns: netns, args: MetaEndToEnd.pod, config).status == 0)
         #expect(try Shell.sh(read) == "4096\n")

@@ -43,6 +43,32 @@ private func nodeWithUplink() throws -> Node {
         #expect(try node.links(pod: "a").isEmpty)
     }
 
+    @Test("MV-03: in passthru mode the result has the address that the link has")
+    func passthruAddress() throws {
+        let keys = #""master":"uplink","mode":"passthru","mac":"02:00:00:00:00:55""#
+        let answer = try add(keys)
+        let link = try node.ip("link show eth0", pod: "a")[0]
+        #expect(answer.json["interfaces"][0]["mac"].string == link["address"].string)
+        #expect(try node.plugin("CHECK", "macvlan", keys, previous: answer).status == 0)
+    }
+
+    @Test("MV-04: a version that cannot express the result fails, and leaves the link as the reference does")
+    func oldLayer2() throws {
+        let keys = #""master":"uplink","ipam":{}"#
+        let answer = try node.plugin("ADD", "macvlan", keys, version: "0.2.0")
+        #expect(answer.message.contains("no valid IP addresses"), "\(answer.ran)")
+        #expect(try node.links(pod: "a") == ["eth0"])
+        #expect(try node.plugin("DEL", "macvlan", keys, version: "0.2.0").status == 0)
+        #expect(try node.links(pod: "a").isEmpty)
+    }
+
+    @Test("MV-09: DEL does not follow an alternative name to another link")
+    func alternativeName() throws {
+        try node.sh("ip link add eth1 type bridge && ip link property add dev eth1 altname eth0", pod: "a")
+        #expect(try node.plugin("DEL", "macvlan", #""master":"uplink""#).status == 0)
+        #expect(try node.links(pod: "a") == ["eth1"])
+    }
+
     @Test("MV-01, MV-02, MV-03: what makes no sense is refused")
     func refuses() throws {
         for (keys, fragment) in [
@@ -97,7 +123,7 @@ private func nodeWithUplink() throws -> Node {
         #expect(try node.sh(files, pod: "a") == "1\n1\n")
         #expect(!(try node.sh("ip -6 addr show dev eth0", pod: "a").contains("tentative")))
         try node.sh("ip addr add 10.1.2.1/24 dev far && ip addr add 2001:db8:1::1/64 dev far nodad")
-        try node.sh("ping -c 1 -W 3 10.1.2.1 && ping -c 1 -W 3 2001:db8:1::1", pod: "a")
+        try node.sh("ping -c 1 -w 10 10.1.2.1 && ping -c 1 -W 3 2001:db8:1::1", pod: "a")
         // A MAC address of its own, which the other machine sees.
         let neighbour = try node.ip("neigh show 10.1.2.2 dev far")[0]["lladdr"].string
         #expect(neighbour == answer.json["interfaces"][0]["mac"].string)
@@ -182,7 +208,7 @@ private func nodeWithUplink() throws -> Node {
         let keys = "\"master\":\"uplink\",\(Node.ipam("10.1.2.0/24", "fd00:1::/64"))"
         _ = try add(keys)
         _ = try add(keys, id: "c2", pod: "b")
-        try node.sh("ping -c 1 -W 3 10.1.2.3 && ping -c 1 -W 3 fd00:1::3", pod: "a")
+        try node.sh("ping -c 1 -w 10 10.1.2.3 && ping -c 1 -W 3 fd00:1::3", pod: "a")
         #expect(try node.plugin("DEL", "macvlan", keys).status == 0)
         #expect(try node.plugin("DEL", "macvlan", keys, id: "c2", pod: "b").status == 0)
         #expect(try node.leases().isEmpty)

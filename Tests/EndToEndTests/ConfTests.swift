@@ -86,7 +86,7 @@ import Testing
         #expect(try node.addresses("net1", pod: "a") == ["192.168.12.50/24"])
         #expect(try node.sh("ip route", pod: "a").contains("192.168.9.0/24 via 192.168.12.1 dev net1"))
         #expect(try node.sh("cat /proc/sys/net/core/somaxconn", pod: "a") == "512\n")
-        try node.sh("ping -c 1 -W 3 -I net1 192.168.12.51 && ping -c 1 -W 3 -I net1 192.168.12.1", pod: "a")
+        try node.sh("ping -c 1 -w 10 -I net1 192.168.12.51 && ping -c 1 -W 3 -I net1 192.168.12.1", pod: "a")
         // Each has a MAC address of its own.
         let seen = try node.ip("neigh show 192.168.12.50 dev far")[0]["lladdr"].string
         #expect(seen == (try node.ip("link show net1", pod: "a")[0]["address"].string))
@@ -109,9 +109,9 @@ import Testing
         let name = "ipvlan-\(mode)"
         let config = try attach(node, name, ["a": name, "b": name])
         #expect(try node.sh("ip -o link show type ipvlan", pod: "a").contains("net1@"))
-        try node.sh("ping -c 1 -W 3 -I net1 192.168.17.11", pod: "a")
+        try node.sh("ping -c 1 -w 10 -I net1 192.168.17.11", pod: "a")
         if mode == "l2" {
-            try node.sh("ping -c 1 -W 3 -I net1 192.168.17.1", pod: "a")
+            try node.sh("ping -c 1 -w 10 -I net1 192.168.17.1", pod: "a")
             #expect(
                 try node.ip("neigh show 192.168.17.10 dev far")[0]["lladdr"].string == "02:00:00:00:00:e4")
         }

@@ -51,8 +51,50 @@ import Testing
         let back = try node.ip("link show ens4")[0]
         #expect(!back["ifalias"].exists && isUp(back))
         #expect(back["address"].string == "02:00:00:00:00:e4")
-        #expect(try Shell.run(["test", "-e", "/run/plexus/host-device/\(node.name)_eth0.up"]).status == 1)
+        #expect(try Shell.run(["test", "-e", "/run/plexus/host-device/\(node.name)_eth0.json"]).status == 1)
         #expect(try call("DEL", keys).status == 0)
+    }
+
+    @Test("DEL of an interface that never got the device leaves it with the one that has it")
+    func onlyOwnDevice() throws {
+        _ = try add(device, interface: "net1")
+        #expect(try call("ADD", device, interface: "net2").message.contains("failed to find host device"))
+        #expect(try call("DEL", device, interface: "net2").status == 0)
+        #expect(try node.links(pod: "a") == ["net1"])
+        #expect(try call("DEL", device, interface: "net1").status == 0)
+        #expect(try node.links() == ["ens4", "far"])
+    }
+
+    @Test("an alias is no name: ADD does not take another link for the device")
+    func aliasIsNoName() throws {
+        try node.sh("ip link set ens4 name foo alias ens4")
+        #expect(try call("ADD", device).message.contains("failed to find host device"))
+        #expect(try node.links() == ["foo", "far"])
+    }
+
+    @Test(
+        "HD-11: renamed inside the pod, found again however it was chosen, also behind a link of its name",
+        arguments: [#""device":"ens4""#, #""hwaddr":"02:00:00:00:00:e4""#])
+    func renamedInside(keys: String) throws {
+        let answer = try add(keys)
+        try node.sh(
+            "ip link set eth0 down; ip link set eth0 name foo; ip link add eth0 type bridge", pod: "a")
+        #expect(try call("DEL", keys, previous: answer).status == 0)
+        #expect(try node.links() == ["ens4", "far"])
+        #expect(try node.links(pod: "a") == ["eth0"])
+        #expect(isUp(try node.ip("link show ens4")[0]))
+    }
+
+    @Test(
+        "a PCI address beside the device is looked at, and must be of one",
+        arguments: [
+            #""pciBusID":"0000:99:00.0""#, #""runtimeConfig":{"deviceID":"0000:99:00.0"}"#,
+        ])
+    func addressBesideName(keys: String) throws {
+        let answer = try call("ADD", "\(device),\(keys)")
+        let wanted = keys.contains("deviceID") ? "not found or unsupported" : "error with host device"
+        #expect(answer.message.contains(wanted), "\(answer.ran)")
+        #expect(try node.links() == ["ens4", "far"])
     }
 
     @Test("AR-02: CNI_ARGS are not looked at")
@@ -178,7 +220,7 @@ import Testing
         _ = try add(device)
         try debian("DEL")
         #expect(try node.links() == ["ens4", "far"])
-        try Shell.sh("rm -f /run/plexus/host-device/\(node.name)_eth0.up")
+        try Shell.sh("rm -f /run/plexus/host-device/\(node.name)_eth0.json")
     }
 }
 

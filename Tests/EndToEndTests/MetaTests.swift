@@ -59,7 +59,7 @@ import Testing
             #expect(answer.status == 0, "\(answer.ran)")
         }
         for address in ["192.168.12.11", "10.244.0.3", "10.244.0.1"] {
-            try Shell.sh("ip netns exec \(node.name)-a ping -c 1 -W 3 \(address)")
+            try Shell.sh("ip netns exec \(node.name)-a ping -c 1 -w 10 \(address)")
         }
     }
 

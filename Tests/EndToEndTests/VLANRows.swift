@@ -75,12 +75,12 @@ struct VLANRows {
         let peer = try #require(link["link"].string)
         #expect(try vlans(peer) == ["100 PVID Egress Untagged"])
         #expect(try node.ip("link show \(peer)")[0]["master"].string == "cni0")
-        try node.sh("ping -c 1 -W 3 10.1.2.1", pod: "a")
+        try node.sh("ping -c 1 -w 10 10.1.2.1", pod: "a")
         // The second pod of the VLAN finds it; one of another VLAN hears nobody.
         _ = try node.pod("b")
         _ = try add(keys, id: "c2", pod: "b")
         #expect(try node.links().count == 5)
-        try node.sh("ping -c 1 -W 3 10.1.2.3", pod: "a")
+        try node.sh("ping -c 1 -w 10 10.1.2.3", pod: "a")
         _ = try node.pod("d")
         let other = #""vlan":200,"ipam":{"type":"static","addresses":[{"address":"10.1.2.77/24"}]}"#
         _ = try add(other, id: "c3", pod: "d")

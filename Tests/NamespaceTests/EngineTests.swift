@@ -66,7 +66,7 @@ import Testing
             #expect(try Shell.sh("ip netns exec \(pod) cat /proc/sys/net/core/somaxconn") == "77\n")
             #expect(journal.saved() == ["net/core/somaxconn": "4096"])
             #expect(try Shell.sh("ip netns exec \(node) nft -j list ruleset").contains("10.9.0.2"))
-            try Shell.sh("ip netns exec \(pod) ping -c 1 -W 3 10.9.0.1")
+            try Shell.sh("ip netns exec \(pod) ping -c 1 -w 10 10.9.0.1")
             #expect(executor.undo(&journal).isEmpty)
         }
     }

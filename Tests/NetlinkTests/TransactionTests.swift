@@ -95,10 +95,13 @@ import Testing
             + [16, 0, 0, 0, 3, 0, 0, 0] + [8, 0, 5, 0, 10, 9, 0, 2]
         let found = try (message + hops).withUnsafeBytes { try RouteInfo.read($0, .v4) }
         let destination = try Requests.cidr("10.8.0.0/16")
+        let whole = message + hops
         #expect(
             found == [
-                RouteInfo(route: Route(destination, via: try Requests.ip("10.9.0.1")), index: 2),
-                RouteInfo(route: Route(destination, via: try Requests.ip("10.9.0.2")), index: 3),
+                RouteInfo(
+                    route: Route(destination, via: try Requests.ip("10.9.0.1")), index: 2, original: whole),
+                RouteInfo(
+                    route: Route(destination, via: try Requests.ip("10.9.0.2")), index: 3, original: whole),
             ])
     }
 
