@@ -53,10 +53,13 @@ package struct Attached: Equatable, Sendable {
     package var result: CNIResult
     /// Sysctls as they were before, by path.
     package var saved: [String: String]
+    /// Addresses that built-in sources gave; nil in a record that does not say.
+    package var given: [IPAddress]?
 
-    package init(result: CNIResult, saved: [String: String] = [:]) {
+    package init(result: CNIResult, saved: [String: String] = [:], given: [IPAddress]? = nil) {
         self.result = result
         self.saved = saved
+        self.given = given
     }
 }
 

@@ -2,6 +2,7 @@ package import CNI
 import JSONC
 package import Linux
 import Netlink
+import Network
 package import Plans
 
 /// Runs the plugins of one network list after another: each is observed, planned and applied before the next,
@@ -14,8 +15,9 @@ package final class ChainRunner {
     /// Filled by `explain`, which then runs nothing.
     var explained: [Explained]?
     var imagined: [Step] = []
-    /// For DEL: the sysctls that the attachment saved.
+    /// For DEL: the sysctls that the attachment saved, and the addresses that it was given.
     var saved: [String: String] = [:]
+    var given: [IPAddress] = []
 
     var kernel: Kernel { executor.kernel }
 
@@ -38,7 +40,9 @@ package final class ChainRunner {
                 throw isMeta ? error.prefixed(plugin.type) : error
             }
         }
-        return Attached(result: previous ?? CNIResult(), saved: journal.saved(since: start))
+        return Attached(
+            result: previous ?? CNIResult(), saved: journal.saved(since: start),
+            given: journal.given(since: start))
     }
 
     /// Refuses what can be refused before anything is touched: configurations, and executables that are missing.

@@ -155,6 +155,8 @@ extension Executor {
     }
 
     private func ensureBridge(_ spec: BridgeSpec, _ journal: inout Journal) throws(NetlinkError) {
+        // Looked after by an attachment before this one of the same run, under a lock that is still held.
+        if bridges.contains(spec.name), indexes[.host(spec.name)] != nil { return }
         if !bridges.contains(spec.name) {
             bridges[spec.name] = HeldBridge(lock: try BridgeLock(spec.name, in: kernel.number), spec: spec)
         }

@@ -1,4 +1,5 @@
 import CNI
+package import Network
 import Plans
 
 /// What an attachment did, in order, so that it can be undone in reverse.
@@ -37,6 +38,13 @@ package struct Journal {
             saved[change.path] = change.value
         }
         return saved
+    }
+
+    /// Addresses that were taken since the journal had `start` entries.
+    package func given(since start: Int) -> [IPAddress] {
+        var given: [IPAddress] = []
+        for case .lease(_, let request) in entries[start...] { given += request.given }
+        return given
     }
 
     package var count: Int { entries.count }

@@ -1,6 +1,7 @@
 import CNI
 import JSONC
 import Linux
+import Network
 import Plans
 
 /// One plugin of a chain, built in or not.
@@ -194,7 +195,10 @@ struct Plugin {
     }
 
     private var leaseRequest: LeaseRequest {
-        LeaseRequest(config: config, id: spec.id, args: spec.args, isLenient: runner.isMeta)
+        var request = LeaseRequest(
+            config: config, id: spec.id, args: spec.args, isLenient: runner.isMeta)
+        request.given = runner.given
+        return request
     }
 
     private func parse<M: Module>(_: M.Type) throws(Failure) -> M.Config {
@@ -236,8 +240,10 @@ struct Plugin {
                 explain(.lease(ipam, lease.ips), lease)
                 return lease
             }
-            let lease = try source.allocate(leaseRequest)
-            journal.record(.lease(source, leaseRequest))
+            var request = leaseRequest
+            let lease = try source.allocate(request)
+            request.given = lease.ips.map(\.address.address)
+            journal.record(.lease(source, request))
             return lease
         }
         let call = try foreign(.add, ipam)

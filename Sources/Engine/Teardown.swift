@@ -32,6 +32,7 @@ package final class Teardown {
     /// Runs the plugins of one attachment, last one first, up to the deletion of links.
     package func detach(_ spec: AttachmentSpec, _ attached: Attached?) {
         runner.saved = attached?.saved ?? [:]
+        runner.given = attached?.given ?? []
         for index in spec.list.plugins.indices.reversed() {
             let pending: Pending
             do throws(Failure) {
@@ -85,33 +86,39 @@ package final class Teardown {
     /// The names of links that would not go.
     private func deleteLinks() -> Set<String> {
         var stuck: Set<String> = []
+        let names = runner.kernel.hasSandbox ? links.filter { $0 != "lo" } : []
         do throws(NetlinkError) {
-            let found = try present(links.filter { $0 != "lo" }, .sandbox)
-            if found.count > 1 {
-                do throws(NetlinkError) { try deleteGroup(found.map(\.index)) } catch {
-                    stuck = deleteEach(found)
-                }
-            } else {
+            let all = names.count > 1 ? try listed() : []
+            let found = names.count > 1 ? all.filter { names.contains($0.name) } : try named(names, .sandbox)
+            do throws(NetlinkError) {
+                if found.count > 1 { try deleteGroup(found, besides: all) } else { stuck = deleteEach(found) }
+            } catch {
                 stuck = deleteEach(found)
+            }
+        } catch {
+            stuck = Set(names)
+            problems.append(Failure(.generic, "\(error)"))
+        }
+        do throws(NetlinkError) {
+            for link in try named(hostLinks, .host) where link.kind == "veth" {
+                do throws(NetlinkError) {
+                    try runner.kernel.with(.host) { socket throws(NetlinkError) in
+                        try socket.delete(index: link.index)
+                    }
+                } catch  where error.code == noSuchDevice {}
             }
         } catch {
             problems.append(Failure(.generic, "\(error)"))
         }
-        for link in (try? present(hostLinks, .host)) ?? [] where link.kind == "veth" {
-            do throws(NetlinkError) {
-                try runner.kernel.with(.host) { socket throws(NetlinkError) in
-                    try socket.delete(index: link.index)
-                }
-            } catch  where error.code == noSuchDevice {
-            } catch {
-                problems.append(Failure(.generic, "\(error)"))
-            }
-        }
         return stuck
     }
 
-    private func present(_ names: [String], _ place: Place) throws(NetlinkError) -> [LinkInfo] {
-        guard !names.isEmpty, place == .host || runner.kernel.hasSandbox else { return [] }
+    private func listed() throws(NetlinkError) -> [LinkInfo] {
+        try runner.kernel.with(.sandbox) { socket throws(NetlinkError) in try socket.links() }
+    }
+
+    private func named(_ names: [String], _ place: Place) throws(NetlinkError) -> [LinkInfo] {
+        guard !names.isEmpty else { return [] }
         return try runner.kernel.with(place) { socket throws(NetlinkError) in
             var found: [LinkInfo] = []
             for name in names {
@@ -139,12 +146,11 @@ package final class Teardown {
     }
 
     /// One wait for the kernel's grace period instead of one for each link.
-    private func deleteGroup(_ indexes: [Int32]) throws(NetlinkError) {
+    private func deleteGroup(_ links: [LinkInfo], besides all: [LinkInfo]) throws(NetlinkError) {
+        var group = UInt32.random(in: 1 << 16...UInt32.max)
+        while all.contains(where: { $0.group == group }) { group = UInt32.random(in: 1 << 16...UInt32.max) }
         try runner.kernel.with(.sandbox) { socket throws(NetlinkError) in
-            let taken = Set(try socket.links().map(\.group))
-            var group = UInt32.random(in: 1 << 16...UInt32.max)
-            while taken.contains(group) { group = UInt32.random(in: 1 << 16...UInt32.max) }
-            try socket.setGroup(indexes, group)
+            try socket.setGroup(links.map(\.index), group)
             try socket.delete(group: group)
         }
     }

@@ -22,7 +22,7 @@ package enum HostLocal: AddressSource {
             let lock = try store.lock()
             defer { extendLifetime(lock) }
             var given: [IPAddress] = []
-            do throws(Failure) { lease = try allocate(config, request.id, store, &given) } catch {
+            do throws(Failure) { lease = try allocate(config, request, store, &given) } catch {
                 refused = error
                 // What this call took, and nothing else: an earlier attachment of the container keeps its own.
                 for address in given { try store.remove(address) }
@@ -34,13 +34,17 @@ package enum HostLocal: AddressSource {
     }
 
     private static func allocate(
-        _ config: HostLocalConfig, _ id: AttachmentID, _ store: borrowing LeaseStore,
+        _ config: HostLocalConfig, _ request: LeaseRequest, _ store: borrowing LeaseStore,
         _ given: inout [IPAddress]
     ) throws(Failure) -> Lease {
         var wanted = config.requested
         var lease = Lease(routes: config.routes, dns: config.dns)
-        let own: [IPAddress]
-        do throws(SystemError) { own = try store.entries(of: id).map(\.address) } catch {
+        // The meta role knows from its record that the container has no such attachment, and looks through no store
+        // of thousands; the reference knows nothing else.
+        var own: [IPAddress] = []
+        do throws(SystemError) {
+            if !request.isLenient { own = try store.entries(of: request.id).map(\.address) }
+        } catch {
             throw Failure(.io, "host-local: \(error)")
         }
         for (index, set) in config.sets.enumerated() {
@@ -48,9 +52,9 @@ package enum HostLocal: AddressSource {
             var found: (address: IPAddress, range: AddressRange)?
             do throws(SystemError) {
                 if let asked {
-                    found = try reserve(asked, set, id, store)
+                    found = try reserve(asked, set, request.id, store)
                 } else {
-                    found = try choose(set, index, id, own, store)
+                    found = try choose(set, index, request.id, own, store)
                 }
                 if let found {
                     given.append(found.address)
@@ -149,10 +153,11 @@ package enum HostLocal: AddressSource {
         try withStore(try releaseDirectory(request)) { store throws(SystemError) in
             let lock = try store.lock()
             defer { extendLifetime(lock) }
+            let entries =
+                request.given.isEmpty
+                ? try store.entries(of: request.id) : try store.entries(of: request.id, at: request.given)
             // The reference passes over what it cannot remove.
-            if let problem = store.remove(try store.entries(of: request.id)), request.isLenient {
-                throw problem
-            }
+            if let problem = store.remove(entries), request.isLenient { throw problem }
         }
     }
 
@@ -210,7 +215,7 @@ package enum HostLocal: AddressSource {
                 guard let store = try? LeaseStore.openIfPresent("\(directory)/\(network)") else { continue }
                 let lock = try store.lock()
                 defer { extendLifetime(lock) }
-                let gone = try store.entries().filter { entry in
+                let gone = try store.entries(of: containerID).filter { entry in
                     let owner = LeaseStore.parse(entry.owner)
                     return owner.containerID == containerID && isGone(owner.interface)
                 }

@@ -64,24 +64,40 @@ struct LeaseStore: ~Copyable {
     }
 
     /// Every address that is out.
-    func entries() throws(SystemError) -> [Entry] {
+    ///
+    /// - Parameter containerID: only those whose owner begins so.
+    func entries(of containerID: String = "") throws(SystemError) -> [Entry] {
+        let wanted = Array(trimmed(containerID).utf8)
         var entries: [Entry] = []
-        for name in try directory.names() {
-            guard let address = IPAddress(parsing: name) else { continue }
-            // What cannot be read belongs to nobody that we could name.
-            guard let bytes = try? directory.readIfPresent(name, limit: Self.limit) else { continue }
-            entries.append(
-                Entry(name: name, address: address, owner: trimmed(String(decoding: bytes, as: UTF8.self))))
+        // What cannot be read belongs to nobody that we could name.
+        try directory.forEachFile(limit: Self.limit) { name, content in
+            guard content.drop(while: { $0 <= 0x20 }).starts(with: wanted),
+                let address = IPAddress(parsing: String(decoding: name, as: UTF8.self))
+            else { return }
+            let owner = trimmed(String(decoding: content, as: UTF8.self))
+            entries.append(Entry(name: String(decoding: name, as: UTF8.self), address: address, owner: owner))
         }
         return entries
     }
 
     /// Entries of `id`; without any, those that an old release wrote down with the container's ID alone.
     func entries(of id: AttachmentID) throws(SystemError) -> [Entry] {
-        let all = try entries()
+        let all = try entries(of: id.containerID)
         let exact = all.filter { $0.owner.utf8.elementsEqual(Self.content(id).utf8) }
         return exact.isEmpty
             ? all.filter { $0.owner.utf8.elementsEqual(trimmed(id.containerID).utf8) } : exact
+    }
+
+    /// The same of which the addresses are known: another program may have given one to somebody else meanwhile.
+    func entries(of id: AttachmentID, at addresses: [IPAddress]) throws(SystemError) -> [Entry] {
+        var entries: [Entry] = []
+        for address in addresses {
+            guard let bytes = try directory.readIfPresent("\(address)", limit: Self.limit) else { continue }
+            let owner = trimmed(String(decoding: bytes, as: UTF8.self))
+            guard owner.utf8.elementsEqual(Self.content(id).utf8) else { continue }
+            entries.append(Entry(name: "\(address)", address: address, owner: owner))
+        }
+        return entries
     }
 
     func remove(_ address: IPAddress) throws(SystemError) { try directory.remove("\(address)") }

@@ -116,18 +116,53 @@ package struct Directory: ~Copyable, Sendable {
     /// All names but `.` and `..`, in no order; once for each opening of the directory.
     package func names() throws(SystemError) -> [String] {
         var names: [String] = []
-        var buffer = [UInt8](repeating: 0, count: 32768)
+        try forEachName { names.append(String(decoding: $0, as: UTF8.self)) }
+        return names
+    }
+
+    /// Names and contents of the files, once for each opening of the directory. Links and what cannot be read are
+    /// passed over, and so are files of more than `limit` bytes.
+    package func forEachFile(
+        limit: Int, _ body: (_ name: ArraySlice<UInt8>, _ content: ArraySlice<UInt8>) -> Void
+    ) throws(SystemError) {
+        // One buffer for all: there may be tens of thousands.
+        var content = [UInt8](unsafeUninitializedCapacity: limit + 1) { _, count in count = limit + 1 }
+        try forEachName { name in
+            let flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC
+            let file = (name + [0]).withUnsafeBytes { bytes in
+                bytes.bindMemory(to: CChar.self).baseAddress.map {
+                    clinux_openat(descriptor.raw, $0, flags, 0)
+                }
+                    ?? -1
+            }
+            guard file >= 0 else { return }
+            let count = content.withUnsafeMutableBytes { bytes in
+                retrying { Glibc.read(file, bytes.baseAddress, bytes.count) }
+            }
+            close(file)
+            if (0...limit).contains(count) { body(name, content[..<count]) }
+        }
+    }
+
+    private func forEachName(_ body: (ArraySlice<UInt8>) -> Void) throws(SystemError) {
+        let size = 32768
         while true {
-            let count = clinux_getdents(descriptor.raw, &buffer, buffer.count)
-            guard count >= 0 else { throw SystemError("list \(path)") }
-            if count == 0 { return names }
+            var code: CInt = 0
+            // Not zeroed: a page that the kernel does not fill is never touched.
+            let buffer = [UInt8](unsafeUninitializedCapacity: size) { bytes, count in
+                let got = clinux_getdents(descriptor.raw, bytes.baseAddress, size)
+                code = got < 0 ? errno : 0
+                count = max(got, 0)
+            }
+            guard code == 0 else { throw SystemError(operation: "list \(path)", code: code) }
+            if buffer.isEmpty { return }
             var start = 0
             // getdents64(2): inode, offset, 16 bits of length, a byte of type, the name with its NUL.
-            while start < count {
+            while start < buffer.count {
                 let length = Int(buffer[start + 16]) | Int(buffer[start + 17]) << 8
-                let name = String(
-                    decoding: buffer[(start + 19)..<(start + length)].prefix { $0 != 0 }, as: UTF8.self)
-                if name != ".", name != ".." { names.append(name) }
+                let name = buffer[(start + 19)..<(start + length)].prefix { $0 != 0 }
+                let isDots = name.allSatisfy { $0 == UInt8(ascii: ".") } && name.count <= 2
+                if !isDots { body(name) }
                 start += length
             }
         }

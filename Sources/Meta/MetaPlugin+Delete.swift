@@ -166,7 +166,7 @@ extension MetaPlugin {
 
     /// A namespace below /proc goes by a process's number, which another pod's may have by now: the host's ends
     /// of the pairs are deleted instead. Leases of a torn record are the networks' to collect.
-    private func detachDead(
+    func detachDead(
         _ id: AttachmentID, _ record: PodRecord?, _ kept: [String]?
     ) throws(Failure) -> [Failure] {
         let path = record?.sandbox ?? ""

@@ -51,11 +51,7 @@ package struct MetaPlugin {
             store.forgetLock(id)
             throw error
         }
-        guard existing == nil else {
-            throw Failure(
-                .generic, "interface \(id.interface) of container \(id.containerID) is attached already",
-                details: "nothing was changed; DEL the container first")
-        }
+        if let existing { try clearAway(existing) }
         try refusePresent(delegates, runner)
         var record = PodRecord(
             id: id, sandbox: invocation.netns, entries: delegates.map { PodRecord.Entry(spec: $0.spec) })
@@ -71,6 +67,20 @@ package struct MetaPlugin {
         } catch {
             throw rolledBack(error, runner, &record, &journal, store)
         }
+    }
+
+    /// What a container had before its node was booted anew goes first: the runtime never deleted it.
+    private func clearAway(_ record: PodRecord) throws(Failure) {
+        let kernel = try Kernel.open(sandbox: record.sandbox, mayBeGone: true, mayBeOwn: true)
+        let present = runner(kernel).sandboxLinks()
+        guard !record.entries.contains(where: { present.contains($0.spec.id.interface) }) else {
+            throw Failure(
+                .generic, "interface \(id.interface) of container \(id.containerID) is attached already",
+                details: "nothing was changed; DEL the container first")
+        }
+        config.log.verbose(
+            "ADD of \(id.containerID) \(id.interface): clearing away a dead namespace's remains")
+        try report(try detachDead(id, record, []))
     }
 
     /// Before the first network is attached: a name that the pod has would stop a later one.

@@ -1,6 +1,7 @@
 import CNI
 import Engine
 import JSONC
+import Network
 import Plans
 
 extension PodRecord {
@@ -29,6 +30,7 @@ extension PodRecord {
             json["result"] = try attached.result.json(.newest)
             json["saved"] = .object(
                 JSONObject(attached.saved.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) }))
+            if let given = attached.given { json["given"] = .array(given.map { .string("\($0)") }) }
         }
         return .object(json)
     }
@@ -68,8 +70,10 @@ extension PodRecord {
         guard let result = try json.object("result") else { return Entry(spec: spec) }
         var saved: [String: String] = [:]
         for (key, value) in try json.object("saved")?.members() ?? [] { saved[key] = try value.asString() }
+        let given = try json.strings("given")?.compactMap { IPAddress(parsing: $0) }
         return Entry(
             spec: spec,
-            attached: Attached(result: try CNIResult.parse(result.value, assuming: .newest), saved: saved))
+            attached: Attached(
+                result: try CNIResult.parse(result.value, assuming: .newest), saved: saved, given: given))
     }
 }

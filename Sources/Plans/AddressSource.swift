@@ -28,6 +28,8 @@ package struct LeaseRequest: Sendable {
     package var args: String
     /// The meta role: a trailing `;` in CNI_ARGS is tolerated.
     package var isLenient: Bool
+    /// What was given for this request; empty when that is not known.
+    package var given: [IPAddress] = []
 
     package init(config: PluginConfig, id: AttachmentID, args: String, isLenient: Bool) {
         self.config = config

@@ -120,6 +120,23 @@ import Testing
         #expect(try node.links(pod: "a").isEmpty)
     }
 
+    @Test("after a reboot the container is attached again: what it had is cleared away first")
+    func reboot() throws {
+        #expect(try meta("ADD").status == 0)
+        try node.removePod("a")
+        for _ in 0..<100 where try node.links().count > 2 { Thread.sleep(forTimeInterval: 0.05) }
+        _ = try node.pod("b")
+        let answer = try node.call(
+            "ADD", netns: "/run/netns/\(node.name)-b", args: MetaEndToEnd.pod, MetaEndToEnd.config(node))
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try leases().count == 2)
+        #expect(try node.links(pod: "b") == ["eth0", "net1"])
+        let again = try node.call(
+            "ADD", netns: "/run/netns/\(node.name)-b", args: MetaEndToEnd.pod, MetaEndToEnd.config(node))
+        #expect(again.message.contains("is attached already"), "\(again.ran)")
+        #expect(try node.links(pod: "b") == ["eth0", "net1"])
+    }
+
     @Test("an address that the pod's live link has is not given back over a second ADD that was refused")
     func externalIPAM() throws {
         try node.script("pool", #"echo '{"cniVersion":"1.0.0","ips":[{"address":"10.9.0.2/24"}]}'"#)
