@@ -67,7 +67,7 @@ import Testing
 
     @Test("an alias is no name: ADD does not take another link for the device")
     func aliasIsNoName() throws {
-        try node.sh("ip link set ens4 name foo alias ens4")
+        try node.sh("ip link set ens4 down && ip link set ens4 name foo && ip link set foo alias ens4")
         #expect(try call("ADD", device).message.contains("failed to find host device"))
         #expect(try node.links() == ["foo", "far"])
     }
