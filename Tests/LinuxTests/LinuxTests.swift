@@ -59,6 +59,13 @@ import Testing
         #expect(gone.status == .exited(0))
     }
 
+    @Test func whoLeavesTheGroupIsKilledToo() throws {
+        let script = "import os, time; os.setpgid(0, os.getpgid(os.getppid())); time.sleep(1000)"
+        let result = try Child.run(
+            path: "/usr/bin/python3", arguments: ["-c", script], environment: [], input: [], deadline: 3)
+        #expect(result.status == .timedOut && result.errors.isEmpty)
+    }
+
     @Test func digestsAreSHA2() {
         #expect(Digest.sha256Bytes("abc").prefix(4) == [0xba, 0x78, 0x16, 0xbf])
         #expect(Digest.sha512("abc").hasPrefix("ddaf35a193617aba"))
