@@ -57,9 +57,9 @@ package struct Descriptor: ~Copyable, Sendable {
     }
 }
 
-/// The content of a file.
+/// The content of a file; a pipe that nobody writes to is empty.
 package func readFile(_ path: String, limit: Int) throws(SystemError) -> [UInt8] {
-    try Descriptor.open(path, O_RDONLY).readAll(limit: limit, name: path)
+    try Descriptor.open(path, O_RDONLY | O_NONBLOCK).readAll(limit: limit, name: path)
 }
 
 package func readStandardInput(limit: Int) throws(SystemError) -> [UInt8] {

@@ -24,11 +24,8 @@ package struct StateStore: ~Copyable {
 
     package static func open(_ cniDir: String) throws(Failure) -> StateStore {
         do throws(SystemError) {
-            let directory = try Directory.create("\(cniDir)/attachments", mode: 0o700)
-            guard directory.isSafe() else {
-                throw SystemError(operation: "\(cniDir)/attachments is writable by others: refused", code: 0)
-            }
-            return StateStore(directory: directory)
+            let parent = try Directory.create(cniDir, mode: 0o700).trusted()
+            return StateStore(directory: try parent.createSubdirectory("attachments", mode: 0o700).trusted())
         } catch {
             throw Failure(
                 .io, "state: \(error)", details: "cniDir must be a directory that only root writes to")
