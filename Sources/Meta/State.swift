@@ -60,7 +60,14 @@ package struct StateStore: ~Copyable {
     }
 
     package func write(_ record: PodRecord) throws(Failure) {
-        let bytes = try record.json().bytes()
+        let json = try record.json()
+        let bytes = json.bytes()
+        guard json.isReadable(in: bytes.count) else {
+            throw Failure(
+                .badConfig,
+                "the configuration of this attachment is too large or too deeply nested to be kept",
+                details: "the record takes \(bytes.count) bytes and is \(json.depth) levels deep")
+        }
         do throws(SystemError) {
             try directory.replace(fileName(record.id), with: bytes, mode: 0o600)
         } catch {
