@@ -37,7 +37,7 @@ package struct Descriptor: ~Copyable, Sendable {
                 count = max(got, 0)
             }
             guard code == 0 else { throw SystemError(operation: "read \(name)", code: code) }
-            bytes = bytes.isEmpty ? chunk : bytes + chunk
+            if bytes.isEmpty { bytes = chunk } else { bytes += chunk }
             if chunk.isEmpty || (isRegular && chunk.count < size) { return bytes }
             guard bytes.count <= limit else {
                 throw SystemError(operation: "\(name) has more than \(limit) bytes", code: 0)
