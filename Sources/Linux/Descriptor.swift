@@ -84,8 +84,8 @@ private func writeText(_ text: String, to descriptor: CInt) {
 
 package func isTerminal(_ descriptor: CInt) -> Bool { isatty(descriptor) == 1 }
 
-/// Before anything else: fewer calls of brk(2).
-package func tuneHeap() { clinux_tune_heap() }
+/// Before anything else: no file of ours may become stdout, and a runtime that hangs up must not stop a DEL half-way.
+package func prepareProcess() { clinux_prepare() }
 
 /// At once: everything was written already, and the kernel frees what is left faster.
 package func exitProcess(_ status: Int32) -> Never { _exit(status) }
