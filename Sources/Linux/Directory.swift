@@ -102,11 +102,17 @@ package struct Directory: ~Copyable, Sendable {
         return true
     }
 
-    /// Writes a file in place, for content that may be lost.
+    /// Writes a file in place, for content that may be lost. A link or a pipe of that name gives way.
     package func write(_ name: String, _ bytes: [UInt8], mode: UInt32 = 0o600) throws(SystemError) {
-        let flags = O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW
-        try Descriptor.open(name, flags, mode: mode, in: descriptor.raw).writeAll(
-            bytes, name: "\(path)/\(name)")
+        let flags = O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK
+        let file: Descriptor
+        do throws(SystemError) {
+            file = try Descriptor.open(name, flags, mode: mode, in: descriptor.raw)
+        } catch  where error.isNoFile {
+            try remove(name)
+            file = try Descriptor.open(name, flags, mode: mode, in: descriptor.raw)
+        }
+        try file.writeAll(bytes, name: "\(path)/\(name)")
     }
 
     private func writeDraft(_ name: String, _ bytes: [UInt8], _ mode: UInt32) throws(SystemError) -> String {
