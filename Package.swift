@@ -70,6 +70,12 @@ let package = Package(
             name: "MetaTests", dependencies: ["Meta", "Plans", "CNI", "JSONC", "Network"],
             swiftSettings: settings),
         .testTarget(
+            name: "FuzzTests",
+            dependencies: [
+                "Meta", "Modules", "IPAM", "Plans", "Netlink", "Linux", "CNI", "JSONC", "YAML", "Network",
+            ],
+            path: "Tests/Fuzz", exclude: ["seeds"], swiftSettings: settings),
+        .testTarget(
             name: "NamespaceTests",
             dependencies: ["Engine", "Netlink", "Plans", "Linux", "Network", "CNI", "Support"],
             swiftSettings: settings),

@@ -12,7 +12,7 @@ check() { # NAME COMMAND...: shows the output of a command that fails
 build_all() {
     check "swift build, with tests" swift build --build-tests --disable-xctest --package-path "$root" \
         --scratch-path "$scratch" --explicit-target-dependency-import-check error
-    ! wants e2e && ! wants runtimes && ! wants vm || check "scripts/build" "$root/scripts/build"
+    ! wants e2e && ! wants fuzz && ! wants runtimes && ! wants vm || check "scripts/build" "$root/scripts/build"
 }
 
 # without FOLDERS MODULES: no file there imports one of the modules
@@ -65,6 +65,17 @@ e2e() {
     private swift_tests --filter '^EndToEndTests\.' || status=$?
     private check "quickstart" "$root/scripts/quickstart"
     return "$status"
+}
+
+fuzz() {
+    local seed output
+    seed=$(date +%Y%m%d)
+    if output=$("$root/scripts/fuzz" --seconds 60 --seed "$seed" 2>&1); then
+        echo "ok fuzz, seed $seed: $(tail -n 1 <<<"$output")"
+    else
+        echo "FAILED fuzz, seed $seed: $(tail -n 1 <<<"$output")"
+        sed 's/^/    /' <<<"$output"
+    fi
 }
 
 # The executable under its names; containerd calls loopback in any case.

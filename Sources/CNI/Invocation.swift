@@ -17,6 +17,9 @@ package struct Invocation: Sendable {
     /// CNI_NETNS_OVERRIDE: the plugin's own namespace is accepted.
     package let netnsOverride: Bool
 
+    /// Bytes: with an interface's name and a suffix it names files and nftables chains, which take 255.
+    private static let longestID = 200
+
     /// - Parameters:
     ///   - requiresPath: CNI_PATH must be given, as the reference plugins have it.
     ///   - variable: looks up an environment variable.
@@ -56,6 +59,12 @@ package struct Invocation: Sendable {
                 .badEnvironment, "invalid characters in containerID",
                 details:
                     "CNI_CONTAINERID=\(containerID): letters, digits, '_', '.' and '-', the first one alphanumeric"
+            )
+        }
+        if containerID.utf8.count > Self.longestID {
+            throw Failure(
+                .badEnvironment, "the containerID is too long",
+                details: "CNI_CONTAINERID has \(containerID.utf8.count) bytes, the limit is \(Self.longestID)"
             )
         }
         if verb != .del, netns.isEmpty { missing.append("CNI_NETNS") }

@@ -56,7 +56,8 @@ package struct NetworkList: Equatable, Sendable {
     }
 
     private static func check(_ type: String, _ json: Reader) throws(JSONError) {
-        guard !type.contains("/"), type != ".", type != "..",
+        // Bytes: a combining mark behind it makes '/' another character.
+        guard !type.utf8.contains(UInt8(ascii: "/")), type != ".", type != "..",
             type.unicodeScalars.allSatisfy({ $0.value > 0x20 })
         else {
             throw json.error("type", "invalid plugin name: \"\(type)\"")

@@ -19,6 +19,22 @@ package indirect enum JSON: Equatable, Sendable {
     package var object: JSONObject? { if case .object(let value) = self { value } else { nil } }
 }
 
+extension JSON {
+    /// Levels of arrays and objects.
+    package var depth: Int {
+        switch self {
+        case .array(let values): 1 + values.reduce(0) { max($0, $1.depth) }
+        case .object(let object): 1 + object.members.reduce(0) { max($0, $1.value.depth) }
+        default: 0
+        }
+    }
+
+    /// Whether `parse` takes it back when it is written in so many bytes.
+    package func isReadable(in count: Int) -> Bool {
+        count <= Scanner.maximumSize && depth <= Scanner.maximumDepth
+    }
+}
+
 /// Members of a JSON object, in order.
 package struct JSONObject: Sendable {
     package var members: [(key: String, value: JSON)]

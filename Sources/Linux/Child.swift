@@ -106,6 +106,8 @@ package enum Child {
             usleep(500)
         }
         kill(-pid, SIGKILL)
+        // It may have gone to another group.
+        kill(pid, SIGKILL)
         _ = retrying { waitpid(pid, &status, 0) }
         return isFlooded ? .flooded : .timedOut
     }

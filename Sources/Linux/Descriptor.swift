@@ -39,7 +39,7 @@ package struct Descriptor: ~Copyable, Sendable {
                 count = max(got, 0)
             }
             guard code == 0 else { throw SystemError(operation: "read \(name)", code: code) }
-            bytes = bytes.isEmpty ? chunk : bytes + chunk
+            if bytes.isEmpty { bytes = chunk } else { bytes += chunk }
             if chunk.isEmpty || (isRegular && chunk.count < size) { return bytes }
             guard bytes.count <= limit else {
                 throw SystemError(operation: "\(name) has more than \(limit) bytes", code: 0)
@@ -59,9 +59,9 @@ package struct Descriptor: ~Copyable, Sendable {
     }
 }
 
-/// The content of a file.
+/// The content of a file; a pipe that nobody writes to is empty.
 package func readFile(_ path: String, limit: Int) throws(SystemError) -> [UInt8] {
-    try Descriptor.open(path, O_RDONLY).readAll(limit: limit, name: path)
+    try Descriptor.open(path, O_RDONLY | O_NONBLOCK).readAll(limit: limit, name: path)
 }
 
 package func readStandardInput(limit: Int) throws(SystemError) -> [UInt8] {
@@ -86,8 +86,8 @@ private func writeText(_ text: String, to descriptor: CInt) {
 
 package func isTerminal(_ descriptor: CInt) -> Bool { isatty(descriptor) == 1 }
 
-/// Before anything else: fewer calls of brk(2).
-package func tuneHeap() { clinux_tune_heap() }
+/// Before anything else: no file of ours may become stdout, and a runtime that hangs up must not stop a DEL half-way.
+package func prepareProcess() { clinux_prepare() }
 
 /// At once: everything was written already, and the kernel frees what is left faster.
 package func exitProcess(_ status: Int32) -> Never { _exit(status) }

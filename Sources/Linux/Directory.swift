@@ -36,22 +36,37 @@ package struct Directory: ~Copyable, Sendable {
             path: "\(path)/\(name)")
     }
 
-    /// Owned by root or this user, and not writable by others.
-    package func isSafe() -> Bool {
-        var info = stat()
-        guard fstat(descriptor.raw, &info) == 0 else { return false }
-        return (info.st_uid == 0 || info.st_uid == geteuid()) && info.st_mode & S_IWOTH == 0
+    /// The same, made with `mode` when it is missing.
+    package func createSubdirectory(_ name: String, mode: UInt32 = 0o700) throws(SystemError) -> Directory {
+        do throws(SystemError) { return try subdirectory(name) } catch  where error.isNotFound {}
+        guard mkdirat(descriptor.raw, name, mode) == 0 || errno == EEXIST else {
+            throw SystemError("mkdir \(path)/\(name)")
+        }
+        return try subdirectory(name)
+    }
+
+    /// This directory, if nobody but root and this user can write to it.
+    package consuming func trusted() throws(SystemError) -> Directory {
+        try requireTrusted(descriptor, path)
+        return self
     }
 
     /// The content of a file; a link is refused, and a pipe that nobody writes to is empty.
-    package func read(_ name: String, limit: Int) throws(SystemError) -> [UInt8] {
+    ///
+    /// - Parameter isTrusted: refuses a file that others can write to.
+    package func read(_ name: String, limit: Int, isTrusted: Bool = false) throws(SystemError) -> [UInt8] {
         let file = try Descriptor.open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, in: descriptor.raw)
+        if isTrusted { try requireTrusted(file, "\(path)/\(name)") }
         return try file.readAll(limit: limit, name: "\(path)/\(name)", isRegular: true)
     }
 
     /// nil when there is no such file.
-    package func readIfPresent(_ name: String, limit: Int) throws(SystemError) -> [UInt8]? {
-        do throws(SystemError) { return try read(name, limit: limit) } catch  where error.isNotFound {
+    package func readIfPresent(_ name: String, limit: Int, isTrusted: Bool = false) throws(SystemError)
+        -> [UInt8]?
+    {
+        do throws(SystemError) { return try read(name, limit: limit, isTrusted: isTrusted) } catch
+            where error.isNotFound
+        {
             return nil
         }
     }
@@ -87,11 +102,17 @@ package struct Directory: ~Copyable, Sendable {
         return true
     }
 
-    /// Writes a file in place, for content that may be lost.
+    /// Writes a file in place, for content that may be lost. A link or a pipe of that name gives way.
     package func write(_ name: String, _ bytes: [UInt8], mode: UInt32 = 0o600) throws(SystemError) {
-        let flags = O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW
-        try Descriptor.open(name, flags, mode: mode, in: descriptor.raw).writeAll(
-            bytes, name: "\(path)/\(name)")
+        let flags = O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK
+        let file: Descriptor
+        do throws(SystemError) {
+            file = try Descriptor.open(name, flags, mode: mode, in: descriptor.raw)
+        } catch  where error.isNoFile {
+            try remove(name)
+            file = try Descriptor.open(name, flags, mode: mode, in: descriptor.raw)
+        }
+        try file.writeAll(bytes, name: "\(path)/\(name)")
     }
 
     private func writeDraft(_ name: String, _ bytes: [UInt8], _ mode: UInt32) throws(SystemError) -> String {
@@ -180,7 +201,20 @@ package struct Directory: ~Copyable, Sendable {
     }
 
     func openLock(_ name: String, mode: UInt32) throws(SystemError) -> Descriptor {
-        try Descriptor.open(name, O_RDONLY | O_CREAT | O_NOFOLLOW, mode: mode, in: descriptor.raw)
+        try Descriptor.open(
+            name, O_RDONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK, mode: mode, in: descriptor.raw)
+    }
+}
+
+/// Owned by root or this user; writable by others not at all, and by a group only if it is root's.
+private func requireTrusted(_ file: borrowing Descriptor, _ path: String) throws(SystemError) {
+    var info = stat()
+    guard fstat(file.raw, &info) == 0 else { throw SystemError("stat \(path)") }
+    let isOurs = info.st_uid == 0 || info.st_uid == geteuid()
+    let isOpen = info.st_mode & S_IWOTH != 0 || (info.st_mode & S_IWGRP != 0 && info.st_gid != 0)
+    guard isOurs, !isOpen else {
+        throw SystemError(
+            operation: "\(path) is writable by others, or not owned by this user: refused", code: 0)
     }
 }
 

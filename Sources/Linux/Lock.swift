@@ -26,7 +26,7 @@ package struct Lock: ~Copyable, Sendable {
 
     /// Waits for the lock on the file at `path`; its directory is made when missing.
     package static func take(path: String, exclusive: Bool) throws(SystemError) -> Lock {
-        let flags = O_RDONLY | O_CREAT | O_NOFOLLOW
+        let flags = O_RDONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK
         do throws(SystemError) { return Lock(try held(Descriptor.open(path, flags), path, exclusive)) } catch
             where error.isNotFound
         {

@@ -75,7 +75,7 @@ package struct MetaConfig: Sendable {
             let shared = try string("globalNamespaces") ?? ""
             globalNamespaces = (shared.isEmpty ? "default" : shared).split(separator: ",").map { trimmed($0) }
             systemNamespaces = try strings("systemNamespaces") ?? ["kube-system"]
-            multusNamespace = try string("multusNamespace") ?? "kube-system"
+            multusNamespace = try read { () throws(JSONError) in try Self.namespace(json) } ?? "kube-system"
             readinessFile = try path("readinessindicatorfile")
             externalPlugins = try strings("externalPlugins") ?? []
             _ = try bool("retryDeleteOnError")  // a record is always kept until every DEL has succeeded
@@ -110,6 +110,14 @@ package struct MetaConfig: Sendable {
         guard let path = try json.string(key), !path.isEmpty else { return nil }
         guard path.hasPrefix("/") else { throw json.error(key, "\"\(path)\" is no absolute path") }
         return path
+    }
+
+    private static func namespace(_ json: Reader) throws(JSONError) -> String? {
+        guard let name = try json.string("multusNamespace"), !name.isEmpty else { return nil }
+        guard Names.isLabel(name) else {
+            throw json.error("multusNamespace", "\"\(name)\" is no namespace")
+        }
+        return name
     }
 
     /// The annotation's text, or its JSON list written out.

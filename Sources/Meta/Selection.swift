@@ -15,6 +15,9 @@ package struct Selection: Equatable, Sendable {
     /// Capability arguments besides `ips` and `mac`, under their `runtimeConfig` keys.
     package var capabilities: JSONObject = [:]
 
+    /// Networks that one pod may ask for: each costs memory and time of the node before anything can be refused.
+    package static let maximum = 256
+
     package init(namespace: String? = nil, name: String, interface: String? = nil) {
         self.namespace = namespace
         self.name = name
@@ -25,6 +28,15 @@ package struct Selection: Equatable, Sendable {
     ///
     /// - Parameter source: how errors call the value: the annotation's or the key's name.
     package static func parse(_ text: String, source: String) throws(Failure) -> [Selection] {
+        let selections = try parseAny(text, source)
+        guard selections.count <= maximum else {
+            throw Failure(
+                .badConfig, "annotation \(source): \(selections.count) networks, the limit is \(maximum)")
+        }
+        return selections
+    }
+
+    private static func parseAny(_ text: String, _ source: String) throws(Failure) -> [Selection] {
         if text.isEmpty { return [] }
         guard text.contains(where: { "[{\"".contains($0) }) else { return try parseShort(text, source) }
         do throws(JSONError) {

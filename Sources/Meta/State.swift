@@ -24,11 +24,8 @@ package struct StateStore: ~Copyable {
 
     package static func open(_ cniDir: String) throws(Failure) -> StateStore {
         do throws(SystemError) {
-            let directory = try Directory.create("\(cniDir)/attachments", mode: 0o700)
-            guard directory.isSafe() else {
-                throw SystemError(operation: "\(cniDir)/attachments is writable by others: refused", code: 0)
-            }
-            return StateStore(directory: directory)
+            let parent = try Directory.create(cniDir, mode: 0o700).trusted()
+            return StateStore(directory: try parent.createSubdirectory("attachments", mode: 0o700).trusted())
         } catch {
             throw Failure(
                 .io, "state: \(error)", details: "cniDir must be a directory that only root writes to")
@@ -63,7 +60,14 @@ package struct StateStore: ~Copyable {
     }
 
     package func write(_ record: PodRecord) throws(Failure) {
-        let bytes = try record.json().bytes()
+        let json = try record.json()
+        let bytes = json.bytes()
+        guard json.isReadable(in: bytes.count) else {
+            throw Failure(
+                .badConfig,
+                "the configuration of this attachment is too large or too deeply nested to be kept",
+                details: "the record takes \(bytes.count) bytes and is \(json.depth) levels deep")
+        }
         do throws(SystemError) {
             try directory.replace(fileName(record.id), with: bytes, mode: 0o600)
         } catch {

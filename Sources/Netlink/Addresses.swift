@@ -88,6 +88,8 @@ extension AddressInfo {
             }
         }
         guard let own = local ?? address, Int(message.ifa_prefixlen) <= own.family.width else { return nil }
-        self.init(cidr: CIDR(own, Int(message.ifa_prefixlen)), index: Int32(message.ifa_index), flags: flags)
+        self.init(
+            cidr: CIDR(own, Int(message.ifa_prefixlen)), index: Int32(bitPattern: message.ifa_index),
+            flags: flags)
     }
 }

@@ -35,5 +35,11 @@ extension UnsafeRawBufferPointer {
 
 extension IPAddress {
     /// As the kernel sends it: an IPv4-mapped IPv6 address stays IPv6 on the wire.
-    init?(wire bytes: [UInt8]) { self.init(bytes: bytes) }
+    init?(wire bytes: [UInt8]) {
+        switch bytes.count {
+        case 4: self.init(bytes: bytes)
+        case 16: self.init(.v6, bits: bytes.reduce(0) { $0 << 8 | UInt128($1) })
+        default: return nil
+        }
+    }
 }

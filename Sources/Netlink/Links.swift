@@ -53,6 +53,8 @@ package enum LinkChange: Equatable, Sendable {
 extension RouteSocket {
     /// nil when the namespace has no link of that name.
     package mutating func link(named name: String) throws(NetlinkError) -> LinkInfo? {
+        // A result of another program's may name what no link can be called.
+        guard name.utf8.count < Int(IFNAMSIZ) else { return nil }
         let request = Request(RTM_GETLINK, 0)
         request.extra(ifinfomsg.of())
         request.attributes(of: LinkSpace.self) { $0.put(.name, name) }

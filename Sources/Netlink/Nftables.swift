@@ -208,7 +208,7 @@ extension NftSocket {
         return found
     }
 
-    private static func comment(in data: UnsafeRawBufferPointer) -> String {
+    static func comment(in data: UnsafeRawBufferPointer) -> String {
         var rest = data
         while rest.count >= 2, rest.count >= 2 + Int(rest[1]) {
             let value = UnsafeRawBufferPointer(rebasing: rest[2..<2 + Int(rest[1])])

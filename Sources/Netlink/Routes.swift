@@ -128,7 +128,7 @@ extension RouteInfo {
             default: break
             }
         }
-        guard table == UInt32(RT_TABLE_MAIN.rawValue) else { return [] }
+        guard table == UInt32(RT_TABLE_MAIN.rawValue), destination.family == family else { return [] }
         let cidr = CIDR(destination, Int(message.rtm_dst_len))
         // 1024 is what the kernel gives an IPv6 route that asks for none.
         // Universe is what a route has that says nothing; IPv6 knows no other.

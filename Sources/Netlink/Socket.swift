@@ -173,7 +173,7 @@ private struct Buffer: ~Copyable {
 }
 
 /// One message of a reply.
-private struct Message {
+struct Message {
     let type: UInt16
     let flags: UInt16
     let sequence: UInt32

@@ -113,7 +113,7 @@ extension IPAddress: CustomStringConvertible {
             if mayEndDotted, index == groups.count - 1, let v4 = parseV4(group) {
                 words += [UInt16(v4 >> 16), UInt16(truncatingIfNeeded: v4)]
             } else {
-                guard (1...4).contains(group.utf8.count), group.first?.isHexDigit == true,
+                guard (1...4).contains(group.utf8.count), group.utf8.allSatisfy(isHexDigit),
                     let word = UInt16(group, radix: 16)
                 else { return nil }
                 words.append(word)

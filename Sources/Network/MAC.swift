@@ -16,7 +16,7 @@ package struct MAC: Hashable, Sendable, CustomStringConvertible {
         guard groups.count == 12 / digits else { return nil }
         var bytes: [UInt8] = []
         for group in groups {
-            guard group.utf8.count == digits, group.first?.isHexDigit == true,
+            guard group.utf8.count == digits, group.utf8.allSatisfy(isHexDigit),
                 let value = UInt16(group, radix: 16)
             else { return nil }
             if digits == 4 { bytes.append(UInt8(value >> 8)) }
@@ -44,6 +44,11 @@ extension MAC {
     package static let zero = MAC(sixBytes: Array(repeating: 0, count: 6))
 
     private init(sixBytes: [UInt8]) { bytes = sixBytes }
+}
+
+/// Signs are none, which `UInt16(_:radix:)` takes: even that of `-0`.
+func isHexDigit(_ byte: UInt8) -> Bool {
+    (0x30...0x39).contains(byte) || (0x41...0x46).contains(byte) || (0x61...0x66).contains(byte)
 }
 
 /// Two lower-case digits for each byte, in ASCII.

@@ -147,7 +147,7 @@ private struct Composer {
         }
         if let number = Int64(text) { return .int(number) }
         let isDecimal = text.utf8.allSatisfy { (0x30...0x39).contains($0) || "+-.eE".utf8.contains($0) }
-        if isDecimal, let number = Double(text) { return .double(number) }
+        if isDecimal, let number = Double(text), number.isFinite { return .double(number) }
         return .string(text)
     }
 }

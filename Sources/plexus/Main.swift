@@ -7,7 +7,7 @@ import Meta
 @main
 enum Main {
     static func main() {
-        tuneHeap()
+        prepareProcess()
         let arguments = CommandLine.arguments
         if arguments.count > 1 {
             runCommand(Array(arguments.dropFirst()))

@@ -26,6 +26,7 @@ import Testing
         arguments: [
             (["CNI_NETNS": nil, "CNI_IFNAME": nil], "required env variables [CNI_NETNS,CNI_IFNAME] missing"),
             (["CNI_CONTAINERID": "a/b"], "invalid characters in containerID"),
+            (["CNI_CONTAINERID": String(repeating: "a", count: 201)], "the containerID is too long"),
             (["CNI_IFNAME": "e:h"], "interface name is invalid"),
             (["CNI_IFNAME": "a234567890abcdef"], "interface name is invalid"),
         ] as [([String: String?], String)])

@@ -5,9 +5,7 @@ import Testing
     let path = "/tmp/plexus-unit-\(UInt64.random(in: 0...UInt64.max))"
 
     @Test func filesAreReplacedAndCreatedOnce() throws {
-        let directory = try Directory.create("\(path)/a/b")
-        let isSafe = directory.isSafe()
-        #expect(isSafe)
+        let directory = try Directory.create("\(path)/a/b").trusted()
         try directory.replace("f", with: Array("one".utf8))
         try directory.replace("f", with: Array("two".utf8))
         #expect(try readFile("\(path)/a/b/f", limit: 10) == Array("two".utf8))
@@ -57,6 +55,13 @@ import Testing
             path: "/bin/sh", arguments: ["-c", look], environment: ["PATH=/usr/bin:/bin"], input: [],
             deadline: 30)
         #expect(gone.status == .exited(0))
+    }
+
+    @Test func whoLeavesTheGroupIsKilledToo() throws {
+        let script = "import os, time; os.setpgid(0, os.getpgid(os.getppid())); time.sleep(1000)"
+        let result = try Child.run(
+            path: "/usr/bin/python3", arguments: ["-c", script], environment: [], input: [], deadline: 3)
+        #expect(result.status == .timedOut && result.errors.isEmpty)
     }
 
     @Test func digestsAreSHA2() {

@@ -19,6 +19,13 @@ import Testing
         #expect(try Self.parse("null").first?.name == "null")
     }
 
+    @Test func aPodAsksForSoManyAndNoMore() throws {
+        let most = Array(repeating: "a", count: Selection.maximum)
+        #expect(try Self.parse(most.joined(separator: ",")).count == Selection.maximum)
+        let error = #expect(throws: Failure.self) { try Self.parse((most + ["a"]).joined(separator: ",")) }
+        #expect(error?.message == "annotation networks: 257 networks, the limit is 256")
+    }
+
     @Test func theListForm() throws {
         let selection = try #require(
             try Self.parse(

@@ -87,6 +87,18 @@ import Testing
         #expect(address == nil)
     }
 
+    @Test func anIPv4MappedDestinationStaysIPv6() throws {
+        // rtmsg: AF_INET6, /120, table main, unicast; RTA_DST ::ffff:1.2.3.0
+        let message: [UInt8] = [10, 120, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0]
+        let destination: [UInt8] =
+            [20, 0, 1, 0] + [UInt8](repeating: 0, count: 10) + [255, 255, 1, 2, 3, 0]
+        let found = try (message + destination).withUnsafeBytes { try RouteInfo.read($0, .v6) }
+        #expect(found.map { "\($0.route.destination)" } == ["::ffff:102:300/120"])
+        // What is no address of the family that was asked for is no route of it.
+        let other = try (message + destination).withUnsafeBytes { try RouteInfo.read($0, .v4) }
+        #expect(other.isEmpty)
+    }
+
     @Test func eachNextHopCountsAsARoute() throws {
         // rtmsg: AF_INET, /16, table main, unicast; RTA_DST; RTA_MULTIPATH of two rtnexthop with RTA_GATEWAY
         let message: [UInt8] = [2, 16, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0] + [8, 0, 1, 0, 10, 8, 0, 0]

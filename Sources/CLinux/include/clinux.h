@@ -35,8 +35,9 @@ ssize_t clinux_getdents(int directory, void *buffer, size_t size);
 int clinux_renameat(int directory, const char *from, const char *to);
 /// The current time in UTC as RFC 3339, at least 32 bytes.
 void clinux_timestamp(char *text, size_t size);
-/// Lets the heap grow in large steps and never shrink: the process lives for milliseconds.
-void clinux_tune_heap(void);
+/// Opens standard descriptors that are closed, ignores SIGPIPE, and lets the heap grow in large steps and never
+/// shrink: the process lives for milliseconds.
+void clinux_prepare(void);
 /// CLOCK_MONOTONIC in milliseconds.
 int64_t clinux_milliseconds(void);
 
