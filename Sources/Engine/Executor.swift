@@ -50,6 +50,7 @@ package final class Executor {
         do throws(NetlinkError) {
             try apply(step, &journal)
         } catch {
+            if error.isUnanswered, let inverse = step.inverseOfCreation { journal.record(.step(inverse)) }
             throw StepError(step: step, code: error.code, description: "\(error)")
         }
     }
@@ -360,4 +361,13 @@ extension Step {
     fileprivate var isSandboxSetting: Bool {
         if case .sysctl(let change) = self { change.place == .sandbox } else { false }
     }
+    /// For one that may have been done. What is on the pod's links goes with them; plans make no link that is there.
+    fileprivate var inverseOfCreation: Step? {
+        switch self {
+        case .addLink(let spec, let place, _): .deleteLink(LinkName(place: place, name: spec.name))
+        case .addVeth(let veth): .deleteLink(.sandbox(veth.name))
+        default: nil
+        }
+    }
+
 }
