@@ -26,14 +26,18 @@ package struct MetaPlugin {
     ///
     /// - Parameter version: what the result is printed in; one that cannot express it fails before it is too late.
     /// - Parameter respond: takes the default network's result while the attachment is still locked.
-    package func add(writtenAs version: Version, _ respond: (JSON) -> Void) throws(Failure) {
+    package func add(
+        writtenAs version: Version, _ respond: (JSON) throws(Failure) -> Void
+    ) throws(Failure) {
         do throws(Failure) { try attachAll(version, respond) } catch {
             config.log.error("ADD of \(id.containerID) \(id.interface): \(error.message); \(error.details)")
             throw error
         }
     }
 
-    private func attachAll(_ version: Version, _ respond: (JSON) -> Void) throws(Failure) {
+    private func attachAll(
+        _ version: Version, _ respond: (JSON) throws(Failure) -> Void
+    ) throws(Failure) {
         try requireReadiness(.tryAgain)
         let delegates = try DelegateBuilder(config, invocation).build()
         try DefaultRoute.validate(delegates)
@@ -67,7 +71,7 @@ package struct MetaPlugin {
             guard let result = record.entries.first?.attached?.result else {
                 throw Failure(.badConfig, "there is no network to attach to")
             }
-            respond(try result.json(version))
+            try respond(try result.json(version))
         } catch {
             throw rolledBack(error, runner, &record, &journal, store)
         }
