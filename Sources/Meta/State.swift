@@ -75,6 +75,7 @@ package struct StateStore: ~Copyable {
     package func remove(_ id: AttachmentID) throws(Failure) {
         do throws(SystemError) {
             _ = try directory.remove(fileName(id))
+            try directory.removeDraft(of: fileName(id))
             _ = try directory.remove(fileName(id) + ".lock")
         } catch {
             throw Failure(.io, "state: \(error)")
