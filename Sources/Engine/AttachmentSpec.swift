@@ -53,10 +53,18 @@ package struct Attached: Equatable, Sendable {
     package var result: CNIResult
     /// Sysctls as they were before, by path.
     package var saved: [String: String]
+    /// False until ADD is through: there is no result yet.
+    package var isWhole = true
 
     package init(result: CNIResult, saved: [String: String] = [:]) {
         self.result = result
         self.saved = saved
+    }
+
+    /// Of an attachment that is not there yet.
+    package init(saved: [String: String]) {
+        self.init(result: CNIResult(), saved: saved)
+        isWhole = false
     }
 }
 

@@ -32,10 +32,11 @@ package final class Teardown {
     /// Runs the plugins of one attachment, last one first, up to the deletion of links.
     package func detach(_ spec: AttachmentSpec, _ attached: Attached?) {
         runner.saved = attached?.saved ?? [:]
+        let previous = attached.flatMap { $0.isWhole ? $0.result : nil }
         for index in spec.list.plugins.indices.reversed() {
             let pending: Pending
             do throws(Failure) {
-                pending = try Plugin(spec, index, .del, previous: attached?.result, runner).removal()
+                pending = try Plugin(spec, index, .del, previous: previous, runner).removal()
             } catch {
                 note(error, spec, isGuess)
                 continue

@@ -66,7 +66,7 @@ package struct MetaPlugin {
         var journal = Journal()
         do throws(Failure) {
             try store.write(record)
-            try attach(delegates, runner, &record, &journal)
+            try attach(delegates, runner, store, &record, &journal)
             try store.write(record)
             guard let result = record.entries.first?.attached?.result else {
                 throw Failure(.badConfig, "there is no network to attach to")
@@ -91,11 +91,17 @@ package struct MetaPlugin {
     }
 
     private func attach(
-        _ delegates: [Delegate], _ runner: ChainRunner, _ record: inout PodRecord, _ journal: inout Journal
+        _ delegates: [Delegate], _ runner: ChainRunner, _ store: borrowing StateStore,
+        _ record: inout PodRecord, _ journal: inout Journal
     ) throws(Failure) {
         for (index, delegate) in delegates.enumerated() {
             record.entries[index].attached = try named(delegate) { () throws(Failure) in
-                try runner.add(delegate.spec, &journal)
+                try runner.add(delegate.spec, &journal) { saved throws(Failure) in
+                    // A crash must not take them with it.
+                    let earlier = record.entries[index].attached?.saved ?? [:]
+                    record.entries[index].attached = Attached(saved: earlier.merging(saved) { old, _ in old })
+                    try store.write(record)
+                }
             }
             config.log.verbose(
                 "attached \(id.containerID) \(delegate.spec.id.interface) to \(delegate.spec.name)")
@@ -139,10 +145,11 @@ package struct MetaPlugin {
     private func keep(
         _ saved: [String: String], in record: inout PodRecord, _ store: borrowing StateStore
     ) -> [String] {
-        guard !saved.isEmpty, let open = record.entries.firstIndex(where: { $0.attached == nil }) else {
+        guard !saved.isEmpty, let open = record.entries.firstIndex(where: { $0.attached?.isWhole != true })
+        else {
             return []
         }
-        record.entries[open].attached = Attached(result: CNIResult(), saved: saved)
+        record.entries[open].attached = Attached(saved: saved)
         do throws(Failure) { try store.write(record) } catch { return [error.message] }
         return []
     }
@@ -176,7 +183,7 @@ package struct MetaPlugin {
         let kernel = try Kernel.open(sandbox: invocation.netns, mayBeOwn: invocation.netnsOverride)
         for entry in record.entries where entry.spec.list.version >= .v0_4_0 {
             let attachment = "\(entry.spec.name) on \(entry.spec.id.interface)"
-            guard let attached = entry.attached else {
+            guard let attached = entry.attached, attached.isWhole else {
                 throw Failure(
                     .generic, "\(attachment): its ADD was interrupted", details: "DEL the container")
             }

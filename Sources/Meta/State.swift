@@ -8,7 +8,7 @@ package import Plans
 package struct PodRecord: Sendable {
     package struct Entry: Sendable {
         package var spec: AttachmentSpec
-        /// nil from the intent until ADD is through.
+        /// nil from the intent until ADD is through, or has sysctls to save.
         package var attached: Attached?
     }
 
