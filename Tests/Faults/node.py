@@ -150,10 +150,10 @@ class Node:
             rest = rest[end:].lstrip()
         return dict(zip([kind.split()[0] for kind in kinds], found, strict=True))
 
-    def snapshot(self):
-        """Lines that say all that an attachment may leave: of the node, of its pods, and of the files."""
+    def snapshot(self, pods=None):
+        """Lines that say all that an attachment may leave: of the node, of its pods (all), and of the files."""
         lines = []
-        for place in [None, *self.pods]:
+        for place in [None, *(self.pods if pods is None else pods)]:
             where = place or "node"
             with self.inside(place):
                 for family in ("-4", "-6"):
