@@ -55,11 +55,19 @@ package struct Attached: Equatable, Sendable {
     package var saved: [String: String]
     /// Addresses that built-in sources gave; nil in a record that does not say.
     package var given: [IPAddress]?
+    /// False until ADD is through: there is no result yet.
+    package var isWhole = true
 
     package init(result: CNIResult, saved: [String: String] = [:], given: [IPAddress]? = nil) {
         self.result = result
         self.saved = saved
         self.given = given
+    }
+
+    /// Of an attachment that is not there yet.
+    package init(saved: [String: String]) {
+        self.init(result: CNIResult(), saved: saved)
+        isWhole = false
     }
 }
 

@@ -29,13 +29,18 @@ package final class ChainRunner {
     }
 
     /// Attaches; on failure the caller undoes the journal.
-    package func add(_ spec: AttachmentSpec, _ journal: inout Journal) throws(Failure) -> Attached {
+    ///
+    /// - Parameter willSave: gets the original values of sysctls, by path, before they are changed.
+    package func add(
+        _ spec: AttachmentSpec, _ journal: inout Journal,
+        willSave: ([String: String]) throws(Failure) -> Void = { (_) throws(Failure) in }
+    ) throws(Failure) -> Attached {
         var previous: CNIResult?
         let start = journal.count
         for index in spec.list.plugins.indices {
             let plugin = try Plugin(spec, index, .add, previous: previous, self)
             do throws(Failure) {
-                previous = try plugin.add(&journal) ?? previous
+                previous = try plugin.add(&journal, willSave) ?? previous
             } catch {
                 throw isMeta ? error.prefixed(plugin.type) : error
             }

@@ -50,6 +50,7 @@ package final class Executor {
         do throws(NetlinkError) {
             try apply(step, &journal)
         } catch {
+            if error.isUnanswered, let inverse = step.inverseOfCreation { journal.record(.step(inverse)) }
             throw StepError(step: step, code: error.code, description: "\(error)")
         }
     }
@@ -121,8 +122,11 @@ package final class Executor {
         case .writeFile(let path, let text):
             var before: [UInt8]?
             try file(path) { directory, name throws(SystemError) in
+                let bytes = Array(text.utf8)
+                // No draft that a crash would leave: what is torn then says that nothing was changed yet.
+                if try directory.createExclusive(name, bytes) { return }
                 before = try directory.readIfPresent(name, limit: 1 << 20)
-                try directory.replace(name, with: Array(text.utf8), mode: 0o600)
+                try directory.replace(name, with: bytes)
             }
             let old = before.map { String(decoding: $0, as: UTF8.self) }
             journal.record(.step(old.map { .writeFile(path, $0) } ?? .removeFile(path)))
@@ -359,6 +363,15 @@ extension Executor {
 }
 
 extension Step {
+    /// For one that may have been done. What is on the pod's links goes with them; plans make no link that is there.
+    fileprivate var inverseOfCreation: Step? {
+        switch self {
+        case .addLink(let spec, let place, _): .deleteLink(LinkName(place: place, name: spec.name))
+        case .addVeth(let veth): .deleteLink(.sandbox(veth.name))
+        default: nil
+        }
+    }
+
     fileprivate var isSandboxSetting: Bool {
         if case .sysctl(let change) = self { change.place == .sandbox } else { false }
     }

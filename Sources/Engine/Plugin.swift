@@ -45,10 +45,12 @@ struct Plugin {
         }
     }
 
-    func add(_ journal: inout Journal) throws(Failure) -> CNIResult? {
+    func add(
+        _ journal: inout Journal, _ willSave: ([String: String]) throws(Failure) -> Void
+    ) throws(Failure) -> CNIResult? {
         defer { runner.kernel.absent.removeAll { $0 == spec.id.interface } }
         switch kind {
-        case .module(let module): return try add(module, &journal)
+        case .module(let module): return try add(module, &journal, willSave)
         case .foreign:
             let call = try foreign(.add)
             if runner.explained != nil {
@@ -62,7 +64,9 @@ struct Plugin {
         }
     }
 
-    private func add<M: Module>(_: M.Type, _ journal: inout Journal) throws(Failure) -> CNIResult {
+    private func add<M: Module>(
+        _: M.Type, _ journal: inout Journal, _ willSave: ([String: String]) throws(Failure) -> Void
+    ) throws(Failure) -> CNIResult {
         let parsed = try parse(M.self)
         var attachment = attachment
         let facts = try runner.observe(M.needs(parsed, attachment, .add))
@@ -78,6 +82,8 @@ struct Plugin {
             runner.imagined += plan.steps
             return plan.result
         }
+        let saved = facts.saved(by: plan.steps)
+        if !saved.isEmpty { try willSave(saved) }
         do throws(StepError) { try runner.executor.run(plan.steps, &journal) } catch {
             // Who runs a plugin by itself may use a container's ID for two pods: the other one has the names.
             guard !runner.isMeta, error.isTakenName else { throw error.failure }
@@ -276,4 +282,15 @@ struct Plugin {
 extension AttachmentID {
     /// As in `cni.dev/valid-attachments`.
     fileprivate var json: JSON { ["containerID": .string(containerID), "ifname": .string(interface)] }
+}
+
+extension Facts {
+    /// What the sysctls that `steps` change and promise to put back are now, by path.
+    fileprivate func saved(by steps: [Step]) -> [String: String] {
+        var saved: [String: String] = [:]
+        for case .sysctl(let change) in steps where change.lifetime == .saved {
+            saved[change.path] = sysctls[SysctlName(change.place, change.path)]
+        }
+        return saved
+    }
 }

@@ -33,10 +33,11 @@ package final class Teardown {
     package func detach(_ spec: AttachmentSpec, _ attached: Attached?) {
         runner.saved = attached?.saved ?? [:]
         runner.given = attached?.given ?? []
+        let previous = attached.flatMap { $0.isWhole ? $0.result : nil }
         for index in spec.list.plugins.indices.reversed() {
             let pending: Pending
             do throws(Failure) {
-                pending = try Plugin(spec, index, .del, previous: attached?.result, runner).removal()
+                pending = try Plugin(spec, index, .del, previous: previous, runner).removal()
             } catch {
                 note(error, spec, isGuess)
                 continue

@@ -69,19 +69,23 @@ package func readStandardInput(limit: Int) throws(SystemError) -> [UInt8] {
     try Descriptor.readAll(0, limit: limit, name: "stdin", isRegular: false)
 }
 
-package func writeStandardOutput(_ text: String) { writeText(text, to: 1) }
-package func writeStandardError(_ text: String) { writeText(text, to: 2) }
+/// - Returns: false when not all of it could be written.
+@discardableResult
+package func writeStandardOutput(_ text: String) -> Bool { writeText(text, to: 1) }
+/// There is nobody to tell of a failure.
+package func writeStandardError(_ text: String) { _ = writeText(text, to: 2) }
 
-/// In one piece when the kernel takes it so; there is nobody to tell of a failure.
-private func writeText(_ text: String, to descriptor: CInt) {
+/// In one piece when the kernel takes it so.
+private func writeText(_ text: String, to descriptor: CInt) -> Bool {
     var bytes = Array(text.utf8)[...]
     while !bytes.isEmpty {
         let count = bytes.withUnsafeBytes { buffer in
             retrying { write(descriptor, buffer.baseAddress, buffer.count) }
         }
-        guard count > 0 else { return }
+        guard count > 0 else { return false }
         bytes = bytes.dropFirst(count)
     }
+    return true
 }
 
 package func isTerminal(_ descriptor: CInt) -> Bool { isatty(descriptor) == 1 }

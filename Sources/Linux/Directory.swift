@@ -71,7 +71,7 @@ package struct Directory: ~Copyable, Sendable {
         }
     }
 
-    /// Writes a new file under a temporary name, then renames it over `name`.
+    /// Writes a new file under a temporary name, then renames it over `name`; one at a time for each name.
     ///
     /// Without fsync: after a power cut the file may be empty, and readers take that for "unknown".
     package func replace(_ name: String, with bytes: [UInt8], mode: UInt32 = 0o600) throws(SystemError) {
@@ -115,10 +115,16 @@ package struct Directory: ~Copyable, Sendable {
         try file.writeAll(bytes, name: "\(path)/\(name)")
     }
 
+    /// The same for every process, so that what a crash left is found again.
+    private static func draft(of name: String) -> String { ".\(name).tmp" }
+
+    /// Removes what `replace` of this name leaves when it is killed.
+    package func removeDraft(of name: String) throws(SystemError) { try remove(Self.draft(of: name)) }
+
     private func writeDraft(_ name: String, _ bytes: [UInt8], _ mode: UInt32) throws(SystemError) -> String {
-        let draft = ".\(name).\(processID).tmp"
+        let draft = Self.draft(of: name)
         if try createExclusive(draft, bytes, mode: mode) { return draft }
-        // A process that had our number died over it.
+        // A process died over it.
         unlinkat(descriptor.raw, draft, 0)
         guard try createExclusive(draft, bytes, mode: mode) else {
             throw SystemError(operation: "create \(path)/\(draft)", code: EEXIST)
@@ -217,9 +223,6 @@ private func requireTrusted(_ file: borrowing Descriptor, _ path: String) throws
             operation: "\(path) is writable by others, or not owned by this user: refused", code: 0)
     }
 }
-
-/// One call for all drafts.
-private let processID = getpid()
 
 /// What a symbolic link says; nil when it is none.
 package func linkTarget(_ path: String) -> String? {

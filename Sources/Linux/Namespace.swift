@@ -30,8 +30,14 @@ package enum EnteringError<Body: Error>: Error {
 /// An open network namespace.
 package struct Namespace: ~Copyable, Sendable {
     private let descriptor: Descriptor
+    /// The kernel's number for it, unique among the namespaces that live; 0 if it cannot be told.
+    package let number: UInt64
 
-    package init(adopting raw: CInt) { descriptor = Descriptor(adopting: raw) }
+    package init(adopting raw: CInt) {
+        descriptor = Descriptor(adopting: raw)
+        var info = stat()
+        number = fstat(raw, &info) == 0 ? UInt64(info.st_ino) : 0
+    }
 
     package var raw: CInt { descriptor.raw }
 
@@ -49,13 +55,10 @@ package struct Namespace: ~Copyable, Sendable {
     package static func current() throws(SystemError) -> Namespace {
         let raw = clinux_openat(AT_FDCWD, "/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC, 0)
         guard raw >= 0 else { throw SystemError("open the current network namespace") }
-        return Namespace(adopting: raw)
-    }
-
-    /// The kernel's number for it, unique among the namespaces that live; 0 if it cannot be told.
-    package var number: UInt64 {
-        var info = stat()
-        return fstat(raw, &info) == 0 ? UInt64(info.st_ino) : 0
+        let namespace = Namespace(adopting: raw)
+        // Locks are named by it: without it nobody else would take the same.
+        guard namespace.number != 0 else { throw SystemError("number the current network namespace") }
+        return namespace
     }
 
     /// Runs `body` with the calling thread inside, and comes back to `home`.

@@ -26,14 +26,18 @@ package struct MetaPlugin {
     ///
     /// - Parameter version: what the result is printed in; one that cannot express it fails before it is too late.
     /// - Parameter respond: takes the default network's result while the attachment is still locked.
-    package func add(writtenAs version: Version, _ respond: (JSON) -> Void) throws(Failure) {
+    package func add(
+        writtenAs version: Version, _ respond: (JSON) throws(Failure) -> Void
+    ) throws(Failure) {
         do throws(Failure) { try attachAll(version, respond) } catch {
             config.log.error("ADD of \(id.containerID) \(id.interface): \(error.message); \(error.details)")
             throw error
         }
     }
 
-    private func attachAll(_ version: Version, _ respond: (JSON) -> Void) throws(Failure) {
+    private func attachAll(
+        _ version: Version, _ respond: (JSON) throws(Failure) -> Void
+    ) throws(Failure) {
         try requireReadiness(.tryAgain)
         let delegates = try DelegateBuilder(config, invocation).build()
         try DefaultRoute.validate(delegates)
@@ -58,12 +62,12 @@ package struct MetaPlugin {
         var journal = Journal()
         do throws(Failure) {
             try store.write(record)
-            try attach(delegates, runner, &record, &journal)
+            try attach(delegates, runner, store, &record, &journal)
             try store.write(record)
             guard let result = record.entries.first?.attached?.result else {
                 throw Failure(.badConfig, "there is no network to attach to")
             }
-            respond(try result.json(version))
+            try respond(try result.json(version))
         } catch {
             throw rolledBack(error, runner, &record, &journal, store)
         }
@@ -97,11 +101,17 @@ package struct MetaPlugin {
     }
 
     private func attach(
-        _ delegates: [Delegate], _ runner: ChainRunner, _ record: inout PodRecord, _ journal: inout Journal
+        _ delegates: [Delegate], _ runner: ChainRunner, _ store: borrowing StateStore,
+        _ record: inout PodRecord, _ journal: inout Journal
     ) throws(Failure) {
         for (index, delegate) in delegates.enumerated() {
             record.entries[index].attached = try named(delegate) { () throws(Failure) in
-                try runner.add(delegate.spec, &journal)
+                try runner.add(delegate.spec, &journal) { saved throws(Failure) in
+                    // A crash must not take them with it.
+                    let earlier = record.entries[index].attached?.saved ?? [:]
+                    record.entries[index].attached = Attached(saved: earlier.merging(saved) { old, _ in old })
+                    try store.write(record)
+                }
             }
             config.log.verbose(
                 "attached \(id.containerID) \(delegate.spec.id.interface) to \(delegate.spec.name)")
@@ -145,10 +155,11 @@ package struct MetaPlugin {
     private func keep(
         _ saved: [String: String], in record: inout PodRecord, _ store: borrowing StateStore
     ) -> [String] {
-        guard !saved.isEmpty, let open = record.entries.firstIndex(where: { $0.attached == nil }) else {
+        guard !saved.isEmpty, let open = record.entries.firstIndex(where: { $0.attached?.isWhole != true })
+        else {
             return []
         }
-        record.entries[open].attached = Attached(result: CNIResult(), saved: saved)
+        record.entries[open].attached = Attached(saved: saved)
         do throws(Failure) { try store.write(record) } catch { return [error.message] }
         return []
     }
@@ -182,7 +193,7 @@ package struct MetaPlugin {
         let kernel = try Kernel.open(sandbox: invocation.netns, mayBeOwn: invocation.netnsOverride)
         for entry in record.entries where entry.spec.list.version >= .v0_4_0 {
             let attachment = "\(entry.spec.name) on \(entry.spec.id.interface)"
-            guard let attached = entry.attached else {
+            guard let attached = entry.attached, attached.isWhole else {
                 throw Failure(
                     .generic, "\(attachment): its ADD was interrupted", details: "DEL the container")
             }

@@ -45,7 +45,7 @@ package enum Role {
                 try config.requireVersion(for: verb)
                 try requireReadable(config, verb)
                 if let result = try answer(verb, invocation, config) {
-                    writeStandardOutput(try result.json(config.version).print(indent: 4) + "\n")
+                    try respond(try result.json(config.version))
                 }
             } catch {
                 throw isMeta ? error : error.asReferencePlugins
@@ -68,6 +68,14 @@ package enum Role {
         }
     }
 
+    /// A runtime that gets no result counts the ADD as failed, and so must we.
+    private func respond(_ result: JSON) throws(Failure) {
+        guard writeStandardOutput(result.print(indent: 4) + "\n") else {
+            throw Failure(
+                .io, "cannot write the result to stdout", details: "the runtime closed it, or a disk is full")
+        }
+    }
+
     private func input() throws(Failure) -> [UInt8] {
         do throws(SystemError) { return try readStandardInput(limit: 8 << 20) } catch {
             throw Failure(.io, "cannot read the configuration from stdin: \(error)")
@@ -82,8 +90,8 @@ package enum Role {
             let plugin = MetaPlugin(invocation, try MetaConfig(config, role: name, isTolerant: verb == .del))
             switch verb {
             case .add:
-                try plugin.add(writtenAs: config.version) { result in
-                    writeStandardOutput(result.print(indent: 4) + "\n")
+                try plugin.add(writtenAs: config.version) { result throws(Failure) in
+                    try respond(result)
                     // The kernel closes what is open faster than we do.
                     exitProcess(0)
                 }

@@ -27,7 +27,7 @@ extension PodRecord {
         ]
         if let cniArgs = spec.cniArgs { json["cniArgs"] = .object(cniArgs) }
         if let attached = entry.attached {
-            json["result"] = try attached.result.json(.newest)
+            if attached.isWhole { json["result"] = try attached.result.json(.newest) }
             json["saved"] = .object(
                 JSONObject(attached.saved.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) }))
             if let given = attached.given { json["given"] = .array(given.map { .string("\($0)") }) }
@@ -67,9 +67,11 @@ extension PodRecord {
             cniArgs: try json.object("cniArgs")?.value.object,
             searchPath: try json.strings("searchPath") ?? [],
             external: try json.strings("external") ?? [])
-        guard let result = try json.object("result") else { return Entry(spec: spec) }
         var saved: [String: String] = [:]
         for (key, value) in try json.object("saved")?.members() ?? [] { saved[key] = try value.asString() }
+        guard let result = try json.object("result") else {
+            return Entry(spec: spec, attached: saved.isEmpty ? nil : Attached(saved: saved))
+        }
         let given = try json.strings("given")?.compactMap { IPAddress(parsing: $0) }
         return Entry(
             spec: spec,

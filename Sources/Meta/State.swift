@@ -8,7 +8,7 @@ package import Plans
 package struct PodRecord: Sendable {
     package struct Entry: Sendable {
         package var spec: AttachmentSpec
-        /// nil from the intent until ADD is through.
+        /// nil from the intent until ADD is through, or has sysctls to save.
         package var attached: Attached?
     }
 
@@ -79,6 +79,7 @@ package struct StateStore: ~Copyable {
     package func remove(_ id: AttachmentID) throws(Failure) {
         do throws(SystemError) {
             _ = try directory.remove(fileName(id))
+            try directory.removeDraft(of: fileName(id))
             _ = try directory.remove(fileName(id) + ".lock")
         } catch {
             throw Failure(.io, "state: \(error)")

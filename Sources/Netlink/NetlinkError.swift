@@ -8,11 +8,14 @@ package struct NetlinkError: Error, Equatable, Sendable, CustomStringConvertible
     package let code: CInt
     /// The kernel's extended ACK text.
     package let text: String?
+    /// No answer came: the kernel may have done it all the same.
+    package let isUnanswered: Bool
 
-    package init(operation: String, code: CInt, text: String? = nil) {
+    package init(operation: String, code: CInt, text: String? = nil, isUnanswered: Bool = false) {
         self.operation = operation
         self.code = code
         self.text = text
+        self.isUnanswered = isUnanswered
     }
 
     package var description: String {

@@ -166,7 +166,7 @@ private struct Buffer: ~Copyable {
         let count = retrying { Int(mnl_socket_recvfrom(handle, bytes.baseAddress, bytes.count)) }
         guard count >= 0 else {
             let code = errno
-            throw NetlinkError(operation: operation(), code: code)
+            throw NetlinkError(operation: operation(), code: code, isUnanswered: true)
         }
         return UnsafeRawBufferPointer(rebasing: bytes[..<count])
     }
