@@ -39,11 +39,13 @@ package struct ForeignCall: Sendable {
     }
 
     /// Runs the plugin; the result of ADD, nil of other verbs.
-    package func run() throws(Failure) -> CNIResult? {
+    ///
+    /// - Parameter forwardsErrors: what it says on stderr goes on to ours when it succeeds.
+    package func run(forwardsErrors: Bool = false) throws(Failure) -> CNIResult? {
         let answer = try execute()
         let text = String(decoding: answer.output, as: UTF8.self)
         guard case .exited(0) = answer.status else { throw failure(answer, text) }
-        writeStandardError(String(decoding: answer.errors, as: UTF8.self))
+        if forwardsErrors { writeStandardError(String(decoding: answer.errors, as: UTF8.self)) }
         guard verb == .add else { return nil }
         do throws(JSONError) {
             return try CNIResult.parse(JSON.parse(answer.output).value, assuming: version)

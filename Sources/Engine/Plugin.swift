@@ -260,7 +260,7 @@ struct Plugin {
         }
         let undo = try foreign(.del, ipam)
         // What it refused may be an address that the container has from before.
-        let result = try call.run() ?? CNIResult()
+        let result = try call.run(forwardsErrors: !runner.isMeta) ?? CNIResult()
         journal.record(.delegate(undo))
         return Lease(ips: result.ips, routes: result.routes, dns: result.dns)
     }

@@ -92,7 +92,12 @@ struct LeaseStore: ~Copyable {
     func entries(of id: AttachmentID, at addresses: [IPAddress]) throws(SystemError) -> [Entry] {
         var entries: [Entry] = []
         for address in addresses {
-            guard let bytes = try directory.readIfPresent("\(address)", limit: Self.limit) else { continue }
+            let bytes: [UInt8]
+            do throws(SystemError) {
+                bytes = try directory.read("\(address)", limit: Self.limit)
+            } catch  where error.isNotFound || error.isNoFile {
+                continue
+            }
             let owner = trimmed(String(decoding: bytes, as: UTF8.self))
             guard owner.utf8.elementsEqual(Self.content(id).utf8) else { continue }
             entries.append(Entry(name: "\(address)", address: address, owner: owner))

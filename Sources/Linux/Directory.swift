@@ -29,26 +29,32 @@ package struct Directory: ~Copyable, Sendable {
         guard mkdir(path, mode) == 0 || errno == EEXIST else { throw SystemError("mkdir \(path)") }
     }
 
-    /// - Parameter name: may have several parts; the last one is not followed if it is a link.
-    package func subdirectory(_ name: String) throws(SystemError) -> Directory {
-        Directory(
-            descriptor: try Descriptor.open(name, Self.flags | O_NOFOLLOW, in: descriptor.raw),
-            path: "\(path)/\(name)")
-    }
-
-    /// The same, made with `mode` when it is missing.
-    package func createSubdirectory(_ name: String, mode: UInt32 = 0o700) throws(SystemError) -> Directory {
-        do throws(SystemError) { return try subdirectory(name) } catch  where error.isNotFound {}
-        guard mkdirat(descriptor.raw, name, mode) == 0 || errno == EEXIST else {
-            throw SystemError("mkdir \(path)/\(name)")
+    /// Opens or makes a directory that nobody but root and this user can write to, nor to the one that it is in.
+    package static func createTrusted(_ path: String, mode: UInt32) throws(SystemError) -> Directory {
+        let descriptor: Descriptor
+        do throws(SystemError) {
+            descriptor = try Descriptor.open(path, flags | O_NOFOLLOW)
+        } catch  where error.isNotFound {
+            try make(path, mode)
+            descriptor = try Descriptor.open(path, flags | O_NOFOLLOW)
         }
-        return try subdirectory(name)
+        let directory = try Directory(descriptor: descriptor, path: path).trusted()
+        try requireTrusted(directory.descriptor, "..", path)
+        return directory
     }
 
     /// This directory, if nobody but root and this user can write to it.
     package consuming func trusted() throws(SystemError) -> Directory {
-        try requireTrusted(descriptor, path)
+        try requireTrusted(descriptor, "", path)
         return self
+    }
+
+    /// One two levels below this one, which is trusted; links are not followed, and each level must be trusted too.
+    package func trusted(_ parent: String, _ name: String) throws(SystemError) -> Directory {
+        // Nobody else can put another one there afterwards.
+        try requireTrusted(descriptor, parent, path)
+        let found = try Descriptor.open("\(parent)/\(name)", Self.flags | O_NOFOLLOW, in: descriptor.raw)
+        return try Directory(descriptor: found, path: "\(path)/\(parent)/\(name)").trusted()
     }
 
     /// The content of a file; a link is refused, and a pipe that nobody writes to is empty.
@@ -56,7 +62,7 @@ package struct Directory: ~Copyable, Sendable {
     /// - Parameter isTrusted: refuses a file that others can write to.
     package func read(_ name: String, limit: Int, isTrusted: Bool = false) throws(SystemError) -> [UInt8] {
         let file = try Descriptor.open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, in: descriptor.raw)
-        if isTrusted { try requireTrusted(file, "\(path)/\(name)") }
+        if isTrusted { try requireTrusted(file, "", "\(path)/\(name)") }
         return try file.readAll(limit: limit, name: "\(path)/\(name)", isRegular: true)
     }
 
@@ -213,9 +219,18 @@ package struct Directory: ~Copyable, Sendable {
 }
 
 /// Owned by root or this user; writable by others not at all, and by a group only if it is root's.
-private func requireTrusted(_ file: borrowing Descriptor, _ path: String) throws(SystemError) {
+///
+/// - Parameter name: what is in the directory; empty for what is open.
+private func requireTrusted(
+    _ file: borrowing Descriptor, _ name: String, _ path: String
+) throws(SystemError) {
+    let path = name.isEmpty ? path : "\(path)/\(name)"
     var info = stat()
-    guard fstat(file.raw, &info) == 0 else { throw SystemError("stat \(path)") }
+    let status = name.isEmpty ? fstat(file.raw, &info) : fstatat(file.raw, name, &info, AT_SYMLINK_NOFOLLOW)
+    guard status == 0 else { throw SystemError("stat \(path)") }
+    guard name.isEmpty || info.st_mode & S_IFMT == S_IFDIR else {
+        throw SystemError(operation: "\(path) is no directory", code: ENOTDIR)
+    }
     let isOurs = info.st_uid == 0 || info.st_uid == geteuid()
     let isOpen = info.st_mode & S_IWOTH != 0 || (info.st_mode & S_IWGRP != 0 && info.st_gid != 0)
     guard isOurs, !isOpen else {

@@ -100,8 +100,7 @@ package struct DefinitionCache: Sendable {
     /// The cache is written by root alone: what others can write is not believed.
     private func directory(_ kind: String, _ namespace: String) throws(SystemError) -> Directory? {
         do throws(SystemError) {
-            return try Directory.open(path).trusted().subdirectory(kind).trusted()
-                .subdirectory(namespace).trusted()
+            return try Directory.open(path).trusted().trusted(kind, namespace)
         } catch  where error.isNotFound {
             return nil
         }

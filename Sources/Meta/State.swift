@@ -24,8 +24,7 @@ package struct StateStore: ~Copyable {
 
     package static func open(_ cniDir: String) throws(Failure) -> StateStore {
         do throws(SystemError) {
-            let parent = try Directory.create(cniDir, mode: 0o700).trusted()
-            return StateStore(directory: try parent.createSubdirectory("attachments", mode: 0o700).trusted())
+            return StateStore(directory: try .createTrusted("\(cniDir)/attachments", mode: 0o700))
         } catch {
             throw Failure(
                 .io, "state: \(error)", details: "cniDir must be a directory that only root writes to")

@@ -384,9 +384,12 @@ import Testing
             return try Shell.run(["bash", "-c", line])
         }
         let added = try call("ADD", redirection)
-        #expect(added.status == (redirection.hasPrefix("<") ? 1 : 0), "\(added)")
+        // A result that nobody reads undoes the ADD; whether the reader was gone in time is chance.
+        if redirection != "> >(exec true)" {
+            #expect(added.status == (redirection.hasPrefix("<") ? 1 : 0), "\(added)")
+        }
         let records = try node.files("state").filter { $0.hasSuffix(".json") }
-        #expect(records.isEmpty == redirection.hasPrefix("<"))
+        #expect(records.isEmpty == (added.status != 0))
         for record in records {
             let text = try Shell.sh("cat \(node.directory)/state/\(record)")
             #expect(try Tree(parsing: text)["containerID"].string == "c1")

@@ -86,8 +86,7 @@ enum Leases {
             }
             let store = try LeaseStore.open(directory)
             _ = store.lastReserved(set: 0)
-            _ = try store.entries()
-            for address in try store.addresses(of: id) { try store.remove(address) }
+            if let problem = store.remove(try store.entries(of: id)) { throw problem }
         } catch {
             return "\(error)"
         }
