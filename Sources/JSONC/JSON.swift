@@ -31,7 +31,17 @@ extension JSON {
 
     /// Whether `parse` takes it back when it is written in so many bytes.
     package func isReadable(in count: Int) -> Bool {
-        count <= Scanner.maximumSize && depth <= Scanner.maximumDepth
+        count <= Scanner.maximumSize && depth <= Scanner.maximumDepth && isFinite
+    }
+
+    /// JSON has no way to write another number: 1e999 is read as one.
+    private var isFinite: Bool {
+        switch self {
+        case .double(let number): number.isFinite
+        case .array(let values): values.allSatisfy(\.isFinite)
+        case .object(let object): object.members.allSatisfy(\.value.isFinite)
+        default: true
+        }
     }
 }
 

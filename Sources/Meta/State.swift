@@ -64,7 +64,8 @@ package struct StateStore: ~Copyable {
         guard json.isReadable(in: bytes.count) else {
             throw Failure(
                 .badConfig,
-                "the configuration of this attachment is too large or too deeply nested to be kept",
+                "the configuration of this attachment cannot be kept: it is too large, too deep, or has a number of"
+                    + " no bounds",
                 details: "the record takes \(bytes.count) bytes and is \(json.depth) levels deep")
         }
         do throws(SystemError) {

@@ -237,6 +237,11 @@ import Testing
         }
     }
 
+    @Test func aNumberWithoutBoundsIsNotKept() throws {
+        let networks = "[{\"name\":\"net-a\",\"cni-args\":{\"x\":1e999}}]"
+        try refused(try add(MetaEndToEnd.config(node, networks: networks)), [6, 7], "1e999")
+    }
+
     // MARK: Documents
 
     @Test(arguments: ["ADD", "DEL", "CHECK"], ["plexus", "bridge", "host-local"])
