@@ -155,7 +155,7 @@ package enum HostLocal: AddressSource {
             defer { extendLifetime(lock) }
             let entries =
                 request.given.isEmpty
-                ? try store.entries(of: request.id) : try store.entries(of: request.id, at: request.given)
+                ? try store.releasable(by: request.id) : try store.entries(of: request.id, at: request.given)
             // The reference passes over what it cannot remove.
             if let problem = store.remove(entries), request.isLenient { throw problem }
         }
@@ -217,7 +217,7 @@ package enum HostLocal: AddressSource {
                 defer { extendLifetime(lock) }
                 let gone = try store.entries(of: containerID).filter { entry in
                     let owner = LeaseStore.parse(entry.owner)
-                    return owner.containerID == containerID && isGone(owner.interface)
+                    return entry.owner.isEmpty || owner.containerID == containerID && isGone(owner.interface)
                 }
                 if let problem = store.remove(gone) { throw problem }
             }

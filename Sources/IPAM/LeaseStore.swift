@@ -65,13 +65,13 @@ struct LeaseStore: ~Copyable {
 
     /// Every address that is out.
     ///
-    /// - Parameter containerID: only those whose owner begins so.
+    /// - Parameter containerID: only those whose owner begins so, and those without an owner.
     func entries(of containerID: String = "") throws(SystemError) -> [Entry] {
         let wanted = Array(trimmed(containerID).utf8)
         var entries: [Entry] = []
-        // What cannot be read belongs to nobody that we could name.
         try directory.forEachFile(limit: Self.limit) { name, content in
-            guard content.drop(while: { $0 <= 0x20 }).starts(with: wanted),
+            let text = content.drop { $0 <= 0x20 }
+            guard text.isEmpty || text.starts(with: wanted),
                 let address = IPAddress(parsing: String(decoding: name, as: UTF8.self))
             else { return }
             let owner = trimmed(String(decoding: content, as: UTF8.self))
@@ -82,8 +82,18 @@ struct LeaseStore: ~Copyable {
 
     /// Entries of `id`; without any, those that an old release wrote down with the container's ID alone.
     func entries(of id: AttachmentID) throws(SystemError) -> [Entry] {
+        Self.entries(of: id, in: try entries(of: id.containerID))
+    }
+
+    /// The same, and what processes left empty that were killed between making an address's file and writing it:
+    /// nobody is at that now, the store is locked.
+    func releasable(by id: AttachmentID) throws(SystemError) -> [Entry] {
         let all = try entries(of: id.containerID)
-        let exact = all.filter { $0.owner.utf8.elementsEqual(Self.content(id).utf8) }
+        return Self.entries(of: id, in: all) + all.filter(\.owner.isEmpty)
+    }
+
+    private static func entries(of id: AttachmentID, in all: [Entry]) -> [Entry] {
+        let exact = all.filter { $0.owner.utf8.elementsEqual(content(id).utf8) }
         return exact.isEmpty
             ? all.filter { $0.owner.utf8.elementsEqual(trimmed(id.containerID).utf8) } : exact
     }

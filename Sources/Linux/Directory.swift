@@ -153,31 +153,41 @@ package struct Directory: ~Copyable, Sendable {
         return names
     }
 
-    /// Names and contents of the files, once for each opening of the directory. Links and what cannot be read are
-    /// passed over, and so are files of more than `limit` bytes.
+    /// Names and contents of the files, once for each opening of the directory. Links and what is no file are passed
+    /// over, and so are files of more than `limit` bytes.
     package func forEachFile(
         limit: Int, _ body: (_ name: ArraySlice<UInt8>, _ content: ArraySlice<UInt8>) -> Void
     ) throws(SystemError) {
         // One buffer for all: there may be tens of thousands.
         var content = [UInt8](unsafeUninitializedCapacity: limit + 1) { _, count in count = limit + 1 }
-        try forEachName { name in
+        try forEachName { name throws(SystemError) in
             let flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC
             let file = (name + [0]).withUnsafeBytes { bytes in
                 bytes.bindMemory(to: CChar.self).baseAddress.map {
                     clinux_openat(descriptor.raw, $0, flags, 0)
-                }
-                    ?? -1
+                } ?? -1
             }
-            guard file >= 0 else { return }
+            guard file >= 0 else { return try refuse(name) }
             let count = content.withUnsafeMutableBytes { bytes in
                 retrying { Glibc.read(file, bytes.baseAddress, bytes.count) }
             }
+            let code = errno
             close(file)
-            if (0...limit).contains(count) { body(name, content[..<count]) }
+            errno = code
+            guard count >= 0 else { return try refuse(name) }
+            if count <= limit { body(name, content[..<count]) }
         }
     }
 
-    private func forEachName(_ body: (ArraySlice<UInt8>) -> Void) throws(SystemError) {
+    /// Passes over what is gone by now or no file; takes errno as the last call left it.
+    private func refuse(_ name: ArraySlice<UInt8>) throws(SystemError) {
+        let error = SystemError("read \(path)/\(String(decoding: name, as: UTF8.self))")
+        guard error.isNotFound || error.isNoFile else { throw error }
+    }
+
+    private func forEachName(
+        _ body: (ArraySlice<UInt8>) throws(SystemError) -> Void
+    ) throws(SystemError) {
         let size = 32768
         while true {
             var code: CInt = 0
@@ -195,7 +205,7 @@ package struct Directory: ~Copyable, Sendable {
                 let length = Int(buffer[start + 16]) | Int(buffer[start + 17]) << 8
                 let name = buffer[(start + 19)..<(start + length)].prefix { $0 != 0 }
                 let isDots = name.allSatisfy { $0 == UInt8(ascii: ".") } && name.count <= 2
-                if !isDots { body(name) }
+                if !isDots { try body(name) }
                 start += length
             }
         }
