@@ -38,7 +38,8 @@ extension JSON {
         guard status == json_tokener_success else {
             throw JSONError(path: "", problem: String(cString: json_tokener_error_desc(status)))
         }
-        return JSONDocument(value: JSON(root), duplicates: scanner.duplicates)
+        return JSONDocument(
+            value: JSON(root, isMarked: !scanner.duplicates.isEmpty), duplicates: scanner.duplicates)
     }
 
     /// The document with a mark and a number behind each key that its object had already: json-c would drop the
@@ -54,7 +55,7 @@ extension JSON {
         return text + bytes[start...]
     }
 
-    private init(_ node: OpaquePointer?) {
+    private init(_ node: OpaquePointer?, isMarked: Bool) {
         switch json_object_get_type(node) {
         case json_type_boolean: self = .bool(json_object_get_boolean(node) != 0)
         case json_type_double: self = .double(json_object_get_double(node))
@@ -69,20 +70,24 @@ extension JSON {
                 } ?? "")
         case json_type_array:
             self = .array(
-                (0..<json_object_array_length(node)).map { JSON(json_object_array_get_idx(node, $0)) })
-        case json_type_object: self = .object(Self.members(node))
+                (0..<json_object_array_length(node)).map {
+                    JSON(json_object_array_get_idx(node, $0), isMarked: isMarked)
+                })
+        case json_type_object: self = .object(Self.members(node, isMarked))
         default: self = .null
         }
     }
 
-    private static func members(_ node: OpaquePointer?) -> JSONObject {
+    private static func members(_ node: OpaquePointer?, _ isMarked: Bool) -> JSONObject {
         var members: [(key: String, value: JSON)] = []
         var iterator = json_object_iter_begin(node)
         var end = json_object_iter_end(node)
         while json_object_iter_equal(&iterator, &end) == 0 {
             var key = json_object_iter_peek_name(&iterator).map { String(cString: $0) } ?? ""
-            if let mark = key.unicodeScalars.firstIndex(of: duplicateMark) { key = String(key[..<mark]) }
-            members.append((key, JSON(json_object_iter_peek_value(&iterator))))
+            if isMarked, let mark = key.unicodeScalars.firstIndex(of: duplicateMark) {
+                key = String(key[..<mark])
+            }
+            members.append((key, JSON(json_object_iter_peek_value(&iterator), isMarked: isMarked)))
             json_object_iter_next(&iterator)
         }
         return JSONObject(members)

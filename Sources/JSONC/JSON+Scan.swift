@@ -3,6 +3,8 @@
 struct Scanner {
     static let maximumSize = 8 << 20
     static let maximumDepth = 128
+    /// Keys that stand twice; each is remembered with its path.
+    static let maximumDuplicates = 100
 
     private let bytes: [UInt8]
     private var position = 0
@@ -60,7 +62,7 @@ struct Scanner {
             path.removeLast()
             skipSpace()
             if take("}") {
-                noteDuplicates(keys)
+                try noteDuplicates(keys)
                 return leave()
             }
             guard take(",") else { throw error("expected ',' or '}', found \(found)") }
@@ -68,13 +70,16 @@ struct Scanner {
     }
 
     /// Of the object that ends here. The few keys that an object has are compared faster than hashed.
-    private mutating func noteDuplicates(_ keys: [(bytes: [UInt8], end: Int)]) {
+    private mutating func noteDuplicates(_ keys: [(bytes: [UInt8], end: Int)]) throws(JSONError) {
         var seen: Set<[UInt8]> = []
         for (index, key) in keys.enumerated() {
             let isNew =
                 keys.count > 32
                 ? seen.insert(key.bytes).inserted : !keys[..<index].contains { $0.bytes == key.bytes }
             guard !isNew else { continue }
+            guard duplicates.count < Self.maximumDuplicates else {
+                throw error("more than \(Self.maximumDuplicates) keys stand twice in their objects")
+            }
             let text = String(decoding: key.bytes, as: UTF8.self)
             duplicateEnds.append(key.end)
             duplicates.append(path.joined() + (path.isEmpty ? text : "." + text))
@@ -195,8 +200,11 @@ struct Scanner {
             skipDigits()
             isInteger = false
         }
-        guard isInteger else { return }
         let text = String(decoding: bytes[start..<position], as: UTF8.self)
+        guard isInteger else {
+            guard Double(text)?.isFinite == true else { throw error("the number \(text) is too large") }
+            return
+        }
         guard Int64(text) != nil || UInt64(text) != nil else {
             throw error("cannot unmarshal: the integer \(text) needs more than 64 bits")
         }

@@ -142,6 +142,8 @@ package struct Directory: ~Copyable, Sendable {
     @discardableResult
     package func remove(_ name: String) throws(SystemError) -> Bool {
         if unlinkat(descriptor.raw, name, 0) == 0 { return true }
+        // An empty directory in a file's place goes as well.
+        if errno == EISDIR, unlinkat(descriptor.raw, name, AT_REMOVEDIR) == 0 { return true }
         guard errno == ENOENT else { throw SystemError("remove \(path)/\(name)") }
         return false
     }

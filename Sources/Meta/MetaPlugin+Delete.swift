@@ -9,12 +9,14 @@ extension MetaPlugin {
     /// Detaches everything that is known of the pod, and what its derived names still find.
     package func delete() throws(Failure) {
         let store = try StateStore.open(config.cniDir)
-        let lock = try store.lock(id)
-        defer { extendLifetime(lock) }
-        var record: PodRecord?
         // Without it derived names and leases say what there is; but it may say more when it can be read again.
         var unread: [Failure] = []
-        do throws(Failure) { record = try store.read(id, config.log) } catch { unread = [error] }
+        // A pod must go from a node whose disk has become read-only.
+        var lock: Lock?
+        do throws(Failure) { lock = try store.lock(id) } catch { unread = [error] }
+        defer { extendLifetime(lock) }
+        var record: PodRecord?
+        do throws(Failure) { record = try store.read(id, config.log) } catch { unread.append(error) }
         let kernel = try Kernel.open(
             sandbox: invocation.netns, mayBeGone: true, mayBeOwn: invocation.netnsOverride)
         let multus = record == nil ? multusRecord() : nil

@@ -66,7 +66,7 @@ import Testing
         try node.write("cache/net-attach-def/default/\(file).yaml", own)
         for (pod, selection) in networks.sorted(by: { $0.key < $1.key }) {
             let answer = try node.call(
-                "ADD", id: "c-\(pod)", netns: try node.pod(pod), args: MetaEndToEnd.pod,
+                "ADD", id: "\(node.name)-\(pod)", netns: try node.pod(pod), args: MetaEndToEnd.pod,
                 MetaEndToEnd.config(node, networks: selection))
             #expect(answer.status == 0, "\(answer.ran)")
         }
@@ -92,8 +92,12 @@ import Testing
         #expect(seen == (try node.ip("link show net1", pod: "a")[0]["address"].string))
         #expect(seen != "02:00:00:00:00:e4")
         let netns = "/run/netns/\(node.name)-a"
-        #expect(try node.call("CHECK", id: "c-a", netns: netns, args: MetaEndToEnd.pod, config).status == 0)
-        #expect(try node.call("DEL", id: "c-a", netns: netns, args: MetaEndToEnd.pod, config).status == 0)
+        #expect(
+            try node.call("CHECK", id: "\(node.name)-a", netns: netns, args: MetaEndToEnd.pod, config).status
+                == 0)
+        #expect(
+            try node.call("DEL", id: "\(node.name)-a", netns: netns, args: MetaEndToEnd.pod, config).status
+                == 0)
         #expect(try node.links(pod: "a").isEmpty)
         #expect(try node.sh("cat /proc/sys/net/core/somaxconn", pod: "a") == "4096\n")
     }
@@ -118,7 +122,8 @@ import Testing
         for pod in ["b", "a"] {
             let netns = "/run/netns/\(node.name)-\(pod)"
             #expect(
-                try node.call("DEL", id: "c-\(pod)", netns: netns, args: MetaEndToEnd.pod, config).status == 0
+                try node.call("DEL", id: "\(node.name)-\(pod)", netns: netns, args: MetaEndToEnd.pod, config)
+                    .status == 0
             )
         }
         #expect(try node.links(pod: "a").isEmpty)
@@ -133,7 +138,7 @@ import Testing
         #expect(try !node.links().contains("ens4"))
         if !stateLives { try Shell.sh("rm -rf \(node.directory)/state") }
         let answer = try node.call(
-            "DEL", id: "c-a", netns: "/run/netns/\(node.name)-a", args: MetaEndToEnd.pod, config)
+            "DEL", id: "\(node.name)-a", netns: "/run/netns/\(node.name)-a", args: MetaEndToEnd.pod, config)
         #expect(answer.status == 0, "\(answer.ran)")
         let back = try node.ip("link show ens4")[0]
         #expect(back["address"].string == "02:00:00:00:00:e4")

@@ -172,6 +172,7 @@ import Testing
             try sh("mount -o remount,ro \(path)")
             let kept = try call("DEL")
             #expect(kept.code == 5 && kept.ran.output.contains("Read-only file system"), "\(kept.ran)")
+            #expect(try node.links(pod: "a").isEmpty)
             try sh("mount -o remount,rw \(path)")
             #expect(try call("DEL").status == 0)
             try clean(path)

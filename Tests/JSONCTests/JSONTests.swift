@@ -39,6 +39,23 @@ import YAML
         #expect(throws: JSONError.self) { try JSON.parse([0x22, 0xff, 0x22]) }
     }
 
+    @Test func whatWouldCostTooMuchOrCannotBeWrittenIsRefused() throws {
+        let many = "{" + (0..<102).map { _ in "\"a\":0" }.joined(separator: ",") + "}"
+        let error = #expect(throws: JSONError.self) { try JSON.parse(many) }
+        #expect(error?.problem.hasPrefix("more than 100 keys stand twice") == true)
+        #expect(throws: JSONError.self) { try JSON.parse("[1e999]") }
+        #expect(try JSON.parse("[1e300]").value == .array([.double(1e300)]))
+    }
+
+    @Test func laterObjectsCompleteEarlierOnesAsInGo() throws {
+        let json = try JSON.parse(#"{"a":{"b":1,"c":2},"A":{"c":3},"a":null,"d":1,"d":2,"\u{10fff1}x":4}"#)
+            .value
+        let object = try #require(json.object)
+        #expect(object.find("a")?.value["b"] == 1 && object.find("a")?.value["c"] == 3)
+        #expect(object.find("d")?.value == 2)
+        #expect(try JSON.parse("{\"\u{10fff1}x\":4}").value["\u{10fff1}x"] == 4)
+    }
+
     @Test func duplicatesAreNamedAndTheLastOneCounts() throws {
         let document = try JSON.parse(#"{"a":1,"b":[{"c":1,"\u0063":2}],"a":3}"#)
         #expect(document.duplicates == ["b[0].c", "a"])
