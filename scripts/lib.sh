@@ -1,4 +1,10 @@
-# Shared by the scripts here (sh; source it).
+# Shared by the scripts here (sh; source it). Every one of them answers --help with its head.
+
+case " $* " in *" --help "* | *" -h "*)
+    sed -n '2,/^[^#]/ { /^#/!q; s/^# \{0,1\}//p; }' "$0"
+    exit
+    ;;
+esac
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 scratch=${PLEXUS_SCRATCH:-$root/.build}

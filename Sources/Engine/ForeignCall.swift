@@ -68,7 +68,10 @@ package struct ForeignCall: Sendable {
 
     /// Only what the specification names and what a program needs to run: nothing of ours leaks into it.
     private var environment: [String] {
-        let kept = ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "TRACEPARENT", "TRACESTATE", "BAGGAGE"]
+        let kept = [
+            "PATH", "HOME", "LANG", "TZ", "TMPDIR", "TRACEPARENT", "TRACESTATE", "BAGGAGE",
+            "CNI_NETNS_OVERRIDE",
+        ]
         let attached = verb != .gc && verb != .status
         return kept.compactMap { name in Environment.value(name).map { "\(name)=\($0)" } } + [
             "CNI_COMMAND=\(verb.rawValue)", "CNI_CONTAINERID=\(attached ? id.containerID : "")",

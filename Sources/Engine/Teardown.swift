@@ -106,7 +106,7 @@ package final class Teardown {
             problems.append(Failure(.generic, "\(error)"))
         }
         do throws(NetlinkError) {
-            for link in try named(hostLinks, .host) where link.kind == "veth" {
+            for link in try named(hostLinks, .host) where try isOurs(link) {
                 do throws(NetlinkError) {
                     try runner.kernel.with(.host) { socket throws(NetlinkError) in
                         try socket.delete(index: link.index)
@@ -117,6 +117,21 @@ package final class Teardown {
             problems.append(Failure(.generic, "\(error)"))
         }
         return stuck
+    }
+
+    /// Whether a link with a name of ours in the host goes with the attachment. Under a plugin's own name another pod
+    /// may have it, with the same container ID: unless its peer is in this pod, or in no namespace any more.
+    private func isOurs(_ link: LinkInfo) throws(NetlinkError) -> Bool {
+        guard link.kind == "veth" else { return false }
+        guard !runner.isMeta, runner.kernel.hasSandbox, let peer = link.parentIndex else { return true }
+        let found = try runner.kernel.with(.sandbox) { socket throws(NetlinkError) in
+            try socket.link(index: peer)
+        }
+        if found?.kind == "veth", found?.parentIndex == link.index { return true }
+        return try runner.kernel.with(.host) { socket throws(NetlinkError) in
+            try link.parentNamespaceID.map { id throws(NetlinkError) in try !socket.isAlive(namespace: id) }
+                ?? false
+        }
     }
 
     private func listed() throws(NetlinkError) -> [LinkInfo] {

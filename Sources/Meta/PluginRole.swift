@@ -74,6 +74,13 @@ package struct PluginRole {
         try runner(kernel).check(spec, Attached(result: previous))
     }
 
+    /// The addresses of attachments that the runtime no longer has; a reference plugin does nothing.
+    package func collect() throws(Failure) {
+        guard let valid = config.validAttachments else { return }
+        let alive = valid.map { AttachmentID(containerID: $0.containerID, interface: $0.ifname) }
+        try runner(Kernel.open(sandbox: "", mayBeGone: true)).collect(spec, valid: alive, own: alive)
+    }
+
     package func status() throws(Failure) {
         try runner(Kernel.open(sandbox: "", mayBeGone: true)).status(spec)
     }

@@ -62,9 +62,9 @@ package enum Role {
     /// An address source reads its own section alone, and a pod must go whatever became of the configuration.
     private func requireReadable(_ config: PluginConfig, _ verb: Verb) throws(Failure) {
         switch self {
-        case .addresses: break
+        case .addresses where verb != .gc: break
         case .meta where verb == .del: break
-        case .meta, .plugin: try config.requireReadable(for: verb)
+        case .meta, .plugin, .addresses: try config.requireReadable(for: verb)
         }
     }
 
@@ -108,7 +108,8 @@ package enum Role {
             case .del: try plugin.delete()
             case .check: try plugin.check()
             case .status: try plugin.status()
-            case .gc, .version: break
+            case .gc: try plugin.collect()
+            case .version: break
             }
         case .addresses(let source):
             try refuseOwnNamespace(invocation)

@@ -359,7 +359,7 @@ import Testing
         #expect(
             names.subtracting([
                 "PATH", "HOME", "LANG", "TZ", "TMPDIR", "PWD", "CNI_COMMAND", "CNI_CONTAINERID", "CNI_NETNS",
-                "CNI_IFNAME",
+                "CNI_IFNAME", "CNI_NETNS_OVERRIDE",
                 "CNI_ARGS", "CNI_PATH", "OLDPWD", "_", "SHLVL",
             ]).isEmpty, "\(names)")
         // 3 is the folder that ls lists.

@@ -161,6 +161,11 @@ import Testing
         }
         #expect(macs.count == 2)
         #expect(try node.ip("link show master cni0").list.count == 2)
+        for pod in ["b", "a"] {
+            #expect(try node.plugin("DEL", "bridge", #""bridge":"cni0""#, pod: pod).status == 0)
+            #expect(try node.links(pod: pod).isEmpty)
+            #expect(try node.ip("link show master cni0").list.count == (pod == "b" ? 1 : 0))
+        }
     }
 
     @Test("a pod that was made anew under its name at once gets its link", arguments: 1...3)
