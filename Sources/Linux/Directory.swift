@@ -148,14 +148,14 @@ package struct Directory: ~Copyable, Sendable {
         return false
     }
 
-    /// All names but `.` and `..`, in no order; once for each opening of the directory.
+    /// All names but `.` and `..`, in no order.
     package func names() throws(SystemError) -> [String] {
         var names: [String] = []
         try forEachName { names.append(String(decoding: $0, as: UTF8.self)) }
         return names
     }
 
-    /// Names and contents of the files, once for each opening of the directory. Links and what is no file are passed
+    /// Names and contents of the files. Links and what is no file are passed
     /// over, and so are files of more than `limit` bytes.
     package func forEachFile(
         limit: Int, _ body: (_ name: ArraySlice<UInt8>, _ content: ArraySlice<UInt8>) -> Void
@@ -191,6 +191,8 @@ package struct Directory: ~Copyable, Sendable {
         _ body: (ArraySlice<UInt8>) throws(SystemError) -> Void
     ) throws(SystemError) {
         let size = 32768
+        // An earlier listing left it at the end.
+        lseek(descriptor.raw, 0, SEEK_SET)
         while true {
             var code: CInt = 0
             // Not zeroed: a page that the kernel does not fill is never touched.

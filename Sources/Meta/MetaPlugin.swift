@@ -50,13 +50,17 @@ package struct MetaPlugin {
         let store = try StateStore.open(config.cniDir)
         let lock = try store.lock(id)
         defer { extendLifetime(lock) }
-        let existing: PodRecord?
-        do throws(Failure) { existing = try store.read(id, config.log) } catch {
-            store.forgetLock(id)
+        var isRecorded = false
+        do throws(Failure) {
+            if let existing = try store.read(id, config.log) {
+                isRecorded = true
+                try clearAway(existing)
+            }
+            try refusePresent(delegates, runner)
+        } catch {
+            if !isRecorded { store.forgetLock(id) }
             throw error
         }
-        if let existing { try clearAway(existing) }
-        try refusePresent(delegates, runner)
         var record = PodRecord(
             id: id, sandbox: invocation.netns, entries: delegates.map { PodRecord.Entry(spec: $0.spec) })
         var journal = Journal()

@@ -53,6 +53,19 @@ import Testing
         #expect(try leases().isEmpty)
     }
 
+    @Test("GC of a torn record spares the container's living interface")
+    func collectsOne() throws {
+        #expect(try meta("ADD").status == 0)
+        try node.write("state/attachments/c1@eth1.json", "torn")
+        let valid = #","cni.dev/valid-attachments":[{"containerID":"c1","ifname":"eth0"}]"#
+        let answer = try node.call(
+            "GC", netns: "", MetaEndToEnd.config(node, version: "1.1.0", networks: nil, extra: valid))
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try node.links(pod: "a") == ["eth0", "net1"])
+        #expect(try leases().count == 2)
+        #expect(try node.files("state").filter { $0.contains("eth1") }.isEmpty)
+    }
+
     @Test("DEL keeps the lease of a link that another program attached and that is still there")
     func foreignLease() throws {
         try node.sh("ip link add v9 type veth peer name eth0 netns \(node.name)-a")
@@ -111,6 +124,7 @@ import Testing
         let answer = try node.call("ADD", netns: netns, args: MetaEndToEnd.pod, config)
         #expect(answer.status == 1 && answer.message.contains(name), "\(answer.ran)")
         #expect(try node.files("").contains("spy.log") == false)
+        #expect(try node.files("state").isEmpty)
     }
 
     @Test("a default route that is refused names the network")
