@@ -79,18 +79,20 @@ extension JSON {
     }
 
     private static func members(_ node: OpaquePointer?, _ isMarked: Bool) -> JSONObject {
-        var members: [(key: String, value: JSON)] = []
+        var object = JSONObject()
         var iterator = json_object_iter_begin(node)
         var end = json_object_iter_end(node)
         while json_object_iter_equal(&iterator, &end) == 0 {
-            var key = json_object_iter_peek_name(&iterator).map { String(cString: $0) } ?? ""
-            if isMarked, let mark = key.unicodeScalars.firstIndex(of: duplicateMark) {
-                key = String(key[..<mark])
+            let key = json_object_iter_peek_name(&iterator).map { String(cString: $0) } ?? ""
+            let value = JSON(json_object_iter_peek_value(&iterator), isMarked: isMarked)
+            if isMarked {
+                object.add(String(key.unicodeScalars.prefix { $0 != duplicateMark }), value)
+            } else {
+                object.members.append((key, value))
             }
-            members.append((key, JSON(json_object_iter_peek_value(&iterator), isMarked: isMarked)))
             json_object_iter_next(&iterator)
         }
-        return JSONObject(members)
+        return object
     }
 }
 

@@ -45,6 +45,20 @@ extension JSON {
     }
 }
 
+extension JSON {
+    /// What Go's decoder makes of a value that is given again: `null` changes nothing, and of objects the later one's
+    /// members are added.
+    fileprivate func completed(by later: JSON) -> JSON {
+        switch (self, later) {
+        case (_, .null): return self
+        case (.object(var object), .object(let other)):
+            for (key, value) in other.members { object.add(key, value) }
+            return .object(object)
+        default: return later
+        }
+    }
+}
+
 /// Members of a JSON object, in order.
 package struct JSONObject: Sendable {
     package var members: [(key: String, value: JSON)]
@@ -70,14 +84,18 @@ package struct JSONObject: Sendable {
     package func find(_ key: String) -> (key: String, value: JSON)? {
         var found: (key: String, value: JSON)?
         for member in members where member.key == key || isSame(member.key, key) {
-            switch (found?.value, member.value) {
-            case (.object(let earlier)?, .object(let later)):
-                found = (member.key, .object(JSONObject(earlier.members + later.members)))
-            case (.some, .null): break
-            default: found = member
-            }
+            found = (member.key, found?.value.completed(by: member.value) ?? member.value)
         }
         return found
+    }
+
+    /// Adds a member; one of that name is completed.
+    mutating func add(_ key: String, _ value: JSON) {
+        if let index = members.firstIndex(where: { $0.key == key }) {
+            members[index].value = members[index].value.completed(by: value)
+        } else {
+            members.append((key, value))
+        }
     }
 
 }

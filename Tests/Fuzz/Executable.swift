@@ -156,7 +156,7 @@ private final class Runs: @unchecked Sendable {
         let ran = shell(
             """
             ls -A \(node) | grep -vxE 'bin|plugins|cnidir|cachedir|confdir|datadir|logfile'
-            ls -A \(node)/bin \(node)/plugins | grep -E '\\.json|lock|tmp'
+            { ls -A \(node)/bin; ls -A \(node)/plugins; } | grep -E '\\.json|lock|tmp'
             ls -A \(folder) | grep -vxE 'node|.*\\.input|crash-.*'
             ls -A /run | grep -vxE 'netns|mount|plexus|cni|xtables.lock'
             ls -A /var/lib/cni | grep -vxE 'plexus|multus|networks'

@@ -9,7 +9,7 @@ final class JSONOracle {
     func note(_ input: [UInt8]) { if inputs.count < 20000, input.count < 4096 { inputs.append(input) } }
 
     /// Reasons of ours to refuse what JSON's grammar allows.
-    private static let own = ["64 bits", "surrogate", "NUL", "nested deeper", "not finite", "infinite"]
+    private static let own = ["64 bits", "surrogate", "NUL", "nested deeper", "is too large", "stand twice"]
 
     private static let script = """
         import json, sys
