@@ -76,7 +76,8 @@ package enum RouteOverride: Module {
             if config.flushesRoutes { return route.gateway != nil && !route.destination.address.isLinkLocal }
             return config.removed.contains(route.destination) && promised.contains(route.destination)
         }
-        var steps: [Step] = leaves.map { .removeFound($0) }
+        // The last first, so that an undo puts next hops back in their order.
+        var steps: [Step] = leaves.reversed().map { .removeFound($0) }
         let stays = ours.filter { !leaves.contains($0) && $0.link == links[0] }.map(\.route)
         for route in config.added where !stays.contains(where: { isSame($0, route) }) {
             steps.append(.addRoute(route, .sandbox(links[0])))
@@ -122,12 +123,14 @@ package enum RouteOverride: Module {
             }
         }
         let gateways = previous.ips.compactMap(\.gateway)
+        // What flushgateway leaves of the addresses' gateways says nothing.
+        let isAnyGateway = config.flushesGateway
         for route in previous.routes where route.table == nil || route.table == 254 {
             let found = ours.filter { $0.destination == route.destination.network }
             // Without a gateway of its own it has one of the addresses', or none.
             let isOurs = found.contains {
                 guard let gateway = $0.gateway else { return route.gateway == nil }
-                return route.gateway.map { $0 == gateway } ?? gateways.contains(gateway)
+                return route.gateway.map { $0 == gateway } ?? (isAnyGateway || gateways.contains(gateway))
             }
             guard isOurs, !route.isDefault || found.count == 1 else {
                 throw Failure(

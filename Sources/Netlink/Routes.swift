@@ -138,12 +138,35 @@ extension RouteInfo {
         // The kernel refuses flags that tell of a route's state, but for that of an on-link gateway.
         var stated = message
         stated.rtm_flags &= UInt32(RTNH_F_ONLINK)
-        let original = withUnsafeBytes(of: stated, Array.init) + payload[size...]
-        return (hops.isEmpty ? [single] : hops).map {
-            RouteInfo(
-                route: Route(cidr, via: $0.gateway, priority: metric, scope: scope), index: $0.index,
+        let head = withUnsafeBytes(of: stated, Array.init)
+        let whole = head + payload[size...]
+        return try (hops.isEmpty ? [single] : hops).map { hop throws(NetlinkError) in
+            // IPv6 lists routes of their own, which may be other links', as one with several next hops.
+            let original =
+                hops.isEmpty || family == .v4 ? whole : head + (try alone(payload[size...], hop))
+            return RouteInfo(
+                route: Route(cidr, via: hop.gateway, priority: metric, scope: scope), index: hop.index,
                 original: original)
         }
+    }
+
+    /// The attributes of a route with one of its next hops in the place of all.
+    private static func alone(
+        _ attributes: Slice<UnsafeRawBufferPointer>, _ hop: (gateway: IPAddress?, index: Int32)
+    ) throws(NetlinkError) -> [UInt8] {
+        var bytes: [UInt8] = []
+        func put(_ type: UInt32, _ value: some Sequence<UInt8>) {
+            let value = Array(value)
+            withUnsafeBytes(of: (UInt16(4 + value.count), UInt16(type))) { bytes += $0 }
+            bytes += value
+            while bytes.count % 4 != 0 { bytes.append(0) }
+        }
+        try AttributeReader(bytes: UnsafeRawBufferPointer(rebasing: attributes)).forEach {
+            if UInt32($0) != RTA_MULTIPATH.rawValue { put(UInt32($0), $1) }
+        }
+        if let gateway = hop.gateway { put(RTA_GATEWAY.rawValue, gateway.bytes) }
+        withUnsafeBytes(of: hop.index) { put(RTA_OIF.rawValue, $0) }
+        return bytes
     }
 
     /// RTA_MULTIPATH: rtnexthop structures, each with attributes.

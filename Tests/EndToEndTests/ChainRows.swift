@@ -298,6 +298,29 @@ import Testing
         #expect(try node.sh("ip -\(family) route show default", pod: "a").isEmpty)
     }
 
+    @Test("RO-02: the kernel lists IPv6 routes of several links as one; only the chain's own goes")
+    func mergedRoutes() throws {
+        let previous = try routed(6)
+        try node.sh(
+            """
+            ip link add third type veth peer name driht && ip link set third up && ip link set driht up && ip addr add fd00:99::2/64 dev third nodad
+            ip -6 route append default via fd00:99::1 dev third
+            """, pod: "a")
+        func gateways() throws -> [String] {
+            try node.sh("ip -6 route show default", pod: "a").split(separator: " ").map(String.init)
+                .filter { $0.hasSuffix("::1") }.sorted()
+        }
+        #expect(try gateways() == ["fd00:99::1", "fd00::1"])
+        let keys = #""addroutes":[{"dst":"fd00:5::/64","gw":"2001:db8:99::1"}]"#
+        let refused = try node.plugin(
+            "ADD", "route-override", "\"flushgateway\":true,\(keys),\(previous)")
+        #expect(refused.status == 1, "\(refused.ran)")
+        #expect(try gateways() == ["fd00:99::1", "fd00::1"])
+        let flushed = try node.plugin("ADD", "route-override", "\"flushgateway\":true,\(previous)")
+        #expect(flushed.status == 0, "\(flushed.ran)")
+        #expect(try gateways() == ["fd00:99::1"])
+    }
+
     @Test("RO-05: a route that is there already is no failure")
     func presentRoute() throws {
         let previous = try routed(4)
