@@ -20,18 +20,19 @@ extension Executor {
             throw NetlinkError(operation: "find link \(device.interface)", code: noSuchDevice, text: nil)
         }
         try requireFree(device.name)
-        try kernel.move(found.index, to: .host, name: device.name, alias: "")
-        try raise(device)
+        try kernel.move(found.index, to: .host, name: device.name, alias: device.name)
+        try settle(device)
     }
 
     func rename(_ name: String, _ device: Device) throws(NetlinkError) {
         if name != device.name { try requireFree(device.name) }
         try kernel.with(.host) { socket throws(NetlinkError) in
             guard let found = try socket.link(named: name) else { return }
+            guard name != device.name else { return }
             if found.isUp { try socket.change(index: found.index, .up(false)) }
             try socket.rename(index: found.index, device.name)
         }
-        try raise(device)
+        try settle(device)
     }
 
     private func requireFree(_ name: String) throws(NetlinkError) {
@@ -43,11 +44,12 @@ extension Executor {
         }
     }
 
-    private func raise(_ device: Device) throws(NetlinkError) {
-        guard device.wasUp else { return }
+    /// The alias goes last: by it a repeated DEL finds a device that is home, but not yet as it was.
+    private func settle(_ device: Device) throws(NetlinkError) {
         try kernel.with(.host) { socket throws(NetlinkError) in
             guard let link = try socket.link(named: device.name) else { return }
-            try socket.change(index: link.index, .up(true))
+            if device.wasUp { try socket.change(index: link.index, .up(true)) }
+            try socket.clearAlias(index: link.index)
         }
     }
 }

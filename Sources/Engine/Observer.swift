@@ -36,6 +36,8 @@ extension Kernel {
             do throws(SystemError) {
                 facts.files[path] = String(decoding: try readFile(path, limit: 1 << 20), as: UTF8.self)
             } catch  where error.isNotFound {
+            } catch  where error.isNoFile {
+                facts.files[path] = ""  // there, and spoilt
             } catch {
                 throw Failure(.io, "\(error)")
             }

@@ -190,15 +190,19 @@ extension RouteSocket {
         try socket.acknowledge(request, "failed to move link \(index) and call it \(name)")
     }
 
-    /// A link that is down gets this name, and no alias.
+    /// A link that is down gets this name.
     package mutating func rename(index: Int32, _ name: String) throws(NetlinkError) {
         let request = Request(RTM_SETLINK, 0)
         request.extra(ifinfomsg.of(index: index))
-        request.attributes(of: LinkSpace.self) {
-            $0.put(.name, name)
-            $0.put(.alias, "")
-        }
+        request.attributes(of: LinkSpace.self) { $0.put(.name, name) }
         try socket.acknowledge(request, "rename link \(index) to \(name)")
+    }
+
+    package mutating func clearAlias(index: Int32) throws(NetlinkError) {
+        let request = Request(RTM_SETLINK, 0)
+        request.extra(ifinfomsg.of(index: index))
+        request.attributes(of: LinkSpace.self) { $0.put(.alias, "") }
+        try socket.acknowledge(request, "clear the alias of link \(index)")
     }
 
     /// Flags of a bridge port.

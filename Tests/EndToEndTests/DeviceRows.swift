@@ -55,6 +55,16 @@ import Testing
         #expect(try call("DEL", keys).status == 0)
     }
 
+    @Test("a DEL that was killed once the device was home: the next one brings it up and clears the alias")
+    func homeButNotDone() throws {
+        _ = try add(device)
+        try node.sh("ip link set eth0 down && ip link set eth0 netns \(node.name)", pod: "a")
+        try node.sh("ip link set eth0 name ens4 && ip link set ens4 alias ens4")
+        #expect(try call("DEL", device).status == 0)
+        let back = try node.ip("link show ens4")[0]
+        #expect(!back["ifalias"].exists && isUp(back))
+    }
+
     @Test("DEL of an interface that never got the device leaves it with the one that has it")
     func onlyOwnDevice() throws {
         _ = try add(device, interface: "net1")
