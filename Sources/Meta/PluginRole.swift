@@ -1,7 +1,7 @@
 package import CNI
 import Engine
 import IPAM
-import JSONC
+package import JSONC
 import Linux
 package import Plans
 
@@ -33,7 +33,8 @@ package struct PluginRole {
         return ChainRunner(kernel, registry: builtins, isMeta: false, log: log)
     }
 
-    package func add() throws(Failure) -> CNIResult {
+    /// - Parameter respond: gives the runtime the result; when it cannot, the attachment is undone.
+    package func add(respond: (JSON) throws(Failure) -> Void) throws(Failure) {
         let kernel = try Kernel.open(sandbox: invocation.netns, mayBeOwn: invocation.netnsOverride)
         let runner = runner(kernel)
         var journal = Journal()
@@ -41,12 +42,13 @@ package struct PluginRole {
             try runner.validate(spec)
             let result = try runner.add(spec, &journal).result
             // A result that the version cannot express is a failure, and is undone like one.
-            do throws(Failure) { _ = try result.json(config.version) } catch {
+            let json: JSON
+            do throws(Failure) { json = try result.json(config.version) } catch {
                 // The reference leaves a macvlan whose result it cannot print, and its tests look for it.
                 if type == "macvlan" { journal = Journal() }
                 throw error
             }
-            return result
+            try respond(json)
         } catch {
             let problems = runner.undo(&journal)
             var error = error
@@ -99,13 +101,17 @@ package struct AddressRole {
             args: invocation.args, isLenient: false)
     }
 
-    package func add() throws(Failure) -> CNIResult {
+    /// - Parameter respond: gives the caller the result; when it cannot, the addresses are released.
+    package func add(respond: (JSON) throws(Failure) -> Void) throws(Failure) {
         let lease = try source.allocate(request)
         var result = CNIResult()
         result.ips = lease.ips
         result.routes = lease.routes
         result.dns = lease.dns
-        return result
+        do throws(Failure) { try respond(try result.json(request.config.version)) } catch {
+            try source.release(request)
+            throw error
+        }
     }
 
     package func delete() throws(Failure) { try source.release(request) }

@@ -44,9 +44,7 @@ package enum Role {
             do throws(Failure) {
                 try config.requireVersion(for: verb)
                 try requireReadable(config, verb)
-                if let result = try answer(verb, invocation, config) {
-                    try respond(try result.json(config.version))
-                }
+                try answer(verb, invocation, config)
             } catch {
                 throw isMeta ? error : error.asReferencePlugins
             }
@@ -84,7 +82,7 @@ package enum Role {
 
     private func answer(
         _ verb: Verb, _ invocation: Invocation, _ config: PluginConfig
-    ) throws(Failure) -> CNIResult? {
+    ) throws(Failure) {
         switch self {
         case .meta(let name):
             let plugin = MetaPlugin(invocation, try MetaConfig(config, role: name, isTolerant: verb == .del))
@@ -104,7 +102,7 @@ package enum Role {
         case .plugin(let type):
             let plugin = try PluginRole(invocation, config, type: type)
             switch verb {
-            case .add: return try plugin.add()
+            case .add: try plugin.add(respond: respond)
             case .del: try plugin.delete()
             case .check: try plugin.check()
             case .status: try plugin.status()
@@ -115,7 +113,7 @@ package enum Role {
             try refuseOwnNamespace(invocation)
             let role = AddressRole(source, invocation, config)
             switch verb {
-            case .add: return try role.add()
+            case .add: try role.add(respond: respond)
             case .del: try role.delete()
             case .check: try role.check()
             case .gc: try role.collect()
@@ -123,7 +121,6 @@ package enum Role {
             case .version: break
             }
         }
-        return nil
     }
 
     /// Address sources never enter the pod's namespace, but what they are called for does.

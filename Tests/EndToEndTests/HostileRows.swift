@@ -329,7 +329,7 @@ import Testing
             """
             #!/bin/sh
             env > \(node.directory)/mine.env
-            ls /proc/self/fd > \(node.directory)/mine.fds; grep Sig /proc/$$/status > \(node.directory)/mine.signals
+            ls /proc/self/fd > \(node.directory)/mine.fds; grep Sig /proc/self/status > \(node.directory)/mine.signals
             [ $CNI_COMMAND != ADD ] || echo '{"cniVersion":"1.0.0"}'
             """)
         let hostile = [
@@ -402,5 +402,24 @@ import Testing
         let deleted = try call("DEL", redirection)
         #expect(deleted.status == (redirection.hasPrefix("<") ? 1 : 0), "\(deleted)")
         #expect(try node.links(pod: "a").isEmpty && node.files("state").isEmpty)
+    }
+
+    /// A result that cannot be written is none: nothing stays of the ADD that made it.
+    @Test(arguments: ["bridge", "host-local"])
+    func whatCannotBeAnsweredIsUndone(role: String) throws {
+        let ipam = Node.ipam("10.1.2.0/24").replacing("DIR", with: node.directory)
+        try node.write(
+            "config.json", "{\"cniVersion\":\"1.0.0\",\"name\":\"net\",\"type\":\"\(role)\",\(ipam)}")
+        func add(_ redirection: String) throws -> Ran {
+            let line = """
+                ip netns exec \(node.name) env CNI_COMMAND=ADD CNI_CONTAINERID=c1 CNI_IFNAME=eth0 CNI_NETNS=\(netns) \
+                CNI_PATH=/x \(node.directory)/bin/\(role) < \(node.directory)/config.json \(redirection)
+                """
+            return try Shell.run(["bash", "-c", line])
+        }
+        #expect(try add("> /dev/full").status == 1)
+        #expect(try node.links(pod: "a").isEmpty && node.leases().isEmpty)
+        #expect(try add("").status == 0)
+        #expect(try node.leases().count == 1)
     }
 }
