@@ -95,8 +95,17 @@ package struct Selection: Equatable, Sendable {
         return selections
     }
 
+    private static let keys = [
+        "name", "namespace", "interface", "interfaceRequest", "ips", "mac", "default-route", "cni-args",
+        "portMappings", "bandwidth", "infiniband-guid", "deviceID", "ipam-claim-reference",
+    ]
+
     private static func parseElement(_ json: Reader) throws(JSONError) -> Selection {
         try json.requireObject()
+        // A key that nobody here knows may be another program's; a slip of the pen is nobody's.
+        for case (let key, let suggestion?) in json.unknownKeys(known: keys) {
+            throw json.error(nil, "unknown key \"\(key)\": did you mean \"\(suggestion)\"?")
+        }
         guard let name = try json.string("name"), !name.isEmpty else {
             throw json.error("name", "is missing or empty")
         }
@@ -116,7 +125,7 @@ package struct Selection: Equatable, Sendable {
             selection.interface = interface
         }
         for (index, ip) in try (json.strings("ips") ?? []).enumerated() {
-            guard IPAddress(parsing: ip) != nil || CIDR(parsing: ip) != nil else {
+            guard let address = IPAddress(parsing: ip) ?? CIDR(parsing: ip)?.address, address.bits != 0 else {
                 throw json.error("ips[\(index)]", "\"\(ip)\" is no address")
             }
             selection.ips.append(ip)

@@ -57,6 +57,9 @@ import Testing
         (#"[{"name":"a","namespace":".."}]"#, "networks[0].namespace"),
         (#"[{"name":"a","default-route":[""]}]"#, "networks[0].default-route[0]"), ("[{", "expected a key"),
         (#"[{"name":"a","cni-args":[]}]"#, "networks[0].cni-args"),
+        (#"[{"name":"a","ips":["0.0.0.0"]}]"#, "networks[0].ips[0]"),
+        (#"[{"name":"a","ips":["::/64"]}]"#, "networks[0].ips[0]"),
+        (#"[{"name":"a","interfaceReqest":"x"}]"#, "did you mean \"interfaceRequest\"?"),
     ])
     func malformedValuesNameTheirPlace(text: String, problem: String) {
         let error = #expect(throws: Failure.self) { try Self.parse(text) }
