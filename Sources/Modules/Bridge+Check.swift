@@ -1,4 +1,5 @@
 package import CNI
+import Network
 package import Plans
 
 extension Bridge {
@@ -20,9 +21,7 @@ extension Bridge {
         guard own.sandbox ?? "" == "" else {
             throw refuse("prevResult has the bridge \"\(config.bridge)\" in the sandbox \(own.sandbox ?? "")")
         }
-        if let expected = own.mac,
-            expected != bridge.mac.map({ "\($0)" })
-        {
+        if let expected = own.mac, MAC(parsing: expected) != bridge.mac {
             throw refuse(
                 "bridge \"\(config.bridge)\" has the MAC \(bridge.mac.map { "\($0)" } ?? "none"), not \(expected)"
             )
@@ -44,7 +43,7 @@ extension Bridge {
         guard link.kind == "veth" else {
             throw refuse("container interface \"\(attachment.interface)\" is not a veth")
         }
-        if let expected = promised.mac, expected != link.mac.map({ "\($0)" }) {
+        if let expected = promised.mac, MAC(parsing: expected) != link.mac {
             throw refuse(
                 "interface \"\(attachment.interface)\" MAC doesn't match: prevResult has \(expected)")
         }
@@ -59,7 +58,7 @@ extension Bridge {
             guard let host = facts.links[.host(candidate.name)], host.kind == "veth",
                 host.peerIndex == link.index, link.peerIndex == host.index
             else { continue }
-            if let expected = candidate.mac, expected != host.mac.map({ "\($0)" }) {
+            if let expected = candidate.mac, MAC(parsing: expected) != host.mac {
                 throw Failure(
                     .generic, "interface \"\(candidate.name)\" MAC doesn't match: prevResult has \(expected)",
                     details: changed)

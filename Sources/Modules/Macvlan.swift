@@ -79,7 +79,7 @@ package enum Macvlan: Module {
             .addLink(
                 LinkSpec(
                     interface, .macvlan(config.mode, broadcastQueue: config.broadcastQueue),
-                    mtu: config.mtu == 0 ? nil : UInt32(config.mtu), mac: own,
+                    mtu: config.mtu > 0 ? UInt32(exactly: config.mtu) : nil, mac: own,
                     temporaryName: attachment.temporaryName),
                 .sandbox, parent: master.name)
         ]

@@ -338,6 +338,20 @@ import Testing
         }
     }
 
+    @Test("BR-34: CHECK compares MAC addresses, not letters")
+    func checkOfLetters() throws {
+        let keys = #""bridge":"br0""#
+        let added = try node.plugin("ADD", "bridge", keys)
+        var shouted = added.ran.output
+        for link in added.json["interfaces"].list {
+            let mac = try #require(link["mac"].string)
+            shouted = shouted.replacing(mac, with: mac.uppercased())
+        }
+        #expect(shouted != added.ran.output)
+        let answer = try node.plugin("CHECK", "bridge", "\(keys),\"prevResult\":\(shouted)")
+        #expect(answer.status == 0, "\(answer.message)")
+    }
+
     @Test("BR-36, BR-38: iptables masquerade; two interfaces of a container share a chain to the last DEL")
     func iptables() throws {
         let keys = "\"ipMasq\":true,\"ipMasqBackend\":\"iptables\",\"isGateway\":true,\(dual)"
