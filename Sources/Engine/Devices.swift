@@ -25,12 +25,13 @@ extension Executor {
     }
 
     func rename(_ name: String, _ device: Device) throws(NetlinkError) {
-        if name != device.name { try requireFree(device.name) }
-        try kernel.with(.host) { socket throws(NetlinkError) in
-            guard let found = try socket.link(named: name) else { return }
-            guard name != device.name else { return }
-            if found.isUp { try socket.change(index: found.index, .up(false)) }
-            try socket.rename(index: found.index, device.name)
+        if name != device.name {
+            try requireFree(device.name)
+            try kernel.with(.host) { socket throws(NetlinkError) in
+                guard let found = try socket.link(named: name) else { return }
+                if found.isUp { try socket.change(index: found.index, .up(false)) }
+                try socket.rename(index: found.index, device.name)
+            }
         }
         try settle(device)
     }
