@@ -155,8 +155,7 @@ package struct Directory: ~Copyable, Sendable {
         return names
     }
 
-    /// Names and contents of the files. Links and what is no file are passed
-    /// over, and so are files of more than `limit` bytes.
+    /// Names and contents of the files. Links, what is no file, and files of more than `limit` bytes are passed over.
     package func forEachFile(
         limit: Int, _ body: (_ name: ArraySlice<UInt8>, _ content: ArraySlice<UInt8>) -> Void
     ) throws(SystemError) {
