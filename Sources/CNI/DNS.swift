@@ -18,7 +18,7 @@ package struct DNS: Equatable, Sendable {
 
     package init(_ json: Reader) throws(JSONError) {
         nameservers = try json.strings("nameservers") ?? []
-        domain = try json.string("domain")
+        domain = try json.string("domain").flatMap { $0.isEmpty ? nil : $0 }
         search = try json.strings("search") ?? []
         options = try json.strings("options") ?? []
     }
@@ -27,7 +27,7 @@ package struct DNS: Equatable, Sendable {
 
     package var json: JSON {
         var json: JSONObject = [:]
-        if let domain, !domain.isEmpty { json["domain"] = .string(domain) }
+        if let domain { json["domain"] = .string(domain) }
         for (key, list) in [("nameservers", nameservers), ("options", options), ("search", search)]
         where !list.isEmpty {
             json[key] = .array(list.map { .string($0) })

@@ -29,7 +29,7 @@ package struct PluginConfig: Sendable {
     package var givenDNS: DNS? {
         guard let dns, let object = try? reader.object("dns") else { return nil }
         let isGiven =
-            !(dns.domain ?? "").isEmpty || ["nameservers", "search", "options"].contains { object.has($0) }
+            dns.domain != nil || ["nameservers", "search", "options"].contains { object.has($0) }
         return isGiven ? dns : nil
     }
 

@@ -153,5 +153,8 @@ import Testing
     @Test func oldVersionsNeedAnAddress() {
         #expect(throws: Failure.self) { try CNIResult().json(.v0_1_0) }
         #expect((try? CNIResult.parse(.null, assuming: .v1_0_0)) == CNIResult())
+        // An empty domain says nothing, so 1.x leaves `dns` out.
+        let empty = try JSON.parse([UInt8](#"{"dns":{"domain":"","nameservers":[]}}"#.utf8)).value
+        #expect(try CNIResult.parse(empty, assuming: .v1_0_0) == CNIResult())
     }
 }

@@ -53,13 +53,15 @@ struct Campaign {
         for seed in mutator.seeds { attempt(seed) }
         let end = Date().addingTimeInterval(Self.seconds ?? 0)
         // A look at the clock now and then.
-        while problems.count < 3, Self.seconds == nil ? count < 500 : Date() < end {
+        while problems.isEmpty, Self.seconds == nil ? count < 500 : Date() < end {
             for _ in 0..<(target.isSlow ? 1 : 50) { attempt(mutator.input()) }
         }
         if target.name == "json" { problems += try oracle.disagreements() }
     }
 
+    /// Nothing after the first problem, so that its input stays in the trace.
     private mutating func attempt(_ input: [UInt8]) {
+        guard problems.isEmpty else { return }
         count += 1
         trace?.note(input)
         if target.name == "json" { oracle.note(input) }
