@@ -150,7 +150,7 @@ import Testing
         #expect(try CNIResult.parse(expected.json(version), assuming: .v0_1_0) == expected)
     }
 
-    @Test func oldVersionsNeedAnAddress() {
+    @Test func oldVersionsNeedAnAddress() throws {
         #expect(throws: Failure.self) { try CNIResult().json(.v0_1_0) }
         #expect((try? CNIResult.parse(.null, assuming: .v1_0_0)) == CNIResult())
         // An empty domain says nothing, so 1.x leaves `dns` out.
