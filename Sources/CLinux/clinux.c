@@ -14,6 +14,21 @@
 #include <time.h>
 #include <unistd.h>
 
+// Before main, Swift reads /proc/self/maps to find argv, a twelfth of the start. glibc hands it to every initialiser;
+// weak, so that the linker takes Swift's own where it needs more of it.
+static int argument_count;
+static char **argument_vector;
+
+__attribute__((constructor)) static void keep_arguments(int count, char **arguments) {
+    argument_count = count;
+    argument_vector = arguments;
+}
+
+__attribute__((weak)) char **_swift_stdlib_getUnsafeArgvArgc(int *count) {
+    *count = argument_count;
+    return argument_vector;
+}
+
 int clinux_setns_net(int descriptor) { return setns(descriptor, CLONE_NEWNET); }
 
 int clinux_unshare_net(void) { return unshare(CLONE_NEWNET); }
