@@ -1,3 +1,5 @@
+import Network
+
 /// CNI_ARGS: `KEY=VALUE;KEY=VALUE`.
 package struct CNIArgs: Equatable, Sendable {
     package private(set) var pairs: [(key: String, value: String)]
@@ -8,10 +10,9 @@ package struct CNIArgs: Equatable, Sendable {
     package static func parse(_ text: String, lenient: Bool) throws(Failure) -> CNIArgs {
         if text.isEmpty { return CNIArgs() }
         var pairs: [(key: String, value: String)] = []
-        for pair in text.split(separator: ";", omittingEmptySubsequences: false) {
+        for pair in text.parts(by: ";") {
             if pair.isEmpty, lenient { continue }
-            let parts = pair.split(
-                separator: "=", maxSplits: lenient ? 1 : .max, omittingEmptySubsequences: false)
+            let parts = pair.parts(by: "=", maxSplits: lenient ? 1 : .max)
             guard parts.count == 2, !parts[0].isEmpty else {
                 throw Failure(
                     .badEnvironment, "ARGS: invalid pair \"\(pair)\"",

@@ -33,7 +33,7 @@ package struct Invocation: Sendable {
             command: command, verb: Verb(rawValue: command), containerID: variable("CNI_CONTAINERID") ?? "",
             netns: variable("CNI_NETNS") ?? "", interface: variable("CNI_IFNAME") ?? "",
             args: variable("CNI_ARGS") ?? "",
-            path: (variable("CNI_PATH") ?? "").split(separator: ":").map(String.init),
+            path: (variable("CNI_PATH") ?? "").parts(by: ":").filter { !$0.isEmpty }.map(String.init),
             netnsOverride: ["1", "true"].contains(variable("CNI_NETNS_OVERRIDE")?.lowercased() ?? ""))
         try invocation.validate(requiresPath)
         return invocation

@@ -85,7 +85,7 @@ package struct NetworkList: Equatable, Sendable {
 
     /// Three numbers joined by dots.
     private static func isVersion(_ text: String) -> Bool {
-        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+        let parts = text.parts(by: ".")
         return parts.count == 3
             && parts.allSatisfy { !$0.isEmpty && $0.utf8.allSatisfy { (0x30...0x39).contains($0) } }
     }

@@ -54,7 +54,23 @@ extension JSON {
     /// As Go writes strings: `<`, `>`, `&`, U+2028 and U+2029 escaped, `/` not.
     private static func write(_ value: String, to text: inout [UInt8]) {
         text.append(UInt8(ascii: "\""))
-        for byte in value.utf8 {
+        var value = value
+        value.withUTF8 { bytes in
+            if bytes.allSatisfy(isPlain) { text += bytes } else { escape(bytes, to: &text) }
+        }
+        text.append(UInt8(ascii: "\""))
+    }
+
+    private static func isPlain(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "<"), UInt8(ascii: ">"), UInt8(ascii: "&"):
+            false
+        default: (0x20..<0x80).contains(byte)
+        }
+    }
+
+    private static func escape(_ bytes: UnsafeBufferPointer<UInt8>, to text: inout [UInt8]) {
+        for byte in bytes {
             switch byte {
             case UInt8(ascii: "\""), UInt8(ascii: "\\"): text += [UInt8(ascii: "\\"), byte]
             case UInt8(ascii: "\n"): text += "\\n".utf8
@@ -74,7 +90,6 @@ extension JSON {
             default: text.append(byte)
             }
         }
-        text.append(UInt8(ascii: "\""))
     }
 }
 

@@ -33,7 +33,7 @@ struct Scanner {
         switch peek {
         case UInt8(ascii: "{"): try scanObject()
         case UInt8(ascii: "["): try scanArray()
-        case UInt8(ascii: "\""): _ = try scanString()
+        case UInt8(ascii: "\""): _ = try scanString(keeps: false)
         case UInt8(ascii: "t"): try scanWord("true")
         case UInt8(ascii: "f"): try scanWord("false")
         case UInt8(ascii: "n"): try scanWord("null")
@@ -50,7 +50,7 @@ struct Scanner {
         while true {
             skipSpace()
             guard peek == UInt8(ascii: "\"") else { throw error("expected a key, found \(found)") }
-            let key = try scanString()
+            let key = try scanString(keeps: true)
             let text = String(decoding: key, as: UTF8.self)
             guard !key.contains(0) else { throw error("a key contains NUL") }
             path.append(path.isEmpty ? text : "." + text)
@@ -111,11 +111,12 @@ struct Scanner {
 
     private mutating func leave() { depth -= 1 }
 
-    /// The string's bytes with escapes resolved far enough to compare keys.
-    private mutating func scanString() throws(JSONError) -> [UInt8] {
+    /// The string's bytes with escapes resolved, if it `keeps` them.
+    private mutating func scanString(keeps: Bool) throws(JSONError) -> [UInt8] {
         position += 1
         let start = position
         var unescaped: [UInt8] = []
+        var plain = position
         var isASCII = true
         while position < bytes.count {
             let byte = bytes[position]
@@ -124,13 +125,16 @@ struct Scanner {
                 guard isASCII || String(validating: bytes[start..<position], as: UTF8.self) != nil else {
                     throw error("invalid UTF-8 in a string")
                 }
+                if keeps { unescaped += bytes[plain..<position] }
                 position += 1
                 return unescaped
-            case UInt8(ascii: "\\"): try scanEscape(into: &unescaped)
+            case UInt8(ascii: "\\"):
+                unescaped += bytes[plain..<position]
+                try scanEscape(into: &unescaped)
+                plain = position
             case 0..<0x20: throw error("raw control character \(byte) in a string")
             default:
                 if byte >= 0x80 { isASCII = false }
-                unescaped.append(byte)
                 position += 1
             }
         }
@@ -139,11 +143,18 @@ struct Scanner {
 
     private mutating func scanEscape(into text: inout [UInt8]) throws(JSONError) {
         position += 1
-        let simple: [UInt8: UInt8] = [
-            0x22: 0x22, 0x5c: 0x5c, 0x2f: 0x2f, 0x62: 8, 0x66: 12, 0x6e: 10, 0x72: 13, 0x74: 9,
-        ]
-        if let byte = simple[peek] {
-            text.append(byte)
+        let simple: UInt8? =
+            switch peek {
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): peek
+            case UInt8(ascii: "b"): 8
+            case UInt8(ascii: "f"): 12
+            case UInt8(ascii: "n"): 10
+            case UInt8(ascii: "r"): 13
+            case UInt8(ascii: "t"): 9
+            default: nil
+            }
+        if let simple {
+            text.append(simple)
             position += 1
             return
         }

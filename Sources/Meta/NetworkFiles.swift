@@ -42,7 +42,7 @@ package enum NetworkFiles {
         guard wholeInFile?.bool != true, wholeInFile?.string?.lowercased() != "true", var list = json.object,
             let name = list["name"]?.string, Names.isIdentifier(name)
         else { return json }
-        let parts = path.split(separator: "/", omittingEmptySubsequences: false)
+        let parts = path.parts(by: "/")
         let directory = "\(parts.dropLast().joined(separator: "/"))/\(name)"
         var further: [JSON] = []
         for file in candidates(directory) where file.hasSuffix(".conf") {

@@ -54,7 +54,7 @@ package struct Selection: Equatable, Sendable {
 
     private static func parseShort(_ text: String, _ source: String) throws(Failure) -> [Selection] {
         var selections: [Selection] = []
-        for item in text.split(separator: ",", omittingEmptySubsequences: false) {
+        for item in text.parts(by: ",") {
             selections.append(try parseItem(trimmed(item), source))
         }
         return selections
@@ -66,9 +66,9 @@ package struct Selection: Equatable, Sendable {
                 .badConfig, "annotation \(source): item \"\(item)\": \(problem)",
                 details: "write [namespace/]name[@interface]")
         }
-        let ends = item.split(separator: "@", omittingEmptySubsequences: false).map { trimmed($0) }
+        let ends = item.parts(by: "@").map { trimmed($0) }
         guard ends.count <= 2 else { throw refuse("more than one '@'") }
-        let names = ends[0].split(separator: "/", omittingEmptySubsequences: false).map { trimmed($0) }
+        let names = ends[0].parts(by: "/").map { trimmed($0) }
         guard names.count <= 2 else { throw refuse("more than one '/'") }
         guard let name = names.last, !name.isEmpty else { throw refuse("the network has no name") }
         for label in names where !label.isEmpty {

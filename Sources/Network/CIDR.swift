@@ -12,7 +12,7 @@ package struct CIDR: Hashable, Sendable, CustomStringConvertible {
 
     /// `address/length`; nil when the address, the length or the form is wrong.
     package init?(parsing text: String) {
-        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+        let parts = text.parts(by: "/")
         guard parts.count == 2, let address = IPAddress(parsing: String(parts[0])),
             (1...3).contains(parts[1].utf8.count), parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }),
             let written = Int(parts[1])

@@ -73,7 +73,7 @@ extension IPAddress: CustomStringConvertible {
     }
 
     private static func parseV4(_ text: Substring) -> UInt32? {
-        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+        let parts = text.parts(by: ".")
         guard parts.count == 4 else { return nil }
         var bits: UInt32 = 0
         for part in parts {
@@ -103,7 +103,7 @@ extension IPAddress: CustomStringConvertible {
     }
 
     private static func groups(_ text: Substring) -> [Substring] {
-        text.isEmpty ? [] : text.split(separator: ":", omittingEmptySubsequences: false)
+        text.isEmpty ? [] : text.parts(by: ":")
     }
 
     /// Hexadecimal groups as 16-bit words; the last one may be a dotted IPv4 address.

@@ -10,9 +10,10 @@ package struct MAC: Hashable, Sendable, CustomStringConvertible {
 
     /// `02:00:00:00:00:01`, `02-00-…` or `0200.0000.0001`, in any case (Go's `net.ParseMAC`, 48 bits only).
     package init?(parsing text: String) {
-        let separator: Character = text.contains(":") ? ":" : text.contains("-") ? "-" : "."
+        let separator: Unicode.Scalar =
+            text.utf8.contains(UInt8(ascii: ":")) ? ":" : text.utf8.contains(UInt8(ascii: "-")) ? "-" : "."
         let digits = separator == "." ? 4 : 2
-        let groups = text.split(separator: separator, omittingEmptySubsequences: false)
+        let groups = text.parts(by: separator)
         guard groups.count == 12 / digits else { return nil }
         var bytes: [UInt8] = []
         for group in groups {

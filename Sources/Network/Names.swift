@@ -32,7 +32,7 @@ package enum Names {
     /// A DNS-1123 subdomain of at most 253 bytes: labels joined by dots.
     package static func isSubdomain(_ text: String) -> Bool {
         text.utf8.count <= 253
-            && text.split(separator: ".", omittingEmptySubsequences: false).allSatisfy { isLabel(String($0)) }
+            && text.parts(by: ".").allSatisfy { isLabel(String($0)) }
     }
 
     private static func isLowerAlphanumeric(_ byte: UInt8) -> Bool {
@@ -44,10 +44,39 @@ package enum Names {
     }
 }
 
+extension Substring {
+    /// The parts between an ASCII character, empty ones too: by bytes, as to look for the bounds of Characters costs more
+    /// than all else that is done with a short text.
+    package func parts(by separator: Unicode.Scalar, maxSplits: Int = .max) -> [Substring] {
+        var parts: [Substring] = []
+        var start = startIndex
+        while parts.count < maxSplits, let end = self[start...].utf8.firstIndex(of: UInt8(ascii: separator)) {
+            parts.append(self[start..<end])
+            start = utf8.index(after: end)
+        }
+        parts.append(self[start...])
+        return parts
+    }
+}
+
+extension String {
+    package func parts(by separator: Unicode.Scalar, maxSplits: Int = .max) -> [Substring] {
+        self[...].parts(by: separator, maxSplits: maxSplits)
+    }
+}
+
 /// `text` without white space around it.
-package func trimmed(_ text: some StringProtocol) -> String {
-    var part = text[...]
+package func trimmed(_ text: String) -> String { trimmed(text[...]) }
+
+package func trimmed(_ text: Substring) -> String {
+    if let first = text.utf8.first, let last = text.utf8.last, isPlain(first), isPlain(last) {
+        return String(text)
+    }
+    var part = text
     while part.first?.isWhitespace == true { part = part.dropFirst() }
     while part.last?.isWhitespace == true { part = part.dropLast() }
     return String(part)
 }
+
+/// ASCII, and no white space.
+private func isPlain(_ byte: UInt8) -> Bool { (0x21..<0x7f).contains(byte) }
