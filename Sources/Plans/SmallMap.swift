@@ -1,20 +1,20 @@
 /// A few values by key, found from the newest on: what is asked for was mostly just put in.
 ///
 /// The first use of each type of Dictionary costs tens of microseconds, in which the runtime looks through every
-/// conformance of the process for the key's Hashable.
-package struct SmallMap<Key: Sendable, Value: Sendable>: Sendable {
+/// conformance of the process for the key's Hashable. Public, as the compiler specializes no `package` code for another
+/// module: unspecialized, each of these costs tens of microseconds too.
+public struct SmallMap<Key: Sendable, Value: Sendable>: Sendable {
     @usableFromInline
     var entries: [(key: Key, value: Value)]
 
     @inlinable
-    package init(_ entries: [(key: Key, value: Value)] = []) { self.entries = entries }
+    public init(_ entries: [(key: Key, value: Value)] = []) { self.entries = entries }
 }
 
 extension SmallMap where Key: Equatable {
-    @inlinable
-    package subscript(key: Key) -> Value? {
-        get { index(of: key).map { entries[$0].value } }
-        set {
+    public subscript(key: Key) -> Value? {
+        @inlinable get { index(of: key).map { entries[$0].value } }
+        @inlinable set {
             switch (index(of: key), newValue) {
             case (let index?, let value?): entries[index].value = value
             case (let index?, nil): entries.remove(at: index)
@@ -26,16 +26,16 @@ extension SmallMap where Key: Equatable {
 
     /// Changes the value that is there, if one is.
     @inlinable
-    package mutating func update(_ key: Key, _ body: (inout Value) -> Void) {
+    public mutating func update(_ key: Key, _ body: (inout Value) -> Void) {
         if let index = index(of: key) { body(&entries[index].value) }
     }
 
     @inlinable
-    package func contains(_ key: Key) -> Bool { index(of: key) != nil }
+    public func contains(_ key: Key) -> Bool { index(of: key) != nil }
 
     @inlinable
     @discardableResult
-    package mutating func removeValue(forKey key: Key) -> Value? {
+    public mutating func removeValue(forKey key: Key) -> Value? {
         index(of: key).map { entries.remove(at: $0).value }
     }
 
@@ -45,13 +45,14 @@ extension SmallMap where Key: Equatable {
 
 extension SmallMap: Equatable where Key: Equatable, Value: Equatable {
     /// The order does not matter.
-    package static func == (a: SmallMap, b: SmallMap) -> Bool {
+    public static func == (a: SmallMap, b: SmallMap) -> Bool {
         a.entries.count == b.entries.count && a.entries.allSatisfy { b[$0.key] == $0.value }
     }
 }
 
 extension SmallMap: ExpressibleByDictionaryLiteral {
-    package init(dictionaryLiteral elements: (Key, Value)...) {
+    @inlinable
+    public init(dictionaryLiteral elements: (Key, Value)...) {
         self.init(elements.map { (key: $0.0, value: $0.1) })
     }
 }
