@@ -1,4 +1,10 @@
 package import Plans
 
 /// The built-in address sources. A new one is a file here and a line in this list.
-package let addressSources: [any AddressSource.Type] = [HostLocal.self, Static.self]
+@Sendable package func addressSource(ofType type: String) -> (any AddressSource.Type)? {
+    switch type {
+    case HostLocal.type: HostLocal.self
+    case Static.type: Static.self
+    default: nil
+    }
+}

@@ -93,5 +93,11 @@ package func isTerminal(_ descriptor: CInt) -> Bool { isatty(descriptor) == 1 }
 /// Before anything else: no file of ours may become stdout, and a runtime that hangs up must not stop a DEL half-way.
 package func prepareProcess() { clinux_prepare() }
 
+/// The last component of argv[0], without a list of all arguments; empty if the caller gave none.
+package func programName() -> String {
+    guard let path = CommandLine.unsafeArgv[0] else { return "" }
+    return String(cString: strrchr(path, 0x2f).map { $0 + 1 } ?? path)
+}
+
 /// At once: everything was written already, and the kernel frees what is left faster.
 package func exitProcess(_ status: Int32) -> Never { _exit(status) }

@@ -209,4 +209,4 @@ package struct MetaPlugin {
 }
 
 /// Every plugin that this executable provides.
-package let builtins = Registry(modules: Modules.modules, sources: addressSources)
+package let builtins = Registry(module: module(ofType:), source: addressSource(ofType:))

@@ -11,9 +11,8 @@ package enum Role {
     case plugin(String)
     case addresses(any AddressSource.Type)
 
-    /// - Parameter path: argv[0]. A name that is no built-in plugin's is the meta-plugin's.
-    package static func named(_ path: String) -> Role {
-        let name = path.split(separator: "/").last.map(String.init) ?? "plexus"
+    /// - Parameter name: the last component of argv[0]. One that is no built-in plugin's is the meta-plugin's.
+    package static func named(_ name: String) -> Role {
         if builtins.module(name) != nil { return .plugin(name) }
         if let source = builtins.source(name) { return .addresses(source) }
         return .meta(name == "multus" ? name : "plexus")

@@ -1,6 +1,15 @@
 package import Plans
 
-/// The built-in plugins. A new one is a file here and a line in this list.
-package let modules: [any Module.Type] = [
-    Bridge.self, HostDevice.self, Ipvlan.self, Loopback.self, Macvlan.self, RouteOverride.self, Tuning.self,
-]
+/// The built-in plugins. A new one is a file here and a line in this list, which costs less to start with than an array.
+@Sendable package func module(ofType type: String) -> (any Module.Type)? {
+    switch type {
+    case Bridge.type: Bridge.self
+    case HostDevice.type: HostDevice.self
+    case Ipvlan.type: Ipvlan.self
+    case Loopback.type: Loopback.self
+    case Macvlan.type: Macvlan.self
+    case RouteOverride.type: RouteOverride.self
+    case Tuning.type: Tuning.self
+    default: nil
+    }
+}

@@ -52,14 +52,14 @@ extension Module {
 
 /// The built-in plugins by type; the engine is given one and knows none by name.
 package struct Registry: Sendable {
-    package let modules: [any Module.Type]
-    package let sources: [any AddressSource.Type]
+    package let module: @Sendable (String) -> (any Module.Type)?
+    package let source: @Sendable (String) -> (any AddressSource.Type)?
 
-    package init(modules: [any Module.Type], sources: [any AddressSource.Type]) {
-        self.modules = modules
-        self.sources = sources
+    package init(
+        module: @escaping @Sendable (String) -> (any Module.Type)?,
+        source: @escaping @Sendable (String) -> (any AddressSource.Type)?
+    ) {
+        self.module = module
+        self.source = source
     }
-
-    package func module(_ type: String) -> (any Module.Type)? { modules.first { $0.type == type } }
-    package func source(_ type: String) -> (any AddressSource.Type)? { sources.first { $0.type == type } }
 }

@@ -8,11 +8,7 @@ import Meta
 enum Main {
     static func main() {
         prepareProcess()
-        let arguments = CommandLine.arguments
-        if arguments.count > 1 {
-            runCommand(Array(arguments.dropFirst()))
-        } else {
-            exitProcess(Role.named(arguments.first ?? "plexus").run())
-        }
+        guard CommandLine.argc > 1 else { exitProcess(Role.named(programName()).run()) }
+        runCommand(Array(CommandLine.arguments.dropFirst()))
     }
 }

@@ -28,12 +28,12 @@ enum Configurations {
                     cniArgs: cniArgs),
                 let plugin = try? PluginConfig(json)
             else { continue }
-            for module in builtins.modules where module.type == plugin.type || index == 0 {
+            for module in Target.modules where module.type == plugin.type || index == 0 {
                 for verb in [Verb.add, .check, .del] {
                     if let problem = run(module, plugin, verb, input.count) { return problem }
                 }
             }
-            for source in builtins.sources {
+            for source in ["host-local", "static"].compactMap(builtins.source) {
                 let request = LeaseRequest(config: plugin, id: id, args: "", isLenient: true)
                 try? source.validate(request)
             }

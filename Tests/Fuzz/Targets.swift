@@ -52,8 +52,12 @@ struct Target: Sendable, CustomTestStringConvertible {
         return name.isEmpty ? all : (all + [Executable.target].compactMap(\.self)).filter { $0.name == name }
     }
 
+    static let modules = [
+        "bridge", "host-device", "ipvlan", "loopback", "macvlan", "route-override", "tuning",
+    ].compactMap(builtins.module)
+
     static let keys: [String] =
-        builtins.modules.flatMap { $0.keys } + PluginConfig.keys + MetaConfig.keys
+        modules.flatMap { $0.keys } + PluginConfig.keys + MetaConfig.keys
         + [
             "interfaces", "ips", "routes", "dst", "gw", "mtu", "address", "gateway", "subnet", "rangeStart",
             "rangeEnd",
