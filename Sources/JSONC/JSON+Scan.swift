@@ -44,17 +44,18 @@ struct Scanner {
 
     private mutating func scanObject() throws(JSONError) {
         try enter()
-        var keys: [(bytes: [UInt8], end: Int)] = []
+        var keys: [String] = []
+        var ends: [Int] = []
         skipSpace()
         if take("}") { return leave() }
         while true {
             skipSpace()
             guard peek == UInt8(ascii: "\"") else { throw error("expected a key, found \(found)") }
-            let key = try scanString(keeps: true)
-            let text = String(decoding: key, as: UTF8.self)
-            guard !key.contains(0) else { throw error("a key contains NUL") }
-            path.append(path.isEmpty ? text : "." + text)
-            keys.append((key, position - 1))
+            let key = String(decoding: try scanString(keeps: true), as: UTF8.self)
+            guard !key.utf8.contains(0) else { throw error("a key contains NUL") }
+            path.append(path.isEmpty ? key : "." + key)
+            keys.append(key)
+            ends.append(position - 1)
             skipSpace()
             guard take(":") else { throw error("expected ':', found \(found)") }
             skipSpace()
@@ -62,27 +63,27 @@ struct Scanner {
             path.removeLast()
             skipSpace()
             if take("}") {
-                try noteDuplicates(keys)
+                try noteDuplicates(keys, ends)
                 return leave()
             }
             guard take(",") else { throw error("expected ',' or '}', found \(found)") }
         }
     }
 
-    /// Of the object that ends here. The few keys that an object has are compared faster than hashed.
-    private mutating func noteDuplicates(_ keys: [(bytes: [UInt8], end: Int)]) throws(JSONError) {
+    /// Of the object that ends here, by bytes. The few keys that an object has are compared faster than hashed.
+    private mutating func noteDuplicates(_ keys: [String], _ ends: [Int]) throws(JSONError) {
         var seen: Set<[UInt8]> = []
         for (index, key) in keys.enumerated() {
             let isNew =
                 keys.count > 32
-                ? seen.insert(key.bytes).inserted : !keys[..<index].contains { $0.bytes == key.bytes }
+                ? seen.insert(Array(key.utf8)).inserted
+                : !keys[..<index].contains { $0.utf8.elementsEqual(key.utf8) }
             guard !isNew else { continue }
             guard duplicates.count < Self.maximumDuplicates else {
                 throw error("more than \(Self.maximumDuplicates) keys stand twice in their objects")
             }
-            let text = String(decoding: key.bytes, as: UTF8.self)
-            duplicateEnds.append(key.end)
-            duplicates.append(path.joined() + (path.isEmpty ? text : "." + text))
+            duplicateEnds.append(ends[index])
+            duplicates.append(path.joined() + (path.isEmpty ? key : "." + key))
         }
     }
 

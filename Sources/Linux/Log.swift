@@ -22,7 +22,7 @@ package struct Log: Sendable {
         self.toStderr = toStderr
     }
 
-    package var isDebug: Bool { level >= .debug && (toStderr || file != nil) }
+    package var isDebug: Bool { (toStderr || file != nil) && level >= .debug }
 
     package func error(_ text: @autoclosure () -> String) { write(.error, text) }
     package func verbose(_ text: @autoclosure () -> String) { write(.verbose, text) }
