@@ -8,9 +8,10 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -43,24 +44,31 @@ int clinux_openat(int directory, const char *path, int flags, unsigned int mode)
 
 int clinux_spawn(pid_t *pid, const char *path, char *const arguments[], char *const environment[], int input,
                  int output, int errors) {
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none, ignored;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
-    posix_spawn_file_actions_adddup2(&actions, input, 0);
-    posix_spawn_file_actions_adddup2(&actions, output, 1);
-    posix_spawn_file_actions_adddup2(&actions, errors, 2);
+    sigset_t all, before, none;
+    volatile int problem = 0;
+    pid_t parent = getpid();
+    // Inherited as ignored, it would take the child's status before we can.
+    signal(SIGCHLD, SIG_DFL);
+    sigfillset(&all);
     sigemptyset(&none);
-    sigemptyset(&ignored);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setpgroup(&attributes, 0);
-    sigaddset(&ignored, SIGPIPE);
-    posix_spawnattr_setsigdefault(&attributes, &ignored);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    int status = posix_spawn(pid, path, &actions, &attributes, arguments, environment);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    // Not posix_spawn, which has no parent-death signal. The child borrows our memory until it runs its own.
+    *pid = vfork();
+    if (*pid == 0) {
+        setpgid(0, 0);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent) _exit(127);
+        if (dup2(input, 0) >= 0 && dup2(output, 1) >= 0 && dup2(errors, 2) >= 0) {
+            signal(SIGPIPE, SIG_DFL);
+            sigprocmask(SIG_SETMASK, &none, NULL);
+            execve(path, arguments, environment);
+        }
+        problem = errno;
+        _exit(127);
+    }
+    int status = *pid < 0 ? errno : problem;
+    if (*pid > 0 && status != 0) waitpid(*pid, NULL, 0);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return status;
 }
 

@@ -85,7 +85,12 @@ package struct ForeignCall: Sendable {
         switch answer.status {
         case .timedOut:
             return Failure(
-                .generic, "plugin \(type) did not end within \(Self.deadline) s and was killed",
+                .generic,
+                "plugin \(type) did not end and close its stdout within \(Self.deadline) s and was killed",
+                details: quote(answer))
+        case .lost:
+            return Failure(
+                .generic, "how plugin \(type) ended is not known: its status was taken by somebody else",
                 details: quote(answer))
         case .flooded:
             return Failure(.generic, "plugin \(type) printed more than a plugin may", details: quote(answer))

@@ -8,6 +8,8 @@ package struct ChildResult: Sendable {
         case signalled(CInt)
         /// It did not end in time, and its process group was killed.
         case timedOut
+        /// Its status could not be had.
+        case lost
         /// It printed more than was allowed, and its process group was killed.
         case flooded
     }
@@ -102,6 +104,8 @@ package enum Child {
         while isWhole {
             let found = retrying { waitpid(pid, &status, WNOHANG) }
             if found == pid { return decoded(status) }
+            // Somebody else has taken its status, and its number may be another's by now.
+            if found < 0 { return .lost }
             guard clinux_milliseconds() < end else { break }
             usleep(500)
         }

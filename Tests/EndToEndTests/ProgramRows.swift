@@ -22,10 +22,11 @@ import Testing
         try node.script("mine", "[ $CNI_COMMAND = ADD ] || exit 0\n\(body)")
     }
 
-    private func call(_ verb: String) throws -> Answer {
+    private func call(_ verb: String, seconds: Int = 40, through words: [String] = []) throws -> Answer {
         try node.call(
             verb, netns: netns, args: MetaEndToEnd.pod,
-            prefix: ["prlimit", "--as=268435456", "--core=0", "timeout", "-s", "KILL", "40"], config)
+            prefix: ["prlimit", "--as=268435456", "--core=0", "timeout", "-s", "KILL", "\(seconds)"] + words,
+            config)
     }
 
     private func clean(_ what: String) throws {
@@ -107,6 +108,28 @@ import Testing
         try plugin("echo '{}'")
         #expect(try call("DEL").status == 0)
         try clean(change)
+    }
+
+    /// What a plugin would do after a DEL, nobody would undo.
+    @Test func whoIsKilledTakesThePluginAlong() throws {
+        let mark = "\(node.directory)/outlived"
+        try plugin("sleep 2; touch \(mark)")
+        #expect(try call("ADD", seconds: 1).ran.output.isEmpty)
+        #expect(try call("DEL").status == 0)
+        try Shell.sh("sleep 2")
+        #expect(try Shell.sh("ls \(node.directory)").contains("mine.log"))
+        #expect(try !Shell.sh("ls \(node.directory)").contains("outlived"))
+        try clean("killed")
+    }
+
+    /// A runtime that ignores its children's ends leaves us the same.
+    @Test func anIgnoredSIGCHLDTakesNoStatus() throws {
+        try plugin("echo '{\"cniVersion\":\"1.0.0\"}'")
+        for verb in ["ADD", "DEL"] {
+            let answer = try call(verb, through: ["env", "--ignore-signal=CHLD"])
+            #expect(answer.status == 0, "\(verb): \(answer.ran)")
+        }
+        try clean("SIGCHLD ignored")
     }
 
     /// Output goes on to nobody, and a filled stderr holds nobody up.
