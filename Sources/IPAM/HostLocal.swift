@@ -151,7 +151,7 @@ package enum HostLocal: AddressSource {
 
     package static func release(_ request: LeaseRequest) throws(Failure) {
         try withStore(try releaseDirectory(request)) { store throws(SystemError) in
-            let lock = try store.lock()
+            let lock = try store.lockIfThere()
             defer { extendLifetime(lock) }
             let entries =
                 request.given.isEmpty
@@ -213,7 +213,7 @@ package enum HostLocal: AddressSource {
             }
             for network in networks where Names.isIdentifier(network) {
                 guard let store = try? LeaseStore.openIfPresent("\(directory)/\(network)") else { continue }
-                let lock = try store.lock()
+                let lock = try store.lockIfThere()
                 defer { extendLifetime(lock) }
                 let gone = try store.entries(of: containerID).filter { entry in
                     let owner = LeaseStore.parse(entry.owner)

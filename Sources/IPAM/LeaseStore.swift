@@ -26,6 +26,11 @@ struct LeaseStore: ~Copyable {
     /// flock(2) on `lock`, as the reference takes it.
     func lock() throws(SystemError) -> Lock { try Lock.take(in: directory, "lock", mode: 0o750) }
 
+    /// To remove something. nil when there is no file for it and the disk takes nothing new: nobody else has it then.
+    func lockIfThere() throws(SystemError) -> Lock? {
+        do throws(SystemError) { return try lock() } catch  where error.hasNoRoom { return nil }
+    }
+
     /// `<containerID>\r\n<interface>`, without a newline at the end.
     private static func content(_ id: AttachmentID) -> String {
         "\(trimmed(id.containerID))\r\n\(id.interface)"

@@ -19,6 +19,8 @@ package struct SystemError: Error, Equatable, Sendable, CustomStringConvertible 
     package var isNotFound: Bool { code == ENOENT }
     /// Something is there, but no regular file: a link, a directory, a pipe.
     package var isNoFile: Bool { code == ELOOP || code == EISDIR || code == ENXIO || code == 0 }
+    /// The disk takes nothing new: it is full or read-only.
+    package var hasNoRoom: Bool { code == ENOSPC || code == EROFS || code == EDQUOT }
     package var isInvalid: Bool { code == EINVAL }
 }
 

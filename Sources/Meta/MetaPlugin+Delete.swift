@@ -8,12 +8,16 @@ import Plans
 extension MetaPlugin {
     /// Detaches everything that is known of the pod, and what its derived names still find.
     package func delete() throws(Failure) {
-        let store = try StateStore.open(config.cniDir)
+        guard let store = try StateStore.openIfThere(config.cniDir) else {
+            let kernel = try Kernel.open(
+                sandbox: invocation.netns, mayBeGone: true, mayBeOwn: invocation.netnsOverride)
+            return try report(detachUnrecorded(runner(kernel), []))
+        }
         // Without it derived names and leases say what there is; but it may say more when it can be read again.
         var unread: [Failure] = []
         // A pod must go from a node whose disk has become read-only.
         var lock: Lock?
-        do throws(Failure) { lock = try store.lock(id) } catch { unread = [error] }
+        do throws(Failure) { lock = try store.lockIfThere(id) } catch { unread = [error] }
         defer { extendLifetime(lock) }
         var record: PodRecord?
         do throws(Failure) { record = try store.read(id, config.log) } catch { unread.append(error) }
@@ -30,7 +34,7 @@ extension MetaPlugin {
         config.log.verbose("DEL of \(id.containerID) \(id.interface): \(isClean ? "done" : "incomplete")")
         if !isClean, record == nil, unread.isEmpty { store.forgetLock(id) }
         try report(problems + unread)
-        try store.remove(id)
+        if lock != nil || record != nil { try store.remove(id) }
         guard let multus else { return }
         do throws(SystemError) { try multus.cache.remove(multus.record) } catch {
             throw Failure(.io, "state of Multus: \(error)")

@@ -23,20 +23,46 @@ package struct StateStore: ~Copyable {
     private static let limit = 16 << 20
 
     package static func open(_ cniDir: String) throws(Failure) -> StateStore {
+        do throws(SystemError) { return try make(cniDir) } catch { throw refusal(error) }
+    }
+
+    /// nil when it is not there and the disk takes nothing new: nothing was kept there.
+    package static func openIfThere(_ cniDir: String) throws(Failure) -> StateStore? {
         do throws(SystemError) {
-            return StateStore(directory: try .createTrusted("\(cniDir)/attachments", mode: 0o700))
+            return try make(cniDir)
+        } catch  where error.hasNoRoom {
+            return nil
         } catch {
-            throw Failure(
-                .io, "state: \(error)", details: "cniDir must be a directory that only root writes to")
+            throw refusal(error)
         }
+    }
+
+    private static func make(_ cniDir: String) throws(SystemError) -> StateStore {
+        StateStore(directory: try .createTrusted("\(cniDir)/attachments", mode: 0o700))
+    }
+
+    private static func refusal(_ error: SystemError) -> Failure {
+        Failure(.io, "state: \(error)", details: "cniDir must be a directory that only root writes to")
     }
 
     /// Held for a whole verb, so that two calls for one attachment run one after another.
     package func lock(_ id: AttachmentID) throws(Failure) -> Lock {
-        do throws(SystemError) { return try Lock.takeRemovable(in: directory, fileName(id) + ".lock") } catch
-        {
+        do throws(SystemError) { return try takeLock(id) } catch { throw Failure(.io, "state: \(error)") }
+    }
+
+    /// nil when there is no file for it and the disk takes nothing new: nobody else has the lock then either.
+    package func lockIfThere(_ id: AttachmentID) throws(Failure) -> Lock? {
+        do throws(SystemError) {
+            return try takeLock(id)
+        } catch  where error.hasNoRoom {
+            return nil
+        } catch {
             throw Failure(.io, "state: \(error)")
         }
+    }
+
+    private func takeLock(_ id: AttachmentID) throws(SystemError) -> Lock {
+        try Lock.takeRemovable(in: directory, fileName(id) + ".lock")
     }
 
     /// nil when there is none; a torn or foreign file counts as none, and is named in the log.
