@@ -24,9 +24,9 @@ package struct Failure: Error, Equatable, Sendable {
     }
 
     package var code: Int
-    package var message: String
+    package var message: String { didSet { message = Self.bounded(message) } }
     /// The cause, and what to do.
-    package var details: String
+    package var details: String { didSet { details = Self.bounded(details) } }
     /// Another plugin's error: its code is passed on as it is.
     package private(set) var isPassedOn = false
 
@@ -36,8 +36,15 @@ package struct Failure: Error, Equatable, Sendable {
 
     package init(code: Int, _ message: String, details: String = "") {
         self.code = code
-        self.message = message
-        self.details = details
+        self.message = Self.bounded(message)
+        self.details = Self.bounded(details)
+    }
+
+    /// What is quoted may be as long as a configuration, and runtimes log an error at each retry.
+    private static func bounded(_ text: String) -> String {
+        let limit = 8192
+        guard text.utf8.count > limit + 40 else { return text }
+        return String(decoding: text.utf8.prefix(limit), as: UTF8.self) + "… (\(text.utf8.count) bytes)"
     }
 
     package static func ownNamespace(_ path: String) -> Failure {

@@ -37,7 +37,8 @@ package struct Log: Sendable {
         if toStderr { writeStandardError(line) }
         guard let file else { return }
         do throws(SystemError) {
-            try Descriptor.open(file, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, mode: 0o644)
+            // A pipe that nobody reads must not hold us.
+            try Descriptor.open(file, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK, mode: 0o644)
                 .writeAll(Array(line.utf8))
         } catch {
             writeStandardError("log file: \(error)\n")

@@ -217,6 +217,26 @@ import Testing
         #expect(answer.message.contains("namespace isolation enabled"), "\(answer.ran.output)")
     }
 
+    /// Runtimes log what they are told at each retry.
+    @Test func anErrorIsShorterThanWhatItQuotes() throws {
+        let answer = try add(
+            MetaEndToEnd.config(node, networks: String(repeating: "a", count: 1 << 20)))
+        try refused(answer, [5, 7], "a long name")
+        #expect(answer.ran.output.utf8.count + answer.ran.errors.utf8.count < 60_000)
+        #expect(answer.ran.output.contains("… (10"), "\(answer.ran.output.suffix(300))")
+    }
+
+    /// Whether anybody reads it or not.
+    @Test func aPipeAsLogHoldsNobody() throws {
+        try Shell.sh("mkfifo \(node.directory)/log")
+        let extra = ",\"logLevel\":\"debug\",\"logFile\":\"\(node.directory)/log\""
+        try refused(try add(MetaEndToEnd.config(node, networks: "none", extra: extra)), [7], "a pipe as log")
+        let config = MetaEndToEnd.config(node, networks: "", extra: extra)
+        let added = try add(config)
+        #expect(added.status == 0, "\(added.ran)")
+        #expect(try node.call("DEL", netns: netns, args: MetaEndToEnd.pod, config).status == 0)
+    }
+
     @Test func anAnnotationCannotTakeTheNodesMemory() throws {
         let many = Array(repeating: "net-a", count: 40000).joined(separator: ",")
         try refused(try add(MetaEndToEnd.config(node, networks: many)), [7], "40,000 networks")
