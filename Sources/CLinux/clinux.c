@@ -30,6 +30,12 @@ __attribute__((weak)) char **_swift_stdlib_getUnsafeArgvArgc(int *count) {
     return argument_vector;
 }
 
+// At each start Swift's runtime looks in nine places for a program that would print a crash's stack, which no node
+// has. It is linked in for the sake of these names: the settings, where zeros mean off, and a function that only it
+// would call. Weak, as above.
+__attribute__((weak)) long _swift_backtraceSettings[32];
+__attribute__((weak)) _Bool _swift_backtrace_isThunkFunction(const char *symbol) { return symbol == NULL; }
+
 int clinux_setns_net(int descriptor) { return setns(descriptor, CLONE_NEWNET); }
 
 int clinux_unshare_net(void) { return unshare(CLONE_NEWNET); }
