@@ -4,11 +4,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <malloc.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -37,6 +39,8 @@ __attribute__((weak)) long _swift_backtraceSettings[32];
 __attribute__((weak)) _Bool _swift_backtrace_isThunkFunction(const char *symbol) { return symbol == NULL; }
 
 int clinux_setns_net(int descriptor) { return setns(descriptor, CLONE_NEWNET); }
+
+int clinux_socket_namespace(int socket) { return ioctl(socket, SIOCGSKNS); }
 
 int clinux_unshare_net(void) { return unshare(CLONE_NEWNET); }
 

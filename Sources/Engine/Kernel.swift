@@ -54,11 +54,12 @@ package final class Kernel {
     ) throws(Failure) -> Kernel {
         let kernel: Kernel
         do throws(NetlinkError) {
+            let host = try RouteSocket.open()
             let home: Namespace
-            do throws(SystemError) { home = try Namespace.current() } catch {
+            do throws(SystemError) { home = try host.namespace() } catch {
                 throw NetlinkError(operation: error.operation, code: error.code)
             }
-            kernel = Kernel(host: try RouteSocket.open(), home: home)
+            kernel = Kernel(host: host, home: home)
         } catch {
             throw Failure(.generic, "\(error)")
         }

@@ -55,10 +55,21 @@ package struct Namespace: ~Copyable, Sendable {
     package static func current() throws(SystemError) -> Namespace {
         let raw = clinux_openat(AT_FDCWD, "/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC, 0)
         guard raw >= 0 else { throw SystemError("open the current network namespace") }
-        let namespace = Namespace(adopting: raw)
-        // Locks are named by it: without it nobody else would take the same.
-        guard namespace.number != 0 else { throw SystemError("number the current network namespace") }
-        return namespace
+        return try Namespace(adopting: raw).numbered()
+    }
+
+    /// The one that a socket was opened in, at a tenth of what /proc takes to name it; wants CAP_NET_ADMIN.
+    /// SIOCGSKNS, linux/sockios.h.
+    package static func of(socket: CInt) throws(SystemError) -> Namespace {
+        let raw = clinux_socket_namespace(socket)
+        guard raw >= 0 else { throw SystemError("open the host's network namespace") }
+        return try Namespace(adopting: raw).numbered()
+    }
+
+    /// Locks are named by the number: without it nobody else would take the same.
+    private consuming func numbered() throws(SystemError) -> Namespace {
+        guard number != 0 else { throw SystemError("number the host's network namespace") }
+        return self
     }
 
     /// Runs `body` with the calling thread inside, and comes back to `home`.

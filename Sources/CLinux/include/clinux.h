@@ -19,6 +19,8 @@
 
 /// setns(2) into a network namespace.
 int clinux_setns_net(int descriptor);
+/// The network namespace of a socket, opened close-on-exec. SIOCGSKNS, a macro that Swift does not see.
+int clinux_socket_namespace(int socket);
 /// unshare(2) of the network namespace.
 int clinux_unshare_net(void);
 /// memfd_create(2), close-on-exec.
