@@ -137,17 +137,22 @@ struct Socket: ~Copyable {
     ) throws(NetlinkError) {
         try send(request, operation())
         let buffer = Buffer()
-        defer { drain() }
-        while true {
-            var rest = try buffer.fill(handle, operation())
-            while let message = Message(&rest) {
-                guard message.sequence == 0, message.type == UInt16(NLMSG_ERROR) else { continue }
-                return try message.throwIfRefused(operation())
+        do throws(NetlinkError) {
+            while true {
+                var rest = try buffer.fill(handle, operation())
+                while let message = Message(&rest) {
+                    guard message.sequence == 0, message.type == UInt16(NLMSG_ERROR) else { continue }
+                    // Without an error it was the ACK, and the last word.
+                    return try message.throwIfRefused(operation())
+                }
             }
+        } catch {
+            drain()
+            throw error
         }
     }
 
-    /// Drops what else was said about a batch, so that the next answer is the next request's.
+    /// Drops what else was said about a refused batch, so that the next answer is the next request's.
     private func drain() {
         var scrap = [UInt8](repeating: 0, count: 4096)
         while recv(descriptor, &scrap, scrap.count, CInt(MSG_DONTWAIT)) > 0 {}
