@@ -27,10 +27,12 @@ __attribute__((constructor)) static void keep_arguments(int count, char **argume
     argument_vector = arguments;
 }
 
-__attribute__((weak)) char **_swift_stdlib_getUnsafeArgvArgc(int *count) {
+char **clinux_arguments(int *count) {
     *count = argument_count;
     return argument_vector;
 }
+
+__attribute__((weak)) char **_swift_stdlib_getUnsafeArgvArgc(int *count) { return clinux_arguments(count); }
 
 // At each start Swift's runtime looks in nine places for a program that would print a crash's stack, which no node
 // has. It is linked in for the sake of these names: the settings, where zeros mean off, and a function that only it

@@ -167,10 +167,10 @@ extension Executor {
         let name = LinkName.host(spec.name)
         if !kernel.seen.contains(spec.name) {
             kernel.seen[spec.name] = try kernel.with(.host) { socket throws(NetlinkError) in
-                try socket.link(named: spec.name)
+                Kernel.Look(link: try socket.link(named: spec.name))
             }
         }
-        if let existing = kernel.seen[spec.name] ?? nil {
+        if let existing = kernel.seen[spec.name]?.link {
             indexes[name] = existing.index
         } else {
             do throws(NetlinkError) {
@@ -188,7 +188,7 @@ extension Executor {
         // No IPv6: no file.
         try? kernel.writeSysctl(SysctlName(.host, "net/ipv6/conf/\(spec.name)/accept_ra"), "0")
         // A new one is up from its first moment on.
-        guard let existing = kernel.seen[spec.name] ?? nil, !existing.isUp else { return }
+        guard let existing = kernel.seen[spec.name]?.link, !existing.isUp else { return }
         try on(name) { socket, index throws(NetlinkError) in try socket.change(index: index, .up(true)) }
     }
 
@@ -284,7 +284,7 @@ extension Executor {
         }
         if isThere { return false }
         indexes[.host(name)] = nil
-        kernel.seen[name] = .some(nil)
+        kernel.seen[name] = Kernel.Look(link: nil)
         try ensureBridge(spec, &journal)
         return true
     }

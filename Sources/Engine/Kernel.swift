@@ -18,12 +18,18 @@ package final class Kernel {
     /// False once the thread could not come back from the sandbox: then nothing that depends on where it is may run.
     package private(set) var isHome = true
 
-    /// Links of the host that were looked at already; nil for one that was not there.
-    var seen: SmallMap<String, LinkInfo?> = [:]
+    /// Links of the host that were looked at already.
+    var seen: SmallMap<String, Look> = [:]
     /// Names that the sandbox had no link of when all were listed; each until one is made.
     var absent: [String] = []
     /// The thread is in the sandbox, for several visits in one.
     private var isInside = false
+
+    /// What a look for a link found; nil for one that was not there. A type of its own, as the runtime takes tens of
+    /// microseconds to know an optional in a map.
+    struct Look: Sendable {
+        let link: LinkInfo?
+    }
 
     private struct Sandbox: ~Copyable {
         let namespace: Namespace

@@ -49,7 +49,7 @@ extension Kernel {
         if name.place == .sandbox, absent.contains(name.name) { return nil }
         return try with(name.place) { socket throws(NetlinkError) in
             let found = try socket.link(named: name.name)
-            if name.place == .host { seen[name.name] = .some(found) }
+            if name.place == .host { seen[name.name] = Look(link: found) }
             guard let link = found else { return nil }
             var facts = LinkFacts(
                 index: link.index, kind: link.kind ?? "", mac: link.mac, mtu: link.mtu, isUp: link.isUp,

@@ -31,15 +31,16 @@ extension JSON {
 
     /// Whether `parse` takes it back when it is written in so many bytes.
     package func isReadable(in count: Int) -> Bool {
-        count <= Scanner.maximumSize && depth <= Scanner.maximumDepth && isFinite
+        count <= Scanner.maximumSize && isReadable(levels: Scanner.maximumDepth)
     }
 
-    /// JSON has no way to write another number: 1e999 is read as one.
-    private var isFinite: Bool {
+    /// JSON has no way to write a number of no bounds: 1e999 is read as one.
+    private func isReadable(levels: Int) -> Bool {
         switch self {
         case .double(let number): number.isFinite
-        case .array(let values): values.allSatisfy(\.isFinite)
-        case .object(let object): object.members.allSatisfy(\.value.isFinite)
+        case .array(let values): levels > 0 && values.allSatisfy { $0.isReadable(levels: levels - 1) }
+        case .object(let object):
+            levels > 0 && object.members.allSatisfy { $0.value.isReadable(levels: levels - 1) }
         default: true
         }
     }
@@ -83,7 +84,7 @@ package struct JSONObject: Sendable {
     /// objects one after another, so that a member that the later one lacks stays.
     package func find(_ key: String) -> (key: String, value: JSON)? {
         var found: (key: String, value: JSON)?
-        for member in members where member.key == key || isSame(member.key, key) {
+        for member in members where isSame(member.key, key) {
             found = (member.key, found?.value.completed(by: member.value) ?? member.value)
         }
         return found
@@ -102,7 +103,8 @@ package struct JSONObject: Sendable {
 
 /// As Go's decoder compares keys: the letter case of ASCII does not matter.
 func isSame(_ a: String, _ b: String) -> Bool {
-    a.utf8.count == b.utf8.count && a.utf8.elementsEqual(b.utf8) { lowercase($0) == lowercase($1) }
+    guard a.utf8.count == b.utf8.count else { return false }
+    return a == b || a.utf8.elementsEqual(b.utf8) { lowercase($0) == lowercase($1) }
 }
 
 /// ASCII letters in lower case.

@@ -94,9 +94,12 @@ package func isTerminal(_ descriptor: CInt) -> Bool { isatty(descriptor) == 1 }
 package func prepareProcess() { clinux_prepare() }
 
 /// The last component of argv[0], without a list of all arguments; empty if the caller gave none.
-package func programName() -> String {
-    guard let path = CommandLine.unsafeArgv[0] else { return "" }
-    return String(cString: strrchr(path, 0x2f).map { $0 + 1 } ?? path)
+///
+/// - Returns: also whether arguments follow.
+package func program() -> (name: String, hasArguments: Bool) {
+    var count: CInt = 0
+    guard let path = clinux_arguments(&count)?[0] else { return ("", false) }
+    return (String(cString: strrchr(path, 0x2f).map { $0 + 1 } ?? path), count > 1)
 }
 
 /// At once: everything was written already, and the kernel frees what is left faster.

@@ -73,16 +73,23 @@ extension IPAddress: CustomStringConvertible {
     }
 
     private static func parseV4(_ text: Substring) -> UInt32? {
-        let parts = text.parts(by: ".")
-        guard parts.count == 4 else { return nil }
         var bits: UInt32 = 0
-        for part in parts {
-            guard (1...3).contains(part.utf8.count), part.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
-                part.utf8.count == 1 || part.utf8.first != UInt8(ascii: "0"), let octet = UInt8(part)
-            else { return nil }
-            bits = bits << 8 | UInt32(octet)
+        var octet: UInt32?
+        var dots = 0
+        for byte in text.utf8 {
+            switch (byte, octet) {
+            case (UInt8(ascii: "."), let whole?):
+                bits = bits << 8 | whole
+                octet = nil
+                dots += 1
+            case (0x30...0x39, let whole) where whole != 0:  // no digit after a leading zero
+                octet = (whole ?? 0) * 10 + UInt32(byte - 0x30)
+            default: return nil
+            }
+            guard dots <= 3, octet ?? 0 <= 255 else { return nil }
         }
-        return bits
+        guard dots == 3, let octet else { return nil }
+        return bits << 8 | octet
     }
 
     private static func parseV6(_ text: String) -> UInt128? {
@@ -122,9 +129,22 @@ extension IPAddress: CustomStringConvertible {
         return words
     }
 
+    private var dotted: String {
+        var text: [UInt8] = []
+        text.reserveCapacity(15)
+        for shift in stride(from: 24, through: 0, by: -8) {
+            let octet = UInt8(truncatingIfNeeded: bits >> UInt128(shift))
+            if octet >= 100 { text.append(0x30 + octet / 100) }
+            if octet >= 10 { text.append(0x30 + octet / 10 % 10) }
+            text.append(0x30 + octet % 10)
+            if shift > 0 { text.append(UInt8(ascii: ".")) }
+        }
+        return String(decoding: text, as: UTF8.self)
+    }
+
     /// Dotted IPv4, or RFC 5952 IPv6 in lower case.
     package var description: String {
-        if family == .v4 { return "\(bytes[0]).\(bytes[1]).\(bytes[2]).\(bytes[3])" }
+        if family == .v4 { return dotted }
         let words = (0..<8).map { UInt16(truncatingIfNeeded: bits >> UInt128(112 - 16 * $0)) }
         var best = 0..<0
         var start = 0

@@ -31,7 +31,8 @@ package struct MAC: Hashable, Sendable, CustomStringConvertible {
         var text: [UInt8] = []
         for byte in bytes {
             if !text.isEmpty { text.append(UInt8(ascii: ":")) }
-            text += hexadecimal([byte])
+            text.append(hexDigit(byte >> 4))
+            text.append(hexDigit(byte & 15))
         }
         return String(decoding: text, as: UTF8.self)
     }
@@ -54,8 +55,12 @@ func isHexDigit(_ byte: UInt8) -> Bool {
 
 /// Two lower-case digits for each byte, in ASCII.
 package func hexadecimal(_ bytes: [UInt8]) -> [UInt8] {
-    let digits = Array("0123456789abcdef".utf8)
     var text: [UInt8] = []
-    for byte in bytes { text += [digits[Int(byte >> 4)], digits[Int(byte & 15)]] }
+    for byte in bytes {
+        text.append(hexDigit(byte >> 4))
+        text.append(hexDigit(byte & 15))
+    }
     return text
 }
+
+private func hexDigit(_ value: UInt8) -> UInt8 { value < 10 ? 0x30 + value : 0x57 + value }

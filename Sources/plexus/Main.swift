@@ -8,7 +8,8 @@ import Meta
 enum Main {
     static func main() {
         prepareProcess()
-        guard CommandLine.argc > 1 else { exitProcess(Role.named(programName()).run()) }
+        let program = program()
+        guard program.hasArguments else { exitProcess(Role.named(program.name).run()) }
         runCommand(Array(CommandLine.arguments.dropFirst()))
     }
 }

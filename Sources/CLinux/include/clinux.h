@@ -17,6 +17,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/// argv, and how many there are.
+char **clinux_arguments(int *count);
 /// setns(2) into a network namespace.
 int clinux_setns_net(int descriptor);
 /// The network namespace of a socket, opened close-on-exec. SIOCGSKNS, a macro that Swift does not see.
