@@ -68,3 +68,27 @@ install_packages() (
     # shellcheck disable=SC2086
     apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 $missing >/dev/null </dev/null
 )
+
+# Debian 12's libmnl-dev has no archive of libmnl, Debian 13's has: from there it is taken, unpacked beside the
+# sources, checked by apt against Debian's keys. Whoever has none links libmnl shared.
+fetched_libmnl=$root/.build-libmnl/libmnl.a
+fetch_libmnl_archive() (
+    [ ! -e "$fetched_libmnl" ] && [ ! -e "$(pkg-config --variable=libdir libmnl)/libmnl.a" ] || exit 0
+    folder=$(mktemp -d)
+    trap 'rm -rf "$folder"' EXIT
+    mirror=$(apt-get indextargets --format '$(CODENAME) $(REPO_URI)' 'Created-By: Packages' |
+        sed -n 's/^bookworm //p' | head -n 1)
+    mkdir -p "$folder/lists/partial" "$folder/cache/archives/partial"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" >"$folder/sources.list"
+    set -- -qq -o "Dir::Etc::SourceList=$folder/sources.list" -o Dir::Etc::SourceParts=- \
+        -o "Dir::State::Lists=$folder/lists" -o "Dir::Cache=$folder/cache" -o APT::Sandbox::User=root
+    cd "$folder"
+    if [ -n "$mirror" ] && apt-get "$@" update && apt-get "$@" download libmnl-dev &&
+        dpkg-deb -x libmnl-dev_*.deb . && mkdir -p "$(dirname "$fetched_libmnl")" &&
+        cp usr/lib/*/libmnl.a "$fetched_libmnl"; then
+        [ -z "${SUDO_UID:-}" ] || chown -R "$SUDO_UID:${SUDO_GID:-$SUDO_UID}" "$(dirname "$fetched_libmnl")"
+        say "taken from Debian 13: libmnl.a"
+    else
+        say "no libmnl.a to be had: the executable will need libmnl.so, libm.so and libc.so"
+    fi
+)

@@ -59,11 +59,22 @@ private() {
         "$@"' bash "$@"
 }
 
+# What a machine without a libmnl.a gets.
+shared_build() {
+    export PLEXUS_SCRATCH=$root/.build-shared
+    "$root/scripts/build" --shared
+    local libraries
+    libraries=$(ldd "$PLEXUS_SCRATCH/release/plexus" | grep -oE '^[[:space:]]*lib[a-z]+' | sort | xargs)
+    [ "$libraries" = "libc libm libmnl" ] || { echo "needs $libraries" && return 1; }
+    CNI_COMMAND=VERSION "$PLEXUS_SCRATCH/release/plexus" | grep supportedVersions
+}
+
 e2e() {
     local status=0
     export PLEXUS=$scratch/release/plexus
     private swift_tests --filter '^EndToEndTests\.' || status=$?
     private check "quickstart" "$root/scripts/quickstart"
+    check "with shared libraries" shared_build
     return "$status"
 }
 

@@ -40,6 +40,9 @@ __attribute__((weak)) char **_swift_stdlib_getUnsafeArgvArgc(int *count) { retur
 __attribute__((weak)) long _swift_backtraceSettings[32];
 __attribute__((weak)) _Bool _swift_backtrace_isThunkFunction(const char *symbol) { return symbol == NULL; }
 
+// Linked statically, glibc asks /proc at each start where the executable lies, for libraries beside it: there are none.
+__attribute__((weak)) const char *_dl_get_origin(void) { return (const char *)-1; }
+
 int clinux_setns_net(int descriptor) { return setns(descriptor, CLONE_NEWNET); }
 
 int clinux_socket_namespace(int socket) { return ioctl(socket, SIOCGSKNS); }
