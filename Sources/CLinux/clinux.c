@@ -105,7 +105,8 @@ void clinux_prepare(void) {
     // One call for all three; the lowest number that is free is the next one that is closed.
     poll(standard, 3, 0);
     for (int descriptor = 0; descriptor < 3; descriptor++)
-        if (standard[descriptor].revents & POLLNVAL) open("/dev/null", O_RDWR);
+        // Nothing can be written to this stdout either: who closed it gets no result, and so no pod.
+        if (standard[descriptor].revents & POLLNVAL) open("/dev/null", descriptor == 1 ? O_RDONLY : O_RDWR);
     signal(SIGPIPE, SIG_IGN);
     mallopt(M_TOP_PAD, 1 << 20);
     mallopt(M_TRIM_THRESHOLD, 64 << 20);

@@ -411,7 +411,7 @@ import Testing
         let added = try call("ADD", redirection)
         // A result that nobody reads undoes the ADD; whether the reader was gone in time is chance.
         if redirection != "> >(exec true)" {
-            #expect(added.status == (redirection.hasPrefix("<") ? 1 : 0), "\(added)")
+            #expect(added.status == (redirection.hasPrefix("2>") ? 0 : 1), "\(added)")
         }
         let records = try node.files("state").filter { $0.hasSuffix(".json") }
         #expect(records.isEmpty == (added.status != 0))
