@@ -154,7 +154,8 @@ package enum Tuning: Module {
         for line in list.split(whereSeparator: \.isNewline) {
             let text = line.drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed()
             guard !text.isEmpty else { continue }
-            do { patterns.append(try Regex(String(text))) } catch {
+            // A word ends where Go's does.
+            do { patterns.append(try Regex(String(text)).wordBoundaryKind(.simple)) } catch {
                 throw Failure(
                     .badConfig, "\(allowList): \"\(String(text))\" is no regular expression",
                     details: "\(error)")
