@@ -53,6 +53,9 @@ package struct Failure: Error, Equatable, Sendable {
             details: "CNI_NETNS=\(path) is this process's own namespace")
     }
 
+    /// For a log.
+    package var line: String { details.isEmpty ? message : "\(message); \(details)" }
+
     /// The same with who or where in front.
     package func prefixed(_ text: String) -> Failure {
         var failure = self

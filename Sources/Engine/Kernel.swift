@@ -67,7 +67,9 @@ package final class Kernel {
             }
             kernel = Kernel(host: host, home: home)
         } catch {
-            throw Failure(.generic, "\(error)")
+            throw Failure(
+                .generic, "\(error)",
+                details: error.code == notPermitted ? "Plexus runs as root: it needs CAP_NET_ADMIN" : "")
         }
         if path.isEmpty, mayBeGone { return kernel }
         do throws(NamespaceError) {

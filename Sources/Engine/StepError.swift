@@ -21,6 +21,7 @@ package struct StepError: Error, Equatable, Sendable, CustomStringConvertible {
 }
 
 // errno-base.h and errno.h; the numbers are the same on every architecture that Swift runs on.
+let notPermitted: CInt = 1
 let noSuchFile: CInt = 2
 let noSuchProcess: CInt = 3
 let alreadyExists: CInt = 17

@@ -133,8 +133,7 @@ extension MetaPlugin {
         if !others.isEmpty {
             first.details += (first.details.isEmpty ? "" : "; ") + others.joined(separator: "; ")
         }
-        config.log.error(
-            "\(invocation.verb?.rawValue ?? "") of \(id.containerID): \(first.message); \(first.details)")
+        config.log.error("\(invocation.verb?.rawValue ?? "") of \(id.containerID): \(first.line)")
         throw first
     }
 
