@@ -8,6 +8,8 @@ struct Socket: ~Copyable {
     private let handle: OpaquePointer
     private var sequence: UInt32
     private var isStrict = false
+    /// How often a dump is started over: for a second in all.
+    private static let dumps = 60
 
     static func open(_ protocolNumber: CInt, _ name: String) throws(NetlinkError) -> Socket {
         guard let handle = mnl_socket_open2(protocolNumber, Int32(SOCK_CLOEXEC.rawValue)) else {
@@ -68,7 +70,9 @@ struct Socket: ~Copyable {
     ) throws(NetlinkError) {
         request.header.pointee.nlmsg_flags |= UInt16(flags)
         if isFiltered { checkStrictly() }
-        for _ in 0..<5 {
+        for attempt in 0..<Self.dumps {
+            // Two hundred pods that go at once change their common table every few hundred microseconds.
+            if attempt > 2 { usleep(useconds_t(min(attempt, 20)) * 1000) }
             sequence = sequence == .max ? 1 : sequence + 1
             request.sequence = sequence
             try send(request, operation())
@@ -76,7 +80,8 @@ struct Socket: ~Copyable {
             if isConsistent { return }
             restart()
         }
-        throw NetlinkError(operation: operation(), code: EINTR, text: "the dump was interrupted five times")
+        throw NetlinkError(
+            operation: operation(), code: EINTR, text: "the dump was interrupted \(Self.dumps) times")
     }
 
     /// Makes the kernel honour what a dump asks for.
