@@ -54,7 +54,7 @@ package struct Failure: Error, Equatable, Sendable {
     }
 
     /// For a log.
-    package var line: String { details.isEmpty ? message : "\(message); \(details)" }
+    package var logged: String { details.isEmpty ? message : "\(message); \(details)" }
 
     /// The same with who or where in front.
     package func prefixed(_ text: String) -> Failure {

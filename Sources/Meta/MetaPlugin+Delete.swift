@@ -133,7 +133,7 @@ extension MetaPlugin {
         if !others.isEmpty {
             first.details += (first.details.isEmpty ? "" : "; ") + others.joined(separator: "; ")
         }
-        config.log.error("\(invocation.verb?.rawValue ?? "") of \(id.containerID): \(first.line)")
+        config.log.error("\(invocation.verb?.rawValue ?? "") of \(id.containerID): \(first.logged)")
         throw first
     }
 

@@ -30,7 +30,7 @@ package struct MetaPlugin {
         writtenAs version: Version, _ respond: (JSON) throws(Failure) -> Void
     ) throws(Failure) {
         do throws(Failure) { try attachAll(version, respond) } catch {
-            config.log.error("ADD of \(id.containerID) \(id.interface): \(error.line)")
+            config.log.error("ADD of \(id.containerID) \(id.interface): \(error.logged)")
             throw error
         }
     }
