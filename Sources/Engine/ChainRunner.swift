@@ -134,7 +134,9 @@ package final class ChainRunner {
             var parts = name.path.split(separator: "/").map(String.init)
             if parts.count > 3, facts.links[.sandbox(parts[3])] != nil { parts[3] = "default" }
             let other = SysctlName(place, parts.joined(separator: "/"))
-            facts.sysctls[name] = try kernel.observe(FactsQuery(sysctls: [other])).sysctls[other]
+            let found = try kernel.observe(FactsQuery(sysctls: [other]))
+            facts.sysctls[name] = found.sysctls[other]
+            if found.unreadable.contains(other) { facts.unreadable.append(name) }
         }
         return facts
     }

@@ -330,13 +330,10 @@ extension Executor {
         let name = SysctlName(change.place, change.path)
         do throws(SystemError) {
             switch change.lifetime {
-            case .link: break
-            case .shared: return try kernel.ensureSysctl(name, change.value)
-            case .saved:
-                let original = try kernel.readSysctl(name)
-                journal.record(.step(.sysctl(SysctlChange(change.place, change.path, original))))
+            case .link: try kernel.writeSysctl(name, change.value)
+            case .ensured: try kernel.ensureSysctl(name, change.value)
+            case .saved: try replaceSysctl(name, change.value, &journal)
             }
-            try kernel.writeSysctl(name, change.value)
         } catch {
             if change.isOptional { return }
             throw NetlinkError(
@@ -346,6 +343,20 @@ extension Executor {
 }
 
 extension Executor {
+    /// A refused write leaves nothing to undo, unless the kernel took the value all the same. What cannot be read has no
+    /// original.
+    private func replaceSysctl(
+        _ name: SysctlName, _ value: String, _ journal: inout Journal
+    ) throws(SystemError) {
+        let original = try kernel.readSysctl(name)
+        let inverse = original.map { Step.sysctl(SysctlChange(name.place, name.path, $0, .ensured)) }
+        do throws(SystemError) { try kernel.writeSysctl(name, value) } catch {
+            if let inverse, try kernel.readSysctl(name) != original { journal.record(.step(inverse)) }
+            throw error
+        }
+        if let inverse { journal.record(.step(inverse)) }
+    }
+
     /// - Parameter path: absolute; its directory is made when it is missing.
     private func file(
         _ path: String, _ body: (borrowing Directory, String) throws(SystemError) -> Void

@@ -30,7 +30,13 @@ extension Kernel {
             throw Failure(.generic, "\(error)")
         }
         for name in query.sysctls where name.place == .host || hasSandbox {
-            facts.sysctls[name] = try? readSysctl(name)  // absent is an answer too
+            do throws(SystemError) {
+                facts.sysctls[name] = try readSysctl(name)
+                if facts.sysctls[name] == nil { facts.unreadable.append(name) }
+            } catch  where error.isNotFound {
+            } catch {
+                throw Failure(.io, "read sysctl \(name.path): \(error)")
+            }
         }
         for path in query.files {
             do throws(SystemError) {

@@ -4,7 +4,14 @@ import Plans
 
 /// A file below /proc/sys follows the namespace of the thread that opens it.
 extension Kernel {
-    func readSysctl(_ name: SysctlName) throws(SystemError) -> String {
+    /// nil for one that cannot be read, as some are never; what fails by chance does not fail twice.
+    func readSysctl(_ name: SysctlName) throws(SystemError) -> String? {
+        do throws(SystemError) { return try read(name) } catch  where error.isUntold {
+            do throws(SystemError) { return try read(name) } catch  where error.isUntold { return nil }
+        }
+    }
+
+    private func read(_ name: SysctlName) throws(SystemError) -> String {
         try at(name.place) { () throws(SystemError) in try Sysctl.read("/proc/sys/" + name.path) }
     }
 

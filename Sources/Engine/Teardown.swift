@@ -66,9 +66,13 @@ package final class Teardown {
         {
             // What the restores need is kept until they have worked.
             if case .removeFile = step, !isRestored { continue }
-            var scrap = Journal()
-            do throws(StepError) { try runner.executor.run([step], &scrap) } catch {
+            do throws(StepError) { try run(step) } catch {
                 if error.isGone { continue }
+                // A pod could ask for what cannot be put back, and must not stay for that.
+                if !isVital, error.isFinal, runner.isMeta {
+                    runner.log.error("DEL: it stays as it is: \(error)")
+                    continue
+                }
                 isRestored = false
                 // In the meta role the next DEL tries again; the reference never does.
                 if isVital || runner.isMeta {
@@ -79,6 +83,14 @@ package final class Teardown {
             }
         }
         if let call = pending.call { _ = try call.run() }
+    }
+
+    /// A refusal that looks final must be repeated.
+    private func run(_ step: Step) throws(StepError) {
+        var scrap = Journal()
+        do throws(StepError) { try runner.executor.run([step], &scrap) } catch  where error.isFinal {
+            try runner.executor.run([step], &scrap)
+        }
     }
 
     /// Deletes the links, then releases the addresses.

@@ -17,14 +17,15 @@ package struct HostLocalConfig: Equatable, Sendable {
         "type", "ranges", "subnet", "rangeStart", "rangeEnd", "gateway", "routes", "dataDir", "resolvConf",
     ]
 
-    /// - Parameter allocates: false for what only looks: the resolver's file may be gone by then.
+    /// - Parameter allocates: false for what gives no address: the resolver's file may be gone by then, and the version one
+    ///   that cannot express what an earlier one gave.
     init(_ request: LeaseRequest, allocates: Bool = true) throws(Failure) {
         do throws(JSONError) { try self.init(reading: request, allocates) } catch {
             throw Failure(
                 .badConfig, "\(error)", details: "correct the ipam section of network \(request.config.name)")
         }
         let numbers = IPAddress.Family.allCases.map { family in sets.count { $0.family == family } }
-        if request.config.version < .v0_3_0, numbers.contains(where: { $0 > 1 }) {
+        if allocates, request.config.version < .v0_3_0, numbers.contains(where: { $0 > 1 }) {
             throw Failure(
                 .badConfig,
                 "CNI version \(request.config.version.rawValue) does not support more than 1 address per family",

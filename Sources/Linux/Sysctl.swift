@@ -18,8 +18,8 @@ package enum Sysctl {
     private static func ensureWritable(_ path: String, _ value: String) throws(SystemError) {
         let file = try Descriptor.open(path, O_RDWR)
         let bytes = try file.readAll(limit: 1 << 16, name: path, isRegular: true)
-        let text = Array(value.utf8)
-        guard bytes != text, bytes != text + [0x0a] else { return }
+        guard bytes != Array(value.utf8), bytes != Array(value.utf8) + [0x0a] else { return }
+        let text = written(value)
         // At the start: the kernel drops what is written behind it.
         guard retrying({ pwrite(file.raw, text, text.count, 0) }) == text.count else {
             throw SystemError("write \(path)")
@@ -27,6 +27,9 @@ package enum Sysctl {
     }
 
     package static func write(_ path: String, _ value: String) throws(SystemError) {
-        try Descriptor.open(path, O_WRONLY).writeAll(Array(value.utf8), name: path)
+        try Descriptor.open(path, O_WRONLY).writeAll(written(value), name: path)
     }
+
+    /// The kernel is not asked at all for a text without a byte: an empty value is written as its newline.
+    private static func written(_ value: String) -> [UInt8] { value.isEmpty ? [0x0a] : Array(value.utf8) }
 }

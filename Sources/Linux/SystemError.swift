@@ -21,6 +21,8 @@ package struct SystemError: Error, Equatable, Sendable, CustomStringConvertible 
     package var isNoFile: Bool { code == ELOOP || code == EISDIR || code == ENXIO || code == 0 }
     /// The disk takes nothing new: it is full or read-only.
     package var hasNoRoom: Bool { code == ENOSPC || code == EROFS || code == EDQUOT }
+    /// The file is there, but what it says is not told: it is write-only, or has no value yet.
+    package var isUntold: Bool { code == EIO || code == EACCES || code == EPERM }
     package var isInvalid: Bool { code == EINVAL }
 }
 

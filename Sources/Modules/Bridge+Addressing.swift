@@ -60,7 +60,7 @@ extension Bridge {
         }
         for family in IPAddress.Family.allCases where ips.contains(where: { $0.gateway?.family == family }) {
             let path = family == .v4 ? "net/ipv4/ip_forward" : "net/ipv6/conf/all/forwarding"
-            steps.append(.sysctl(SysctlChange(.host, path, "1", .shared)))
+            steps.append(.sysctl(SysctlChange(.host, path, "1", .ensured)))
         }
         return steps
     }

@@ -86,7 +86,8 @@ package enum Tuning: Module {
         }
     }
 
-    /// `net.core.somaxconn` or `net/core/somaxconn` as a path; only what is below `net` belongs to the pod.
+    /// `net.core.somaxconn` or `net/core/somaxconn` as a path; only what is below `net` belongs to the pod. Below `conf`
+    /// and `neigh` what stands between them and the last name is an interface's name, which may have dots itself.
     private static func path(_ key: String, _ source: Reader) throws(JSONError) -> String {
         let parts = key.split(omittingEmptySubsequences: false) { $0 == "." || $0 == "/" }
         guard parts.count >= 2, parts[0] == "net", parts.allSatisfy({ !$0.isEmpty }),
@@ -94,7 +95,11 @@ package enum Tuning: Module {
         else {
             throw source.error(key, "invalid net sysctl key: write net. and names joined by '.' or '/'")
         }
-        return parts.joined(separator: "/")
+        guard parts.count > 5, ["conf", "neigh"].contains(parts[2]) else {
+            return parts.joined(separator: "/")
+        }
+        let interface = parts[3..<parts.count - 1].joined(separator: ".")
+        return "\(parts[..<3].joined(separator: "/"))/\(interface)/\(parts[parts.count - 1])"
     }
 
     package static func needs(_ config: Config, _ attachment: Attachment, _ verb: Verb) -> FactsQuery {
@@ -129,7 +134,7 @@ package enum Tuning: Module {
         var steps: [Step] = []
         for setting in config.sysctls {
             let name = name(setting, attachment)
-            guard facts.sysctls[name] != nil else {
+            guard facts.sysctls[name] != nil || facts.unreadable.contains(name) else {
                 throw Failure(
                     .badConfig, "sysctl \(name.path) does not exist in the pod's namespace",
                     details: "the kernel has no /proc/sys/\(name.path) there")
@@ -204,7 +209,7 @@ package enum Tuning: Module {
     package static func removal(_ config: Config, _ attachment: Attachment, _ facts: Facts) -> Removal {
         var removal = Removal(
             restores: attachment.saved.sorted { $0.key < $1.key }.map {
-                .sysctl(SysctlChange(.sandbox, $0.key, $0.value))
+                .sysctl(SysctlChange(.sandbox, $0.key, $0.value, .ensured))
             })
         let path = backup(config, attachment)
         guard let text = facts.files[path] else { return removal }
@@ -225,7 +230,7 @@ package enum Tuning: Module {
         for setting in config.sysctls {
             let name = name(setting, attachment)
             let value = facts.sysctls[name]
-            guard value == setting.value else {
+            guard value.map({ means($0, setting.value) }) ?? facts.unreadable.contains(name) else {
                 throw Failure(
                     .generic,
                     "sysctl \(name.path) is \(value ?? "absent"), the configuration says \(setting.value)",
@@ -249,6 +254,13 @@ package enum Tuning: Module {
                 details: changed)
         }
     }
+}
+
+/// Whether the kernel shows `wanted` as `shown`: fields with tabs between them, addresses written out.
+private func means(_ shown: String, _ wanted: String) -> Bool {
+    if shown == wanted { return true }
+    if let address = IPAddress(parsing: shown) { return address == IPAddress(parsing: wanted) }
+    return shown.split(whereSeparator: \.isWhitespace) == wanted.split(whereSeparator: \.isWhitespace)
 }
 
 extension Tuning.Config {

@@ -131,6 +131,8 @@ package struct Facts: Equatable, Sendable {
     package var links: SmallMap<LinkName, LinkFacts> = [:]
     package var routes: [SandboxRoute] = []
     package var sysctls: SmallMap<SysctlName, String> = [:]
+    /// Those that exist and cannot be read: some are only to be written, some have no value before the first one.
+    package var unreadable: [SysctlName] = []
     /// The text of those that exist.
     package var files: SmallMap<String, String> = [:]
     /// The link of the first default route, which is also in `links`.

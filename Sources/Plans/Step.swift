@@ -76,8 +76,8 @@ package struct SysctlChange: Hashable, Sendable {
     package enum Lifetime: Hashable, Sendable {
         /// Goes with the link that it belongs to.
         case link
-        /// Shared by the node's attachments; written only when it differs, never undone.
-        case shared
+        /// Written only when it differs, never undone: what the node's attachments share, and what was there before.
+        case ensured
         /// Saved before the change and put back on rollback and DEL.
         case saved
     }

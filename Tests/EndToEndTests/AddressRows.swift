@@ -198,6 +198,17 @@ import Testing
         #expect(old.message.contains("does not support more than 1 address per family"))
     }
 
+    @Test(
+        "a version that cannot express what an earlier one gave keeps no address",
+        arguments: ["0.1.0", "0.2.0"])
+    func releasesWhatItCannotExpress(version: String) throws {
+        let two = #""ranges":[[{"subnet":"10.1.0.0/24"}],[{"subnet":"10.2.0.0/24"}]]"#
+        #expect(addresses(try call("ADD", two, version: "0.3.1")).count == 2)
+        let answer = try call("DEL", two, version: version)
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try node.leases().isEmpty)
+    }
+
     @Test("HL-10, HL-11: requested addresses, from every source; taken, the gateway, outside")
     func requests() throws {
         let keys = #""subnet":"10.1.2.0/24""#
