@@ -19,7 +19,7 @@ package final class ChainRunner {
     var saved: [String: String] = [:]
     var given: [IPAddress] = []
 
-    var kernel: Kernel { executor.kernel }
+    package var kernel: Kernel { executor.kernel }
 
     package init(_ kernel: Kernel, registry: Registry, isMeta: Bool, log: Log) {
         self.executor = Executor(kernel)
@@ -45,9 +45,11 @@ package final class ChainRunner {
                 throw isMeta ? error.prefixed(plugin.type) : error
             }
         }
-        return Attached(
+        var attached = Attached(
             result: previous ?? CNIResult(), saved: journal.saved(since: start),
             given: journal.given(since: start))
+        if isMeta, explained == nil { attached.index = executor.index(ofMade: .sandbox(spec.id.interface)) }
+        return attached
     }
 
     /// Refuses what can be refused before anything is touched: configurations, and executables that are missing.
@@ -85,19 +87,48 @@ package final class ChainRunner {
 
     /// Which of `names` the sandbox has; the others need not be looked for before they are made.
     package func present(_ names: [String]) -> [String] {
-        let found = sandboxLinks()
+        let found = sandboxLinks().map(\.name)
         kernel.absent = names.filter { !found.contains($0) }
         return names.filter(found.contains)
     }
 
-    /// Names of the links in the sandbox; none when it is gone.
-    package func sandboxLinks() -> [String] {
+    /// The links in the sandbox; none when it is gone.
+    package func sandboxLinks() -> [(name: String, index: Int32)] {
         guard kernel.hasSandbox else { return [] }
         let links = try? kernel.with(.sandbox) { socket throws(NetlinkError) in try socket.links() }
-        return (links ?? []).map(\.name)
+        return (links ?? []).map { ($0.name, $0.index) }
+    }
+
+    /// Whether the sandbox has each of these links, with its MAC address.
+    package func hasLinks(_ links: [(name: String, mac: String)]) throws(Failure) -> Bool {
+        guard kernel.hasSandbox, !links.isEmpty else { return false }
+        do throws(NetlinkError) {
+            for (name, mac) in links {
+                guard let link = try kernel.link(.sandbox(name)), link.info.mac == MAC(parsing: mac) else {
+                    return false
+                }
+            }
+        } catch {
+            throw Failure(.generic, "\(error)")
+        }
+        return true
     }
 
     package func undo(_ journal: inout Journal) -> [String] { executor.undo(&journal) }
+
+    /// From now on the link that the pod has of an attachment is the one with this index, whatever it is called; a device of
+    /// the host's is the one that its record describes.
+    func recognize(_ spec: AttachmentSpec, _ index: Int32?) throws(Failure) {
+        let name = LinkName.sandbox(spec.id.interface)
+        kernel.known[name] = index.map { Kernel.KnownLink(place: .sandbox, index: $0) }
+        for plugin in spec.list.plugins {
+            guard let type = plugin["type"]?.string, !spec.external.contains(type),
+                let query = registry.module(type)?.takenDevice(spec.attachment()),
+                case .found(let device, let found)? = try kernel.find(query)
+            else { continue }
+            kernel.known[name] = Kernel.KnownLink(place: found.place, index: device.index)
+        }
+    }
 
     /// GC: leases of built-in address sources, and the plugins that know the verb (CNI 1.1).
     ///

@@ -14,26 +14,50 @@ extension Executor {
     /// Looks before it moves: the kernel would move the device, and refuse its name then.
     func giveBack(_ device: Device) throws(NetlinkError) {
         let found = try kernel.with(.sandbox) { socket throws(NetlinkError) in
-            try socket.link(named: device.interface)
+            device.index == 0
+                ? try socket.link(named: device.interface) : try socket.link(index: device.index)
         }
         guard let found else {
             throw NetlinkError(operation: "find link \(device.interface)", code: noSuchDevice, text: nil)
         }
         try requireFree(device.name)
+        try dropNames(of: found, device, at: .sandbox)
         try kernel.move(found.index, to: .host, name: device.name, alias: device.name)
         try settle(device)
     }
 
     func rename(_ name: String, _ device: Device) throws(NetlinkError) {
-        if name != device.name {
+        let found = try kernel.with(.host) { socket throws(NetlinkError) in try socket.link(named: name) }
+        if let found { try dropNames(of: found, device, at: .host) }
+        if name != device.name, let found {
             try requireFree(device.name)
             try kernel.with(.host) { socket throws(NetlinkError) in
-                guard let found = try socket.link(named: name) else { return }
                 if found.isUp { try socket.change(index: found.index, .up(false)) }
                 try socket.rename(index: found.index, device.name)
             }
         }
         try settle(device)
+    }
+
+    /// Takes the alternative names off that the pod gave the device: one that the host has would keep it from coming home.
+    private func dropNames(of link: LinkInfo, _ device: Device, at place: Place) throws(NetlinkError) {
+        var extra: [String] = []
+        for name in link.alternativeNames {
+            if let own = device.alternativeNames {
+                if !own.contains(name) { extra.append(name) }
+            } else if name == device.name {
+                extra.append(name)
+            } else if place == .sandbox {
+                let other = try kernel.with(.host) { socket throws(NetlinkError) in
+                    try socket.link(named: name)
+                }
+                if other != nil { extra.append(name) }
+            }
+        }
+        guard !extra.isEmpty else { return }
+        try kernel.with(place) { socket throws(NetlinkError) in
+            try socket.remove(alternativeNames: extra, index: link.index)
+        }
     }
 
     private func requireFree(_ name: String) throws(NetlinkError) {
@@ -61,8 +85,11 @@ extension Kernel {
         var device = DeviceFacts()
         var name: String?
         switch query {
-        case .name(let wanted): name = try find { $0.name == wanted }
-        case .mac(let mac): name = try find { $0.mac == mac }
+        case .name(let wanted): name = try self.name { $0.name == wanted }
+        case .mac(let mac):
+            // A bridge or a VLAN has the address of its device.
+            let device = try self.name { $0.mac == mac && $0.kind == nil }
+            name = if let device { device } else { try self.name { $0.mac == mac } }
         case .path(let path): name = firstEntry("\(path)/net")
         case .pci(let address): (name, device) = pci(address)
         case .id(let id):
@@ -83,14 +110,7 @@ extension Kernel {
         return device
     }
 
-    /// The links of one side that have an alias.
-    func aliased(_ place: Place) throws(NetlinkError) -> [LinkName] {
-        try with(place) { socket throws(NetlinkError) in
-            try socket.links().filter { !$0.alias.isEmpty }.map { LinkName(place: place, name: $0.name) }
-        }
-    }
-
-    private func find(_ isWanted: (LinkInfo) -> Bool) throws(NetlinkError) -> String? {
+    private func name(where isWanted: (LinkInfo) -> Bool) throws(NetlinkError) -> String? {
         try with(.host) { socket throws(NetlinkError) in try socket.links().first(where: isWanted)?.name }
     }
 
@@ -109,5 +129,99 @@ extension Kernel {
 
     private func entries(_ path: String) -> [String] {
         ((try? Directory.open(path).names()) ?? []).sorted()  // a missing directory has none
+    }
+}
+
+// MARK: Devices that a pod has
+
+extension Kernel {
+    /// How long a device takes to come home when its namespace died, at the most.
+    private static let homecoming: Int64 = 2000
+
+    /// Where the device of a record is; nil when there is no record, or one that says nothing.
+    func find(_ query: TakenQuery) throws(Failure) -> TakenDevice? {
+        let text: [UInt8]
+        do throws(SystemError) { text = try readFile(query.record, limit: 1 << 16) } catch
+            where error.isNotFound || error.isNoFile
+        {
+            return nil
+        } catch {
+            throw Failure(.io, "\(error)")
+        }
+        guard
+            let device = Device(record: String(decoding: text, as: UTF8.self), interface: query.interface)
+        else { return nil }
+        do throws(NetlinkError) { return try find(device) } catch { throw Failure(.generic, "\(error)") }
+    }
+
+    /// The records of a container's devices, by the one of an attachment of it.
+    func records(like query: TakenQuery, of containerID: String) -> [TakenQuery] {
+        let parts = query.record.parts(by: "/")
+        let folder = parts.dropLast().joined(separator: "/")
+        return entries(folder).compactMap { name in
+            guard name.hasPrefix("\(containerID)_"), name.hasSuffix(".json") else { return nil }
+            let interface = String(name.dropFirst(containerID.utf8.count + 1).dropLast(5))
+            return TakenQuery(record: "\(folder)/\(name)", interface: interface)
+        }
+    }
+
+    private func find(_ device: Device) throws(NetlinkError) -> TakenDevice {
+        if let found = try look(for: device) { return found }
+        // What is made by software went with its namespace, or was deleted in it; but a veth's peer tells that it lives.
+        if let identity = device.identity, !identity.kind.isEmpty {
+            let lives = identity.kind == "veth" ? try isTied(identity.parent) : false
+            return lives && hasSandbox ? .away(device) : .gone(device)
+        }
+        if let bus = device.identity?.bus, !isPluggedIn(bus) { return .gone(device) }
+        if hasSandbox { return .away(device) }
+        let deadline = monotonicMilliseconds() + Self.homecoming
+        let monitor = try monitor(.host)
+        repeat {
+            if let found = try look(for: device) { return found }
+        } while monitor.wait(until: deadline)
+        if let found = try look(for: device) { return found }
+        return .away(device)
+    }
+
+    private func look(for device: Device) throws(NetlinkError) -> TakenDevice? {
+        for place in [Place.sandbox, .host] where place == .host || hasSandbox {
+            let links = try everyLink(place).filter { isCandidate($0, device) }
+            let called = links.first { $0.0.name == (place == .sandbox ? device.interface : device.name) }
+            guard let (name, link) = called ?? links.first else { continue }
+            var found = device
+            found.index = link.index
+            return .found(found, name)
+        }
+        return nil
+    }
+
+    /// Without proof of its identity a link must be the one that ADD noted, or be called as the device is.
+    private func isCandidate(_ found: (name: LinkName, link: LinkFacts), _ device: Device) -> Bool {
+        let (name, link) = found
+        let isLikely =
+            switch name.place {
+            case .sandbox:
+                known[.sandbox(device.interface)].map { $0.index == link.index }
+                    ?? (link.alias == device.name)
+            case .host:
+                name.name == device.name || (name.name == device.interface && link.alias == device.name)
+            }
+        guard let identity = device.identity else {
+            return isLikely && (link.kind.isEmpty || link.isTiedToHost)
+        }
+        return identity.isSame(as: link) && (identity.isProof || isLikely)
+    }
+
+    /// Whether the host has a veth whose other end is elsewhere.
+    private func isTied(_ index: Int32?) throws(NetlinkError) -> Bool {
+        guard let index else { return false }
+        let peer = try with(.host) { socket throws(NetlinkError) in try socket.link(index: index) }
+        return peer?.kind == "veth"
+    }
+
+    /// - Parameter bus: `pci/0000:00:04.0`.
+    private func isPluggedIn(_ bus: String) -> Bool {
+        let parts = bus.parts(by: "/")
+        return parts.count == 2 && fileExists("/sys/bus/\(parts[0])/devices/\(parts[1])")
     }
 }

@@ -151,11 +151,19 @@ extension Executor {
         return found.index
     }
 
+    /// The index of a link that an attachment has made, or another program for it; nil without one.
+    func index(ofMade link: LinkName) -> Int32? { try? index(of: link) }
+
     private func on(
         _ link: LinkName, _ body: (inout RouteSocket, Int32) throws(NetlinkError) -> Void
     ) throws(NetlinkError) {
-        let index = try index(of: link)
-        try kernel.with(link.place) { socket throws(NetlinkError) in try body(&socket, index) }
+        var place = link.place
+        var index: Int32?
+        if kernel.known.contains(link), let found = try kernel.link(link) {
+            (place, index) = (found.place, found.info.index)
+        }
+        let known = if let index { index } else { try self.index(of: link) }
+        try kernel.with(place) { socket throws(NetlinkError) in try body(&socket, known) }
     }
 
     private func ensureBridge(_ spec: BridgeSpec, _ journal: inout Journal) throws(NetlinkError) {
@@ -312,7 +320,6 @@ extension Executor {
     private func change(
         _ link: LinkName, _ change: Plans.LinkChange
     ) throws(NetlinkError) {
-        let index = try index(of: link)
         let request: Netlink.LinkChange =
             switch change {
             case .up(let up): .up(up)
@@ -322,8 +329,7 @@ extension Executor {
             case .allMulticast(let on): .allMulticast(on)
             case .queueLength(let packets): .queueLength(packets)
             }
-        try kernel.with(link.place) { socket throws(NetlinkError) in try socket.change(index: index, request)
-        }
+        try on(link) { socket, index throws(NetlinkError) in try socket.change(index: index, request) }
     }
 
     private func sysctl(_ change: SysctlChange, _ journal: inout Journal) throws(NetlinkError) {

@@ -72,6 +72,21 @@ struct Iptables {
         try restore(lines)
     }
 
+    /// The networks for which a container has a chain, as the rules' comments name them.
+    func networks(of containerID: String) throws(NetlinkError) -> Set<String> {
+        guard find("save") != nil else { return [] }
+        let end = "\\\" id: \\\"\(containerID)\\\"\""
+        let start = "--comment \"name: \\\""
+        var found: Set<String> = []
+        for line in try save() {
+            guard let first = line.firstRange(of: start), let last = line.firstRange(of: end),
+                first.upperBound <= last.lowerBound
+            else { continue }
+            found.insert(String(line[first.upperBound..<last.lowerBound]))
+        }
+        return found
+    }
+
     private func comment(_ rule: Masquerade) -> String {
         "name: \"\(rule.networkName)\" id: \"\(rule.id.containerID)\""
     }

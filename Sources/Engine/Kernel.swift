@@ -1,5 +1,5 @@
 package import CNI
-import Linux
+package import Linux
 import Netlink
 import Network
 import Plans
@@ -18,10 +18,14 @@ package final class Kernel {
     /// False once the thread could not come back from the sandbox: then nothing that depends on where it is may run.
     package private(set) var isHome = true
 
+    /// The network that a runtime called, for marks on what is shared with other programs; empty under a plugin's own name.
+    package var owner = ""
     /// Links of the host that were looked at already.
     var seen: SmallMap<String, Look> = [:]
     /// Names that the sandbox had no link of when all were listed; each until one is made.
     var absent: [String] = []
+    /// Links that a record tells by what they are: a pod may have given the name away.
+    var known: SmallMap<LinkName, KnownLink> = [:]
     /// The thread is in the sandbox, for several visits in one.
     private var isInside = false
 
@@ -31,9 +35,21 @@ package final class Kernel {
         let link: LinkInfo?
     }
 
+    /// Where a link is that an attachment knows by name.
+    struct KnownLink: Sendable {
+        let place: Place
+        let index: Int32
+    }
+
     private struct Sandbox: ~Copyable {
         let namespace: Namespace
         var socket: RouteSocket
+
+        func identity() throws(SystemError) -> NamespaceIdentity {
+            NamespaceIdentity(
+                boot: try NamespaceIdentity.currentBoot(), device: namespace.device, inode: namespace.number,
+                cookie: socket.namespaceCookie())
+        }
 
         mutating func use<R: ~Copyable>(
             _ body: (inout RouteSocket) throws(NetlinkError) -> R
@@ -43,6 +59,17 @@ package final class Kernel {
     }
 
     package var hasSandbox: Bool { sandbox != nil }
+
+    /// What tells the sandbox from every other namespace; nil without one.
+    package func sandboxIdentity() throws(Failure) -> NamespaceIdentity? {
+        do throws(SystemError) { return try sandbox?.identity() } catch { throw Failure(.io, "\(error)") }
+    }
+
+    /// What the sandbox calls this process's namespace in IFLA_LINK_NETNSID; nil when none of its links is tied to it.
+    func hostID() throws(NetlinkError) -> Int32? {
+        let descriptor = home.raw
+        return try with(.sandbox) { socket throws(NetlinkError) in try socket.id(ofNamespace: descriptor) }
+    }
 
     private init(host: consuming RouteSocket, home: consuming Namespace) {
         self.host = host
@@ -125,6 +152,19 @@ package final class Kernel {
             }
             return result
         }
+    }
+
+    /// The link that `name` stands for: the one that a record tells, if it is there, or the one that is called so.
+    func link(_ name: LinkName) throws(NetlinkError) -> (info: LinkInfo, place: Place)? {
+        if let known = known[name], known.place == .host || hasSandbox {
+            let found = try with(known.place) { socket throws(NetlinkError) in
+                try socket.link(index: known.index)
+            }
+            if let found { return (found, known.place) }
+        }
+        guard name.place == .host || hasSandbox else { return nil }
+        let found = try with(name.place) { socket throws(NetlinkError) in try socket.link(named: name.name) }
+        return found.map { ($0, name.place) }
     }
 
     /// Runs `body` with the host's nftables socket, which stays open: an undo may find the thread elsewhere.

@@ -1,8 +1,8 @@
-import CNI
+package import CNI
 import Linux
 import Netlink
 import Network
-import Plans
+package import Plans
 
 /// Masquerade rules and spoof checks, named as the reference plugins name them, so that either removes the other's.
 extension Kernel {
@@ -14,7 +14,7 @@ extension Kernel {
         }
         let comment = "\(prefix), net: \(names[0]), if: \(names[1]), id: \(names[2])"
         let rules = rule.addresses.map {
-            MasqueradeRule(address: $0.address, network: $0.network, comment: comment)
+            MasqueradeRule(address: $0.address, network: $0.network, comment: comment, owner: owner)
         }
         try nftables { socket throws(NetlinkError) in
             try socket.ensureMasquerade(rules: rules, instancePrefix: prefix)
@@ -41,8 +41,18 @@ extension Kernel {
     }
 
     private static func instance(_ rule: Masquerade) -> String {
-        let attachment = "\(rule.id.interface):\(rule.id.containerID)"
-        return "\(Digest.sha512(rule.networkName).prefix(16))-\(Digest.sha512(attachment).prefix(16))"
+        "\(Digest.sha512(rule.networkName).prefix(16))-\(hash(rule.id))"
+    }
+
+    /// The part of a comment that tells the attachment, whatever its network.
+    private static func hash(_ id: AttachmentID) -> String {
+        String(Digest.sha512("\(id.interface):\(id.containerID)").prefix(16))
+    }
+
+    /// That part of a comment; nil for a comment of another form.
+    private static func hash(in comment: String) -> String? {
+        let parts = comment.parts(by: ",")[0].parts(by: "-")
+        return parts.count == 2 && parts[1].utf8.count == 16 ? String(parts[1]) : nil
     }
 
     func ensureSpoofCheck(_ check: SpoofCheck) throws(NetlinkError) {
@@ -52,6 +62,89 @@ extension Kernel {
 
     func removeSpoofCheck(_ id: AttachmentID) throws(NetlinkError) {
         try nftables { socket throws(NetlinkError) in try socket.removeSpoofCheck(id: Self.name(id)) }
+    }
+
+    // MARK: Rules of which nothing else is known
+
+    /// Removes what a container has, whichever network asked for it.
+    ///
+    /// - Parameters:
+    ///   - interfaces: names that it may have had.
+    ///   - isAlone: the container has no other attachments.
+    ///   - isOurs: false for those of its other attachments.
+    package func removeRules(
+        of containerID: String, _ interfaces: Set<String>, isAlone: Bool, where isOurs: (String) -> Bool
+    ) throws(Failure) {
+        let ids = interfaces.filter(isOurs).map { AttachmentID(containerID: containerID, interface: $0) }
+        let hashes = Set(ids.map(Self.hash))
+        let names = Set(ids.map(Self.name))
+        let prefix = Self.name(AttachmentID(containerID: containerID, interface: ""))
+        do throws(NetlinkError) {
+            try nftables { socket throws(NetlinkError) in
+                try socket.removeMasquerade { comment, _ in
+                    Self.hash(in: comment).map(hashes.contains) ?? false
+                }
+                for (id, port) in try socket.spoofChecks() where id.hasPrefix(prefix) {
+                    // Another container's ID may begin as this one does: the port's name tells whose it is.
+                    let interface = String(id.dropFirst(prefix.count))
+                    let isDerived = hostLinkName(containerID, interface) == port && isOurs(interface)
+                    if names.contains(id) || isDerived { try socket.removeSpoofCheck(id: id) }
+                }
+            }
+            if isAlone { try removeIptables(of: containerID) }
+        } catch {
+            throw Failure(.generic, "\(error)")
+        }
+    }
+
+    /// The chains of the iptables programs are of a container and a network, whatever the interface.
+    private func removeIptables(of containerID: String) throws(NetlinkError) {
+        guard isHome else { return }
+        var kinds: [Iptables] = []
+        try nftables { socket throws(NetlinkError) in
+            for family in IPAddress.Family.allCases {
+                if try !socket.iptablesChains(family).isEmpty { kinds.append(Iptables(family, .nft)) }
+            }
+        }
+        for family in IPAddress.Family.allCases where Iptables.legacyHasNAT(family) {
+            kinds.append(Iptables(family, .legacy))
+        }
+        for kind in kinds {
+            for network in try kind.networks(of: containerID) {
+                try kind.remove(
+                    Masquerade(
+                        networkName: network, id: AttachmentID(containerID: containerID, interface: ""),
+                        addresses: [],
+                        backend: .iptables))
+            }
+        }
+    }
+
+    /// GC: removes the masquerade rules that `owner` made for attachments that are not in `alive`, and spoof checks of
+    /// attachments that are not and of ports that are gone.
+    package func collectRules(of owner: String, sparing alive: Set<AttachmentID>) throws(Failure) {
+        let hashes = Set(alive.map(Self.hash))
+        let names = Set(alive.map(Self.name))
+        do throws(NetlinkError) {
+            var checks: [(id: String, port: String)] = []
+            try nftables { socket throws(NetlinkError) in
+                try socket.removeMasquerade { comment, made in
+                    !owner.isEmpty && made == owner
+                        && Self.hash(in: comment).map { !hashes.contains($0) } ?? false
+                }
+                checks = try socket.spoofChecks().filter { !names.contains($0.id) }
+            }
+            for (id, port) in checks {
+                let isThere = try with(.host) { socket throws(NetlinkError) in
+                    port.isEmpty ? false : try socket.link(named: port) != nil
+                }
+                if !isThere {
+                    try nftables { socket throws(NetlinkError) in try socket.removeSpoofCheck(id: id) }
+                }
+            }
+        } catch {
+            throw Failure(.generic, "\(error)")
+        }
     }
 
     private static func name(_ id: AttachmentID) -> String { "\(id.containerID)-\(id.interface)" }

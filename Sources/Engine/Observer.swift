@@ -9,7 +9,7 @@ extension Kernel {
     package func observe(_ query: FactsQuery) throws(Failure) -> Facts {
         var facts = Facts()
         do throws(NetlinkError) {
-            for name in query.links where name.place == .host || hasSandbox {
+            for name in query.links where name.place == .host || hasSandbox || known.contains(name) {
                 facts.links[name] = try linkFacts(name, query.addresses.contains(name))
             }
             if let place = query.defaultRoute, place == .host || hasSandbox,
@@ -19,12 +19,7 @@ extension Kernel {
                 if facts.links[name] == nil { facts.links[name] = try linkFacts(name, false) }
             }
             for device in query.devices { facts.devices.append(try observe(device, &facts)) }
-            if query.aliases {
-                facts.aliased = try aliased(.host) + (hasSandbox ? aliased(.sandbox) : [])
-                for name in facts.aliased where facts.links[name] == nil {
-                    facts.links[name] = try linkFacts(name, false)
-                }
-            }
+            if query.everyLink { try observeEveryLink(&facts) }
             if query.routes, hasSandbox { facts.routes = try sandboxRoutes() }
         } catch {
             throw Failure(.generic, "\(error)")
@@ -38,6 +33,7 @@ extension Kernel {
                 throw Failure(.io, "read sysctl \(name.path): \(error)")
             }
         }
+        if let taken = query.taken { facts.taken = try find(taken) }
         for path in query.files {
             do throws(SystemError) {
                 facts.files[path] = String(decoding: try readFile(path, limit: 1 << 20), as: UTF8.self)
@@ -53,20 +49,39 @@ extension Kernel {
 
     func linkFacts(_ name: LinkName, _ withAddresses: Bool) throws(NetlinkError) -> LinkFacts? {
         if name.place == .sandbox, absent.contains(name.name) { return nil }
-        return try with(name.place) { socket throws(NetlinkError) in
-            let found = try socket.link(named: name.name)
-            if name.place == .host { seen[name.name] = Look(link: found) }
-            guard let link = found else { return nil }
-            var facts = LinkFacts(
-                index: link.index, kind: link.kind ?? "", mac: link.mac, mtu: link.mtu, isUp: link.isUp,
-                isPromiscuous: link.isPromiscuous, peerIndex: link.parentIndex)
-            facts.mode = link.mode
-            facts.alias = link.alias
-            facts.isAllMulticast = link.isAllMulticast
-            facts.queueLength = link.queueLength
+        let found = try link(name)
+        if name.place == .host { seen[name.name] = Look(link: found?.info) }
+        guard let (link, place) = found else { return nil }
+        return try with(place) { socket throws(NetlinkError) in
+            var facts = LinkFacts(link)
+            facts.isTiedToHost = place == .host && link.parentIndex != nil && link.parentNamespaceID == nil
             if let index = link.controllerIndex { facts.controller = try socket.link(index: index)?.name }
             if withAddresses { facts.addresses = try socket.addresses(index: link.index).map(\.cidr) }
             return facts
+        }
+    }
+
+    private func observeEveryLink(_ facts: inout Facts) throws(NetlinkError) {
+        for place in [Place.host, .sandbox] where place == .host || hasSandbox {
+            for (name, link) in try everyLink(place) {
+                facts.everyLink.append(name)
+                facts.links[name] = link
+            }
+        }
+    }
+
+    /// The links of one side but lo.
+    func everyLink(_ place: Place) throws(NetlinkError) -> [(LinkName, LinkFacts)] {
+        let links = try with(place) { socket throws(NetlinkError) in try socket.links() }
+        // Only now: the kernel gives the host an id when it lists a link that is tied to it.
+        let host = place == .sandbox ? try hostID() : nil
+        return links.filter { !$0.isLoopback }.map { link in
+            var facts = LinkFacts(link)
+            facts.isTiedToHost =
+                link.parentIndex != nil
+                && (place == .host
+                    ? link.parentNamespaceID == nil : host != nil && link.parentNamespaceID == host)
+            return (LinkName(place: place, name: link.name), facts)
         }
     }
 
@@ -97,6 +112,24 @@ extension Kernel {
                 }
             }
             return routes
+        }
+    }
+}
+
+extension LinkFacts {
+    /// All that the link itself says.
+    init(_ link: LinkInfo) {
+        self.init(
+            index: link.index, kind: link.kind ?? "", mac: link.mac, mtu: link.mtu, isUp: link.isUp,
+            isPromiscuous: link.isPromiscuous, peerIndex: link.parentIndex)
+        mode = link.mode
+        alias = link.alias
+        alternativeNames = link.alternativeNames
+        isAllMulticast = link.isAllMulticast
+        queueLength = link.queueLength
+        if !link.busAddress.isEmpty { bus = "\(link.busName)/\(link.busAddress)" }
+        if !link.permanentAddress.isEmpty {
+            permanentAddress = String(decoding: hexadecimal(link.permanentAddress), as: UTF8.self)
         }
     }
 }

@@ -1,7 +1,7 @@
 package import CNI
 import Linux
 import Netlink
-import Plans
+package import Plans
 
 /// What DEL of one plugin asks for.
 struct Pending {
@@ -19,9 +19,12 @@ package final class Teardown {
     private let runner: ChainRunner
     /// Nothing says that there ever was such an attachment: what cannot even be asked is no failure.
     private let isGuess: Bool
-    private var links: [String] = []
+    /// By the names that the attachments know them by.
+    private var links: [LinkName] = []
     private var hostLinks: [String] = []
     private var leases: [(source: any AddressSource.Type, request: LeaseRequest)] = []
+    /// False once a restore of the attachment failed: what the next DEL needs for it is kept.
+    private var isRestored = true
     package private(set) var problems: [Failure] = []
 
     package init(_ runner: ChainRunner, isGuess: Bool = false) {
@@ -34,6 +37,8 @@ package final class Teardown {
         runner.saved = attached?.saved ?? [:]
         runner.given = attached?.given ?? []
         let previous = attached.flatMap { $0.isWhole ? $0.result : nil }
+        isRestored = true
+        do throws(Failure) { try runner.recognize(spec, attached?.index) } catch { note(error, spec, false) }
         for index in spec.list.plugins.indices.reversed() {
             let pending: Pending
             do throws(Failure) {
@@ -57,14 +62,13 @@ package final class Teardown {
     }
 
     private func detach(_ pending: Pending) throws(Failure) {
-        links += pending.removal.links
+        links += pending.removal.links.map { .sandbox($0) }
         hostLinks += pending.removal.hostLinks
         if let lease = pending.lease { leases.append(lease) }
-        var isRestored = true
         for (step, isVital) in pending.removal.restores.map({ ($0, false) })
             + pending.removal.steps.map({ ($0, true) })
         {
-            // What the restores need is kept until they have worked.
+            // What the restores need is kept until they have worked, those of other plugins of the chain as well.
             if case .removeFile = step, !isRestored { continue }
             do throws(StepError) { try run(step) } catch {
                 if error.isGone { continue }
@@ -83,6 +87,7 @@ package final class Teardown {
             }
         }
         if let call = pending.call { _ = try call.run() }
+        if let problem = pending.removal.problem { throw problem }
     }
 
     /// A refusal that looks final must be repeated.
@@ -101,24 +106,33 @@ package final class Teardown {
         }
     }
 
-    /// The names of links that would not go.
+    /// The names of links that would not go, as the attachments know them.
     private func deleteLinks() -> Set<String> {
         var stuck: Set<String> = []
-        let names = runner.kernel.hasSandbox ? links.filter { $0 != "lo" } : []
+        let names = runner.kernel.hasSandbox ? links.filter { $0.name != "lo" } : []
         do throws(NetlinkError) {
             let all = names.count > 1 ? try listed() : []
-            let found = names.count > 1 ? all.filter { names.contains($0.name) } : try named(names, .sandbox)
+            let found = try names.count > 1 ? among(all, names) : looked(for: names)
             do throws(NetlinkError) {
-                if found.count > 1 { try deleteGroup(found, besides: all) } else { stuck = deleteEach(found) }
+                if found.count > 1 {
+                    try deleteGroup(found.map(\.link), besides: all)
+                } else {
+                    stuck = deleteEach(found)
+                }
             } catch {
                 stuck = deleteEach(found)
             }
         } catch {
-            stuck = Set(names)
+            stuck = Set(names.map(\.name))
             problems.append(Failure(.generic, "\(error)"))
         }
         do throws(NetlinkError) {
-            for link in try named(hostLinks, .host) where try isOurs(link) {
+            for name in hostLinks {
+                let link = try runner.kernel.with(.host) { socket throws(NetlinkError) in
+                    try socket.link(named: name)
+                }
+                // The kernel also finds a link by an alternative name.
+                guard let link, link.name == name, try isOurs(link) else { continue }
                 do throws(NetlinkError) {
                     try runner.kernel.with(.host) { socket throws(NetlinkError) in
                         try socket.delete(index: link.index)
@@ -150,28 +164,37 @@ package final class Teardown {
         try runner.kernel.with(.sandbox) { socket throws(NetlinkError) in try socket.links() }
     }
 
-    private func named(_ names: [String], _ place: Place) throws(NetlinkError) -> [LinkInfo] {
-        guard !names.isEmpty else { return [] }
-        return try runner.kernel.with(place) { socket throws(NetlinkError) in
-            var found: [LinkInfo] = []
-            for name in names {
-                // The kernel also finds a link by an alternative name.
-                if let link = try socket.link(named: name), link.name == name { found.append(link) }
-            }
-            return found
+    /// A link of the sandbox, and the name that its attachment knows it by.
+    private typealias Found = (name: String, link: LinkInfo)
+
+    private func among(_ all: [LinkInfo], _ names: [LinkName]) -> [Found] {
+        names.compactMap { name in
+            let known = runner.kernel.known[name].flatMap { known in all.first { $0.index == known.index } }
+            return (known ?? all.first { $0.name == name.name }).map { (name.name, $0) }
         }
     }
 
-    private func deleteEach(_ links: [LinkInfo]) -> Set<String> {
+    private func looked(for names: [LinkName]) throws(NetlinkError) -> [Found] {
+        var found: [Found] = []
+        for name in names {
+            guard let (link, _) = try runner.kernel.link(name) else { continue }
+            // The kernel also finds a link by an alternative name.
+            let isKnown = runner.kernel.known[name]?.index == link.index
+            if isKnown || link.name == name.name { found.append((name.name, link)) }
+        }
+        return found
+    }
+
+    private func deleteEach(_ links: [Found]) -> Set<String> {
         var stuck: Set<String> = []
-        for link in links {
+        for (name, link) in links {
             do throws(NetlinkError) {
                 try runner.kernel.with(.sandbox) { socket throws(NetlinkError) in
                     try socket.delete(index: link.index)
                 }
             } catch  where error.code == noSuchDevice {
             } catch {
-                stuck.insert(link.name)
+                stuck.insert(name)
                 problems.append(Failure(.generic, "\(error)"))
             }
         }
@@ -188,9 +211,27 @@ package final class Teardown {
         }
     }
 
+    /// Without a record of the pod: the devices of the host that records of their own say it has.
+    package func returnDevices(of id: AttachmentID, where isOurs: (String) -> Bool) {
+        let attachment = Attachment(
+            id: id, sandbox: "", networkName: "", digest: Array(repeating: 0, count: 32))
+        for module in runner.registry.takers() {
+            guard let query = module.takenDevice(attachment) else { continue }
+            for query in runner.kernel.records(like: query, of: id.containerID) where isOurs(query.interface)
+            {
+                do throws(Failure) {
+                    guard let taken = try runner.kernel.find(query) else { continue }
+                    try detach(Pending(removal: module.removal(of: taken, query)))
+                } catch {
+                    problems.append(error)
+                }
+            }
+        }
+    }
+
     /// Without a record of the pod: the veth pairs whose host end has the name derived for this container.
     package func detachByName(_ containerID: String, _ likely: [String], where isOurs: (String) -> Bool) {
-        let names = Set(likely + runner.sandboxLinks()).filter(isOurs)
+        let names = Set(likely + runner.sandboxLinks().map(\.name)).filter(isOurs)
         hostLinks += names.sorted().map { hostLinkName(containerID, $0) }
     }
 }

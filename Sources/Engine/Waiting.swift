@@ -58,7 +58,7 @@ extension Executor {
 }
 
 extension Kernel {
-    fileprivate func monitor(_ place: Place) throws(NetlinkError) -> Monitor {
+    func monitor(_ place: Place) throws(NetlinkError) -> Monitor {
         do throws(SystemError) {
             return try at(place) { () throws(SystemError) in
                 do throws(NetlinkError) { return try Monitor.open() } catch {

@@ -205,13 +205,7 @@ package enum HostLocal: AddressSource {
         of containerID: String, below directory: String, where isGone: (String?) -> Bool
     ) throws(Failure) {
         do throws(SystemError) {
-            let networks: [String]
-            do throws(SystemError) { networks = try Directory.open(directory).names() } catch
-                where error.isNotFound
-            {
-                return
-            }
-            for network in networks where Names.isIdentifier(network) {
+            for network in try networks(below: directory) {
                 guard let store = try? LeaseStore.openIfPresent("\(directory)/\(network)") else { continue }
                 let lock = try store.lockIfThere()
                 defer { extendLifetime(lock) }
@@ -223,6 +217,32 @@ package enum HostLocal: AddressSource {
             }
         } catch {
             throw Failure(.io, "host-local: \(error)")
+        }
+    }
+
+    /// Whoever has an address in a network below `directory`; with an empty interface in a file of the old form.
+    package static func owners(below directory: String) throws(Failure) -> [AttachmentID] {
+        var owners: [AttachmentID] = []
+        do throws(SystemError) {
+            for network in try networks(below: directory) {
+                guard let store = try? LeaseStore.openIfPresent("\(directory)/\(network)") else { continue }
+                for entry in try store.entries() {
+                    let (containerID, interface) = LeaseStore.parse(entry.owner)
+                    guard Names.isIdentifier(containerID) else { continue }
+                    owners.append(AttachmentID(containerID: containerID, interface: interface ?? ""))
+                }
+            }
+        } catch {
+            throw Failure(.io, "host-local: \(error)")
+        }
+        return owners
+    }
+
+    private static func networks(below directory: String) throws(SystemError) -> [String] {
+        do throws(SystemError) {
+            return try Directory.open(directory).names().filter(Names.isIdentifier)
+        } catch  where error.isNotFound {
+            return []
         }
     }
 

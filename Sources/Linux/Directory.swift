@@ -30,11 +30,16 @@ package struct Directory: ~Copyable, Sendable {
     }
 
     /// Opens or makes a directory that nobody but root and this user can write to, nor to the one that it is in.
-    package static func createTrusted(_ path: String, mode: UInt32) throws(SystemError) -> Directory {
+    ///
+    /// - Parameter isNew: becomes true when it was not there.
+    package static func createTrusted(
+        _ path: String, mode: UInt32, _ isNew: inout Bool
+    ) throws(SystemError) -> Directory {
         let descriptor: Descriptor
         do throws(SystemError) {
             descriptor = try Descriptor.open(path, flags | O_NOFOLLOW)
         } catch  where error.isNotFound {
+            isNew = true
             try make(path, mode)
             descriptor = try Descriptor.open(path, flags | O_NOFOLLOW)
         }
@@ -225,9 +230,10 @@ package struct Directory: ~Copyable, Sendable {
             && info.st_mode & S_IFMT == S_IFREG && info.st_size == 0
     }
 
-    func openLock(_ name: String, mode: UInt32) throws(SystemError) -> Descriptor {
+    func openLock(_ name: String, mode: UInt32, writable: Bool) throws(SystemError) -> Descriptor {
         try Descriptor.open(
-            name, O_RDONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK, mode: mode, in: descriptor.raw)
+            name, (writable ? O_RDWR : O_RDONLY) | O_CREAT | O_NOFOLLOW | O_NONBLOCK, mode: mode,
+            in: descriptor.raw)
     }
 }
 

@@ -8,20 +8,36 @@ package struct Lock: ~Copyable, Sendable {
 
     /// Waits for the lock on a file in `directory`, which is made when missing.
     package static func take(
-        in directory: borrowing Directory, _ name: String, mode: UInt32 = 0o600, exclusive: Bool = true
+        in directory: borrowing Directory, _ name: String, mode: UInt32 = 0o600, exclusive: Bool = true,
+        writable: Bool = false
     ) throws(SystemError) -> Lock {
-        Lock(try held(directory.openLock(name, mode: mode), name, exclusive))
+        Lock(try held(directory.openLock(name, mode: mode, writable: writable), name, exclusive))
     }
 
     /// The same on a file that its last holder removes: who waited meanwhile starts again with the new file.
-    package static func takeRemovable(in directory: borrowing Directory, _ name: String) throws(SystemError)
-        -> Lock
-    {
+    ///
+    /// - Parameter writable: for `write`; it can be had only on a disk that takes something new.
+    package static func takeRemovable(
+        in directory: borrowing Directory, _ name: String, writable: Bool = false
+    ) throws(SystemError) -> Lock {
         while true {
-            let lock = try take(in: directory, name)
+            let lock = try take(in: directory, name, writable: writable)
             var info = stat()
             if fstat(lock.file.raw, &info) == 0, info.st_nlink > 0 { return lock }
         }
+    }
+
+    /// What the file says; empty when it says nothing, or cannot be read.
+    package func text() -> String {
+        var bytes = [UInt8](repeating: 0, count: 256)
+        let count = retrying { pread(file.raw, &bytes, bytes.count, 0) }
+        return String(decoding: bytes.prefix(max(count, 0)), as: UTF8.self)
+    }
+
+    /// Writes what the file is to say. It is lost on a disk that is full, and nobody counts on it.
+    package func write(_ text: String) {
+        let bytes = Array(text.utf8)
+        _ = retrying { pwrite(file.raw, bytes, bytes.count, 0) }
     }
 
     /// Waits for the lock on the file at `path`; its directory is made when missing.

@@ -32,11 +32,15 @@ package struct Namespace: ~Copyable, Sendable {
     private let descriptor: Descriptor
     /// The kernel's number for it, unique among the namespaces that live; 0 if it cannot be told.
     package let number: UInt64
+    /// Of the file system that the number is of.
+    package let device: UInt64
 
     package init(adopting raw: CInt) {
         descriptor = Descriptor(adopting: raw)
         var info = stat()
-        number = fstat(raw, &info) == 0 ? UInt64(info.st_ino) : 0
+        let isKnown = fstat(raw, &info) == 0
+        number = isKnown ? UInt64(info.st_ino) : 0
+        device = isKnown ? UInt64(info.st_dev) : 0
     }
 
     package var raw: CInt { descriptor.raw }

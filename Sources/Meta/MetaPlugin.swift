@@ -19,8 +19,13 @@ package struct MetaPlugin {
     }
 
     func runner(_ kernel: Kernel) -> ChainRunner {
-        ChainRunner(kernel, registry: builtins, isMeta: true, log: config.log)
+        kernel.owner = network
+        return ChainRunner(kernel, registry: builtins, isMeta: true, log: config.log)
     }
+
+    /// The configuration that the runtime called. Several of them may share a node, its networks and our cniDir: each
+    /// cleans up after itself alone.
+    var network: String { config.plugin.name }
 
     /// Attaches the pod to all its networks, or to none.
     ///
@@ -42,27 +47,31 @@ package struct MetaPlugin {
         let delegates = try DelegateBuilder(config, invocation).build()
         try DefaultRoute.validate(delegates)
         let kernel = try Kernel.open(sandbox: invocation.netns, mayBeOwn: invocation.netnsOverride)
+        let namespace = try kernel.sandboxIdentity()
         let runner = runner(kernel)
         for delegate in delegates {
             try named(delegate) { () throws(Failure) in try runner.validate(delegate.spec) }
         }
 
         let store = try StateStore.open(config.cniDir)
-        let lock = try store.lock(id)
+        if store.isNew { try noteUnrecorded(delegates, store) }
+        var isOld = false
+        let lock = try store.lock(id, for: network, &isOld)
         defer { extendLifetime(lock) }
-        var isRecorded = false
         do throws(Failure) {
             if let existing = try store.read(id, config.log) {
-                isRecorded = true
                 try clearAway(existing)
+            } else if isOld || store.has(id) || store.isUnrecorded(id) {
+                try clearAwayUnrecorded(delegates, runner, store)
             }
             try refusePresent(delegates, runner)
         } catch {
-            if !isRecorded { store.forgetLock(id) }
+            if !isOld, !store.has(id) { store.forgetLock(id) }
             throw error
         }
         var record = PodRecord(
-            id: id, sandbox: invocation.netns, entries: delegates.map { PodRecord.Entry(spec: $0.spec) })
+            id: id, network: network, sandbox: invocation.netns, namespace: namespace,
+            entries: delegates.map { PodRecord.Entry(spec: $0.spec) })
         var journal = Journal()
         do throws(Failure) {
             try store.write(record)
@@ -79,16 +88,45 @@ package struct MetaPlugin {
 
     /// What a container had before its node was booted anew goes first: the runtime never deleted it.
     private func clearAway(_ record: PodRecord) throws(Failure) {
-        let kernel = try Kernel.open(sandbox: record.sandbox, mayBeGone: true, mayBeOwn: true)
-        let present = runner(kernel).sandboxLinks()
-        guard !record.entries.contains(where: { present.contains($0.spec.id.interface) }) else {
-            throw Failure(
-                .generic, "interface \(id.interface) of container \(id.containerID) is attached already",
-                details: "nothing was changed; DEL the container first")
-        }
+        let (kernel, sandbox) = try open(record, given: "")
+        let runner = runner(kernel)
+        guard !hasLinks(record, runner) else { throw attachedAlready }
         config.log.verbose(
             "ADD of \(id.containerID) \(id.interface): clearing away a dead namespace's remains")
-        try report(try detachDead(id, record, []))
+        try report(detach(record, sandbox: sandbox, runner))
+    }
+
+    private func hasLinks(_ record: PodRecord, _ runner: ChainRunner) -> Bool {
+        let present = runner.sandboxLinks()
+        return record.entries.contains { entry in
+            present.contains { $0.name == entry.spec.id.interface || $0.index == entry.attached?.index }
+        }
+    }
+
+    private var attachedAlready: Failure {
+        Failure(
+            .generic, "interface \(id.interface) of container \(id.containerID) is attached already",
+            details: "nothing was changed; DEL the container first")
+    }
+
+    /// A container whose record was lost may still have addresses: it would get second ones, and its DEL would free those
+    /// alone.
+    private func clearAwayUnrecorded(
+        _ delegates: [Delegate], _ runner: ChainRunner, _ store: borrowing StateStore
+    ) throws(Failure) {
+        let present = Set(runner.sandboxLinks().map(\.name))
+        guard delegates.allSatisfy({ !present.contains($0.spec.id.interface) }) else { throw attachedAlready }
+        config.log.verbose("ADD of \(id.containerID) \(id.interface): clearing away what has no record")
+        try report(detachUnrecorded(runner, try neighbours(of: id, store)))
+    }
+
+    /// Records may have been lost with their directory: who has addresses then is looked after at its next ADD.
+    func noteUnrecorded(
+        _ delegates: [Delegate], _ store: borrowing StateStore
+    ) throws(Failure) {
+        var owners: [AttachmentID] = []
+        for directory in storeDirectories(delegates) { owners += try HostLocal.owners(below: directory) }
+        try store.note(unrecorded: owners)
     }
 
     /// Before the first network is attached: a name that the pod has would stop a later one.
@@ -183,18 +221,30 @@ package struct MetaPlugin {
             details: "it appears when the default network's agent has started")
     }
 
+    /// Whether the kernel's sandbox is that namespace.
+    func isAt(_ namespace: NamespaceIdentity, _ kernel: Kernel) throws(Failure) -> Bool {
+        try kernel.sandboxIdentity()?.isSame(as: namespace) ?? false
+    }
+
     /// Compares what every attachment promised with the kernel.
     package func check() throws(Failure) {
         let store = try StateStore.open(config.cniDir)
         let lock = try store.lock(id)
         defer { extendLifetime(lock) }
-        guard let record = try store.read(id, config.log) else {
-            store.forgetLock(id)
+        let own = try store.read(id, config.log)
+        guard let record = own ?? multusRecord(id)?.record else {
+            if !store.has(id) { store.forgetLock(id) }
             throw Failure(
                 .containerUnknown, "nothing is known of container \(id.containerID) \(id.interface)",
-                details: "no record in \(config.cniDir)/attachments")
+                details: "no record in \(config.cniDir)/attachments, nor one of Multus")
         }
+        if own == nil { store.forgetLock(id) }
         let kernel = try Kernel.open(sandbox: invocation.netns, mayBeOwn: invocation.netnsOverride)
+        if let namespace = record.namespace, try !isAt(namespace, kernel) {
+            throw Failure(
+                .generic, "\(invocation.netns) is not the namespace that was attached",
+                details: "another one has its path by now: DEL and ADD the container")
+        }
         for entry in record.entries where entry.spec.list.version >= .v0_4_0 {
             let attachment = "\(entry.spec.name) on \(entry.spec.id.interface)"
             guard let attached = entry.attached, attached.isWhole else {
@@ -209,4 +259,5 @@ package struct MetaPlugin {
 }
 
 /// Every plugin that this executable provides.
-package let builtins = Registry(module: module(ofType:), source: addressSource(ofType:))
+package let builtins = Registry(
+    module: module(ofType:), source: addressSource(ofType:), takers: modulesThatTakeDevices)

@@ -2,6 +2,7 @@ import CNI
 import Engine
 import JSONC
 import Linux
+import Network
 import Plans
 
 /// What Multus wrote down of a container, so that a pod it attached can be detached after a switch-over. Read and, after
@@ -13,33 +14,62 @@ package struct MultusCache {
 
     package init(directory: String) { self.directory = directory }
 
+    package static let defaultDirectory = "/var/lib/cni/multus"
+
     /// The attachments in the order of their ADD; nil when Multus knows nothing of the container.
     ///
     /// - Parameter spec: what an attachment with this name, interface and list is to this call.
     func record(
         _ id: AttachmentID, sandbox: String, _ log: Log,
         _ spec: (String, AttachmentID, NetworkList) -> AttachmentSpec
-    ) -> PodRecord? {
+    ) -> MultusRecord? {
         let bytes: [UInt8]
         do throws(SystemError) {
             let cache = try Directory.open(directory).trusted()
             bytes = try cache.read(id.containerID, limit: Self.limit, isTrusted: true)
         } catch {
-            if !error.isNotFound { log.error("state of Multus is passed over: \(error)") }
+            // Our own cniDir has directories beside Multus' files.
+            if !error.isNotFound, !error.isNoFile { log.error("state of Multus is passed over: \(error)") }
             return nil
         }
-        var entries: [PodRecord.Entry] = []
+        var found = MultusRecord(cache: self, record: PodRecord(id: id, sandbox: sandbox, entries: []))
         do throws(JSONError) {
             for (index, delegate) in try Reader(JSON.parse(bytes).value).elements().enumerated() {
-                do throws(JSONError) { entries.append(try entry(delegate, index, id, spec)) } catch {
-                    log.error("\(directory)/\(id.containerID): \(error): passed over")
+                do throws(JSONError) {
+                    found.record.entries.append(try entry(delegate, index, id, spec))
+                } catch {
+                    found.isWhole = false
+                    log.error(
+                        "\(directory)/\(id.containerID): \(error): this network goes by names and leases")
                 }
             }
         } catch {
-            log.error("\(directory)/\(id.containerID) is unusable: \(error)")
-            return nil
+            found.isWhole = false
+            log.error("\(directory)/\(id.containerID) is unusable: \(error): DEL goes by names and leases")
         }
-        return PodRecord(id: id, sandbox: sandbox, entries: entries)
+        return found
+    }
+
+    /// The containers that Multus knows.
+    func containers() -> [String] {
+        let names = (try? Directory.open(directory).names()) ?? []  // no directory, no containers
+        return names.filter { Names.isIdentifier($0) && isRegularFile("\(directory)/\($0)") }.sorted()
+    }
+
+    /// The attachments that libcni's cache knows of a container, those of the runtime or of Multus' delegates.
+    static func results(of containerID: String, below directory: String) -> [(
+        network: String, interface: String
+    )] {
+        guard let results = try? Directory.open("\(directory)/results").trusted(),
+            let names = try? results.names()
+        else { return [] }
+        return names.filter { $0.contains("-\(containerID)-") }.sorted().compactMap { name in
+            guard let bytes = try? results.read(name, limit: limit, isTrusted: true),
+                let json = try? JSON.parse(bytes).value, json["containerId"]?.string == containerID,
+                let network = json["networkName"]?.string, let interface = json["ifName"]?.string
+            else { return nil }
+            return (network, interface)
+        }
     }
 
     private func entry(
@@ -84,7 +114,7 @@ package struct MultusCache {
     }
 
     /// Removes what was read.
-    func remove(_ record: PodRecord) throws(SystemError) {
+    fileprivate func remove(_ record: PodRecord) throws(SystemError) {
         do throws(SystemError) {
             for entry in record.entries {
                 // There may never have been one.
@@ -92,6 +122,36 @@ package struct MultusCache {
             }
             _ = try Directory.open(directory).remove(record.id.containerID)
         } catch  where error.isNotFound {}
+    }
+}
+
+/// What Multus knew of one container.
+struct MultusRecord {
+    let cache: MultusCache
+    var record: PodRecord
+    /// False when one of its networks cannot be used.
+    var isWhole = true
+
+    /// The namespace's path, as the results of the attachments have it; empty when none does.
+    var sandbox: String {
+        record.entries.lazy.flatMap { $0.attached?.result.interfaces ?? [] }.compactMap(\.sandbox).first ?? ""
+    }
+
+    /// What each of the pod's links was: name and MAC address.
+    var links: [(name: String, mac: String)] {
+        record.entries.flatMap { entry in
+            (entry.attached?.result.interfaces ?? []).compactMap { interface in
+                guard interface.sandbox != nil, interface.name == entry.spec.id.interface else { return nil }
+                return interface.mac.map { (interface.name, $0) }
+            }
+        }
+    }
+
+    /// Removes the files: nothing is left that they could help with.
+    func remove() throws(Failure) {
+        do throws(SystemError) { try cache.remove(record) } catch {
+            throw Failure(.io, "state of Multus: \(error)")
+        }
     }
 }
 

@@ -13,13 +13,31 @@ package struct PodRecord: Sendable {
     }
 
     package var id: AttachmentID
+    /// The name of the configuration that a runtime called, which several of them may have beside each other; empty in
+    /// a record that does not say.
+    package var network: String
+    /// CNI_NETNS as given, and what tells that namespace from others that have the path by now.
     package var sandbox: String
+    package var namespace: NamespaceIdentity?
     package var entries: [Entry]
+
+    package init(
+        id: AttachmentID, network: String = "", sandbox: String, namespace: NamespaceIdentity? = nil,
+        entries: [Entry]
+    ) {
+        self.id = id
+        self.network = network
+        self.sandbox = sandbox
+        self.namespace = namespace
+        self.entries = entries
+    }
 }
 
 /// `<cniDir>/attachments/<containerID>@<CNI_IFNAME>.json`, one file for each top-level interface.
 package struct StateStore: ~Copyable {
     private let directory: Directory
+    /// The directory was not there before: records may have been lost with it.
+    package let isNew: Bool
     private static let limit = 16 << 20
 
     package static func open(_ cniDir: String) throws(Failure) -> StateStore {
@@ -38,7 +56,9 @@ package struct StateStore: ~Copyable {
     }
 
     private static func make(_ cniDir: String) throws(SystemError) -> StateStore {
-        StateStore(directory: try .createTrusted("\(cniDir)/attachments", mode: 0o700))
+        var isNew = false
+        let directory = try Directory.createTrusted("\(cniDir)/attachments", mode: 0o700, &isNew)
+        return StateStore(directory: directory, isNew: isNew)
     }
 
     private static func refusal(_ error: SystemError) -> Failure {
@@ -48,6 +68,22 @@ package struct StateStore: ~Copyable {
     /// Held for a whole verb, so that two calls for one attachment run one after another.
     package func lock(_ id: AttachmentID) throws(Failure) -> Lock {
         do throws(SystemError) { return try takeLock(id) } catch { throw Failure(.io, "state: \(error)") }
+    }
+
+    /// The lock as ADD takes it. Its file says which network called, should the record be lost.
+    ///
+    /// - Parameter isOld: whether there was such a file before, as an attachment leaves one that was not deleted.
+    package func lock(
+        _ id: AttachmentID, for network: String, _ isOld: inout Bool
+    ) throws(Failure) -> Lock {
+        do throws(SystemError) {
+            let lock = try Lock.takeRemovable(in: directory, fileName(id) + ".lock", writable: true)
+            isOld = !lock.text().isEmpty
+            if !isOld { lock.write(network) }
+            return lock
+        } catch {
+            throw Failure(.io, "state: \(error)")
+        }
     }
 
     /// nil when there is no file for it and the disk takes nothing new: nobody else has the lock then either.
@@ -65,7 +101,7 @@ package struct StateStore: ~Copyable {
         try Lock.takeRemovable(in: directory, fileName(id) + ".lock")
     }
 
-    /// nil when there is none; a torn or foreign file counts as none, and is named in the log.
+    /// nil when there is none; a torn, damaged or foreign file counts as none, and is named in the log.
     package func read(_ id: AttachmentID, _ log: Log) throws(Failure) -> PodRecord? {
         let bytes: [UInt8]
         do throws(SystemError) {
@@ -78,15 +114,18 @@ package struct StateStore: ~Copyable {
         } catch {
             throw Failure(.io, "state: \(error)")
         }
-        do throws(JSONError) { return try PodRecord(Reader(JSON.parse(bytes).value), id) } catch {
+        do throws(JSONError) { return try PodRecord(sealed: bytes, id) } catch {
             log.error("state of \(fileName(id)) is unusable (\(error)): DEL goes by derived names")
             return nil
         }
     }
 
+    /// Whether there is a file where a record would be, also one that says nothing.
+    package func has(_ id: AttachmentID) -> Bool { directory.contains(fileName(id)) }
+
     package func write(_ record: PodRecord) throws(Failure) {
         let json = try record.json()
-        let bytes = json.bytes()
+        let bytes = PodRecord.sealed(json)
         guard json.isReadable(in: bytes.count) else {
             throw Failure(
                 .badConfig,
@@ -117,18 +156,43 @@ package struct StateStore: ~Copyable {
         _ = try? directory.remove(fileName(id) + ".lock")  // an empty file more does no harm
     }
 
+    /// Those with a record, and those with the lock alone, whose record is lost.
     package func all() throws(Failure) -> [AttachmentID] {
         let names: [String]
         do throws(SystemError) { names = try directory.names() } catch {
             throw Failure(.io, "state: \(error)")
         }
-        return names.compactMap { name in
-            guard name.hasSuffix(".json"), !name.hasPrefix("."), let at = name.lastIndex(of: "@") else {
+        let found = names.compactMap { name -> AttachmentID? in
+            let record = name.hasSuffix(".lock") ? name.dropLast(5) : name[...]
+            // An interface's name may have one as well.
+            guard record.hasSuffix(".json"), !name.hasPrefix("."), let at = record.firstIndex(of: "@") else {
                 return nil
             }
-            let interface = name[name.index(after: at)...].dropLast(5)
-            return AttachmentID(containerID: String(name[..<at]), interface: String(interface))
-        }.sorted { ($0.containerID, $0.interface) < ($1.containerID, $1.interface) }
+            let interface = record[record.index(after: at)...].dropLast(5)
+            return AttachmentID(containerID: String(record[..<at]), interface: String(interface))
+        }
+        return Set(found).sorted { ($0.containerID, $0.interface) < ($1.containerID, $1.interface) }
+    }
+
+    // MARK: Owners of addresses that have no record
+
+    private static let unrecorded = "unrecorded"
+
+    /// Notes who had addresses when the directory was made: containers of another program, or of a lost directory.
+    package func note(unrecorded owners: [AttachmentID]) throws(Failure) {
+        let text = Set(owners.map(\.containerID)).sorted().map { "\($0)\n" }.joined()
+        guard !text.isEmpty else { return }
+        do throws(SystemError) { try directory.replace(Self.unrecorded, with: Array(text.utf8)) } catch {
+            throw Failure(.io, "state: \(error)")
+        }
+    }
+
+    /// Whether a container had addresses before there were records.
+    package func isUnrecorded(_ id: AttachmentID) -> Bool {
+        // What cannot be read says nothing.
+        let found = try? directory.readIfPresent(Self.unrecorded, limit: Self.limit)
+        guard let bytes = found ?? nil else { return false }
+        return String(decoding: bytes, as: UTF8.self).split(separator: "\n").contains { $0 == id.containerID }
     }
 
     /// Container IDs and interface names were validated, and neither may contain '/'.

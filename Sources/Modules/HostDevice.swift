@@ -81,14 +81,20 @@ package enum HostDevice: Module {
         return switch verb {
         case .add, .check: FactsQuery(links: [link], devices: devices)
         case .del:
-            FactsQuery(links: [link], devices: [config.device], aliases: true, files: [state(attachment)])
+            FactsQuery(
+                devices: [config.device], everyLink: true, taken: takenDevice(attachment),
+                files: [state(attachment)])
         default: FactsQuery()
         }
     }
 
-    /// Which device the attachment took, and whether it was up: the link itself cannot tell, and may be renamed.
+    /// Which device the attachment took, and what tells it from others: a pod may call its links as it likes.
     private static func state(_ attachment: Attachment) -> String {
         "\(stateDirectory)/\(attachment.id.containerID)_\(attachment.interface).json"
+    }
+
+    package static func takenDevice(_ attachment: Attachment) -> TakenQuery? {
+        TakenQuery(record: state(attachment), interface: attachment.interface)
     }
 
     // MARK: ADD
@@ -116,9 +122,9 @@ package enum HostDevice: Module {
         let isUserspace = try isUserspace(config, facts)
         if !isUserspace {
             let (name, link) = try find(config, facts)
-            let taken: JSON = ["device": .string(name), "up": .bool(link.isUp)]
-            steps.append(.writeFile(state(attachment), taken.print() + "\n"))
-            steps.append(.takeDevice(Device(name: name, interface: interface, wasUp: link.isUp)))
+            let device = Device(name: name, interface: interface, link)
+            steps.append(.writeFile(state(attachment), device.record))
+            steps.append(.takeDevice(device))
             result.interfaces[0].mac = link.mac.map { "\($0)" }
         }
         if config.hasIPAM {
@@ -179,45 +185,63 @@ package enum HostDevice: Module {
 
     /// The device goes home from the pod; or it is home already, with the pod's name, because the namespace died.
     package static func removal(_ config: Config, _ attachment: Attachment, _ facts: Facts) -> Removal {
-        let path = state(attachment)
-        let record = facts.files[path].flatMap { try? JSON.parse($0).value }
-        let taken = record?["device"]?.string.flatMap { Names.interfaceProblem($0) == nil ? $0 : nil }
-        let wasUp = record?["up"]?.bool ?? false
+        if let taken = facts.taken, let query = takenDevice(attachment) { return removal(of: taken, query) }
         var removal = Removal()
-        let (found, name) = taken.map { search($0, facts) } ?? guess(config, attachment, facts)
-        if let found {
-            let device = Device(name: name, interface: found.name, wasUp: wasUp)
-            removal.steps.append(
-                found.place == .sandbox ? .returnDevice(device) : .renameDevice(found.name, device))
+        if let name = guess(config, attachment, facts), let link = facts.links[name] {
+            var device = Device(name: link.alias, interface: attachment.interface, wasUp: false)
+            device.index = link.index
+            removal.steps.append(homecoming(device, from: name))
         }
+        // A record that says nothing.
+        let path = state(attachment)
         if facts.files[path] != nil { removal.steps.append(.removeFile(path)) }
         return removal
     }
 
-    /// Where the device is, whatever the pod called it.
-    private static func search(_ device: String, _ facts: Facts) -> (LinkName?, String) {
-        let found = facts.aliased.filter { facts.links[$0]?.alias == device }
-        return (found.first { $0.place == .sandbox } ?? found.first, device)
+    package static func removal(of taken: TakenDevice, _ query: TakenQuery) -> Removal {
+        var removal = Removal()
+        switch taken {
+        case .found(let device, let name): removal.steps.append(homecoming(device, from: name))
+        case .gone: break
+        case .away(let device):
+            removal.problem = Failure(
+                .generic, "device \(device.name) of the host is neither in the pod nor back",
+                details:
+                    "the pod may have moved it to another namespace: look with ip netns exec NAME ip link; what is known"
+                    + " of it is in \(query.record): remove that file if the device is not to come back")
+            return removal
+        }
+        removal.steps.append(.removeFile(query.record))
+        return removal
     }
 
-    /// For what another program attached: its link's alias is the device's name. The kernel leaves a device that
-    /// comes home the pod's name, or calls it dev0 when the host has that.
-    private static func guess(
-        _ config: Config, _ attachment: Attachment, _ facts: Facts
-    ) -> (LinkName?, String) {
-        let own = LinkName.sandbox(attachment.interface)
-        var home = facts.devices.first?.link
-        if case .name(let device) = config.device {
-            home = facts.aliased.first { $0.place == .host && facts.links[$0]?.alias == device }
+    private static func homecoming(_ device: Device, from name: LinkName) -> Step {
+        var device = device
+        device.interface = name.name
+        return name.place == .sandbox ? .returnDevice(device) : .renameDevice(name.name, device)
+    }
+
+    /// For what another program attached: its link's alias is the device's name. A pod can write that, so the link must
+    /// be one that no pod can make. The kernel leaves a device that comes home the pod's name, or calls it dev0 when
+    /// the host has that.
+    private static func guess(_ config: Config, _ attachment: Attachment, _ facts: Facts) -> LinkName? {
+        let found = facts.everyLink.filter { name in
+            guard let link = facts.links[name], Names.interfaceProblem(link.alias) == nil,
+                link.kind.isEmpty || link.isTiedToHost
+            else { return false }
+            if name.place == .sandbox { return name.name == attachment.interface }
+            let isNamed = name.name == attachment.interface || name.name.hasPrefix("dev")
+            return isNamed && link.alias != name.name && isAskedFor(config.device, name, link, facts)
         }
-        let isPlausible = home.map { $0.name == attachment.interface || $0.name.hasPrefix("dev") } ?? false
-        for name in [own, isPlausible ? home : nil] {
-            guard let name, let alias = facts.links[name]?.alias, Names.interfaceProblem(alias) == nil,
-                name == own || alias != name.name
-            else { continue }
-            return (name, alias)
-        }
-        return (nil, "")
+        return found.first { $0.place == .sandbox } ?? found.first
+    }
+
+    /// Whether a link of the host may be the device that the configuration names.
+    private static func isAskedFor(
+        _ device: DeviceQuery, _ name: LinkName, _ link: LinkFacts, _ facts: Facts
+    ) -> Bool {
+        if case .name(let device) = device { return link.alias == device }
+        return facts.devices.first?.link == name
     }
 
     /// One that a user-space driver has has no link.

@@ -13,3 +13,6 @@ package import Plans
     default: nil
     }
 }
+
+/// Those of them that take devices of the host.
+package func modulesThatTakeDevices() -> [any Module.Type] { [HostDevice.self] }

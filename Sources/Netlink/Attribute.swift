@@ -17,6 +17,8 @@ struct BigEndian<Value: FixedWidthInteger & Sendable>: Sendable {
 
 // linux/if_link.h, linux/if_addr.h, linux/rtnetlink.h, linux/veth.h
 enum LinkSpace {}
+enum NamespaceSpace {}
+enum PropertySpace {}
 enum InfoSpace {}
 enum VethSpace {}
 enum BridgeSpace {}
@@ -40,6 +42,15 @@ extension Attribute where Space == LinkSpace, Value == UInt32 {
     static var group: Self { .init(IFLA_GROUP) }
     static var targetNamespace: Self { .init(IFLA_TARGET_NETNSID) }
     static var queueLength: Self { .init(IFLA_TXQLEN) }
+}
+extension Attribute where Space == LinkSpace, Value == Nest<PropertySpace> {
+    static var properties: Self { .init(IFLA_PROP_LIST) }
+}
+extension Attribute where Space == PropertySpace, Value == String {
+    static var alternativeName: Self { .init(IFLA_ALT_IFNAME) }
+}
+extension Attribute where Space == NamespaceSpace, Value == UInt32 {
+    static var descriptor: Self { .init(NETNSA_FD) }
 }
 extension Attribute where Space == LinkSpace, Value == MAC {
     static var mac: Self { .init(IFLA_ADDRESS) }

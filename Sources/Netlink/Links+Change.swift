@@ -198,6 +198,18 @@ extension RouteSocket {
         try socket.acknowledge(request, "rename link \(index) to \(name)")
     }
 
+    /// Takes alternative names off a link. Linux 5.5.
+    package mutating func remove(alternativeNames names: [String], index: Int32) throws(NetlinkError) {
+        for name in names {
+            let request = Request(RTM_DELLINKPROP, 0)
+            request.extra(ifinfomsg.of(index: index))
+            request.attributes(of: LinkSpace.self) {
+                $0.put(.properties) { $0.put(.alternativeName, name) }
+            }
+            try socket.acknowledge(request, "remove the alternative name \(name) of link \(index)")
+        }
+    }
+
     package mutating func clearAlias(index: Int32) throws(NetlinkError) {
         let request = Request(RTM_SETLINK, 0)
         request.extra(ifinfomsg.of(index: index))

@@ -27,7 +27,15 @@ package struct LinkInfo: Equatable, Sendable {
     package var queueLength: UInt32 = 0
     /// IFLA_IFALIAS; empty without one.
     package var alias = ""
+    /// IFLA_ALT_IFNAME: further names, by which it is found as well.
+    package var alternativeNames: [String] = []
+    /// IFLA_PERM_ADDRESS; empty for what was made with an address of chance.
+    package var permanentAddress: [UInt8] = []
+    /// IFLA_PARENT_DEV_BUS_NAME and IFLA_PARENT_DEV_NAME, since Linux 5.14: `pci` and `0000:00:04.0`.
+    package var busName = ""
+    package var busAddress = ""
 
+    package var isLoopback: Bool { flags & UInt32(IFF_LOOPBACK) != 0 }
     package var isUp: Bool { flags & UInt32(IFF_UP) != 0 }
     package var isPromiscuous: Bool { flags & UInt32(IFF_PROMISC) != 0 }
     package var isAllMulticast: Bool { flags & UInt32(IFF_ALLMULTI) != 0 }
@@ -83,6 +91,24 @@ extension RouteSocket {
         }
     }
 
+    /// What this namespace calls another one in IFLA_LINK_NETNSID; nil when it has no id for it.
+    ///
+    /// - Parameter descriptor: of the other namespace.
+    package mutating func id(ofNamespace descriptor: CInt) throws(NetlinkError) -> Int32? {
+        let request = Request(RTM_GETNSID, 0)
+        request.extra(rtgenmsg(rtgen_family: UInt8(AF_UNSPEC)))
+        request.attributes(of: NamespaceSpace.self) { $0.put(.descriptor, UInt32(bitPattern: descriptor)) }
+        var id: Int32?
+        try socket.converse(request, "ask for a namespace's id", 0) { type, payload throws(NetlinkError) in
+            // The header is one byte, padded to four.
+            guard type == UInt16(RTM_NEWNSID), payload.count >= 4 else { return }
+            try AttributeReader(bytes: UnsafeRawBufferPointer(rebasing: payload[4...])).forEach {
+                if $0 == UInt16(NETNSA_NSID) { id = $1.asInt32 }
+            }
+        }
+        return id.flatMap { $0 < 0 ? nil : $0 }
+    }
+
     private mutating func one(
         _ request: borrowing Request, _ operation: @autoclosure () -> String
     ) throws(NetlinkError) -> LinkInfo? {
@@ -133,6 +159,13 @@ extension LinkInfo {
             case Int(IFLA_LINK_NETNSID): link.parentNamespaceID = value.asInt32
             case Int(IFLA_IFALIAS): link.alias = value.asString
             case Int(IFLA_TXQLEN): link.queueLength = value.asUInt32 ?? 0
+            case Int(IFLA_PROP_LIST):
+                try AttributeReader(bytes: value).forEach { type, value in
+                    if type == UInt16(IFLA_ALT_IFNAME) { link.alternativeNames.append(value.asString) }
+                }
+            case Int(IFLA_PERM_ADDRESS): link.permanentAddress = Array(value)
+            case Int(IFLA_PARENT_DEV_BUS_NAME): link.busName = value.asString
+            case Int(IFLA_PARENT_DEV_NAME): link.busAddress = value.asString
             case Int(IFLA_GROUP): link.group = value.asUInt32 ?? 0
             case Int(IFLA_LINKINFO):
                 try AttributeReader(bytes: value).forEach { type, value throws(NetlinkError) in

@@ -10,11 +10,14 @@ package struct MasqueradeRule: Equatable, Sendable {
     package var network: CIDR
     /// Begins with the attachment's prefix; at most 127 bytes.
     package var comment: String
+    /// Who made it, for us alone; may be empty.
+    package var owner: String
 
-    package init(address: IPAddress, network: CIDR, comment: String) {
+    package init(address: IPAddress, network: CIDR, comment: String, owner: String = "") {
         self.address = address
         self.network = network
         self.comment = comment
+        self.owner = owner
     }
 }
 
@@ -44,7 +47,15 @@ extension NftSocket {
 
     /// - Returns: how many rules there were.
     package mutating func removeMasquerade(prefix: String) throws(NetlinkError) -> Int {
-        let found = try handles(in: .checks) { $0.hasPrefix(prefix) }
+        try removeMasquerade { comment, _ in comment.hasPrefix(prefix) }
+    }
+
+    /// The same by comment and owner.
+    @discardableResult
+    package mutating func removeMasquerade(
+        where isWanted: (_ comment: String, _ owner: String) -> Bool
+    ) throws(NetlinkError) -> Int {
+        let found = try rules(in: .checks).filter { isWanted($0.comment, $0.owner) }.map(\.handle)
         guard !found.isEmpty else { return 0 }
         try transaction("remove masquerade rules", capacity: Self.room(0, found.count)) { transaction in
             for handle in found { transaction.deleteRule(handle, in: .checks) }
@@ -56,7 +67,7 @@ extension NftSocket {
     private static func room(_ added: Int, _ deleted: Int) -> Int { 4096 + added * 1024 + deleted * 96 }
 
     static func add(_ rule: MasqueradeRule, _ transaction: inout Transaction) {
-        transaction.addRule(in: .checks, comment: rule.comment) {
+        transaction.addRule(in: .checks, comment: rule.comment, owner: rule.owner) {
             $0.matchFamily(rule.address.family)
             $0.match(.source, .host(rule.address), equal: true)
             $0.match(.destination, rule.network, equal: false)

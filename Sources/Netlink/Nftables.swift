@@ -134,14 +134,20 @@ struct Transaction: ~Copyable {
         }
     }
 
-    mutating func addRule(in chain: NftChain, comment text: String? = nil, _ body: (Expressions) -> Void) {
+    /// - Parameter owner: a mark of ours beside the comment, which other programs pass over.
+    mutating func addRule(
+        in chain: NftChain, comment text: String? = nil, owner: String = "", _ body: (Expressions) -> Void
+    ) {
         add(NFT_MSG_NEWRULE.rawValue, NLM_F_CREATE | NLM_F_APPEND, family: chain.family, RuleSpace.self) {
             $0.put(.text(NFTA_RULE_TABLE.rawValue), chain.table)
             $0.put(.text(NFTA_RULE_CHAIN.rawValue), chain.name)
             $0.put(.nest(NFTA_RULE_EXPRESSIONS.rawValue) as Attribute<RuleSpace, Nest<ExpressionListSpace>>) {
                 body(Expressions($0))
             }
-            if let text { $0.put(.bytes(NFTA_RULE_USERDATA.rawValue), Self.comment(text)) }
+            if let text {
+                let mark = owner.isEmpty ? [] : Self.userdata(NftSocket.ownerMark, owner, limit: 64)
+                $0.put(.bytes(NFTA_RULE_USERDATA.rawValue), Self.comment(text) + mark)
+            }
         }
     }
 
@@ -163,44 +169,57 @@ struct Transaction: ~Copyable {
 
     /// User data as nft writes a comment: type 0, length with the NUL, text. Cut to nft's 127 bytes between two
     /// characters, because `nft -j` refuses a ruleset whose text is no UTF-8.
-    static func comment(_ text: String) -> [UInt8] {
+    static func comment(_ text: String) -> [UInt8] { userdata(0, text, limit: 127) }
+
+    fileprivate static func userdata(_ type: UInt8, _ text: String, limit: Int) -> [UInt8] {
         var bytes: [UInt8] = []
         for scalar in text.unicodeScalars {
             let next = UTF8.encode(scalar).map { Array($0) } ?? []
-            guard bytes.count + next.count <= 127 else { break }
+            guard bytes.count + next.count <= limit else { break }
             bytes += next
         }
         bytes.append(0)
-        return [0, UInt8(bytes.count)] + bytes
+        return [type, UInt8(bytes.count)] + bytes
     }
 }
 
 // MARK: Looking
 
+/// A rule as a chain lists it.
+struct NftRule {
+    var handle: UInt64
+    /// Empty without one.
+    var comment = ""
+    var owner = ""
+    /// The name of the interface that its first comparison is with, if it is one.
+    var interface = ""
+}
+
 extension NftSocket {
+    /// Type of a rule's user data that nft and the reference plugins pass over (libnftnl/udata.h has 0 and 1).
+    static let ownerMark: UInt8 = 113
+
     /// Handles of a chain's rules with such a comment; none when there is no such table.
     mutating func handles(
         in chain: NftChain, where isWanted: (String) -> Bool
     ) throws(NetlinkError) -> [UInt64] {
+        try rules(in: chain).filter { isWanted($0.comment) }.map(\.handle)
+    }
+
+    /// The chain's rules; none when there is no such table.
+    mutating func rules(in chain: NftChain) throws(NetlinkError) -> [NftRule] {
         let request = Request(Self.type(NFT_MSG_GETRULE.rawValue), 0)
         request.extra(Self.header(chain.family))
         request.attributes(of: RuleSpace.self) {
             $0.put(.text(NFTA_RULE_TABLE.rawValue), chain.table)
             $0.put(.text(NFTA_RULE_CHAIN.rawValue), chain.name)
         }
-        var found: [UInt64] = []
+        var found: [NftRule] = []
         do throws(NetlinkError) {
             let operation = "list rules of chain \(chain.name)"
             try socket.converse(request, operation, NLM_F_DUMP, restart: { found = [] }) {
                 _, payload throws(NetlinkError) in
-                guard payload.count >= 4 else { return }
-                var handle: UInt64?
-                var comment = ""
-                try AttributeReader(bytes: UnsafeRawBufferPointer(rebasing: payload[4...])).forEach {
-                    if UInt32($0) == NFTA_RULE_HANDLE.rawValue { handle = $1.asBigEndian64 }
-                    if UInt32($0) == NFTA_RULE_USERDATA.rawValue { comment = Self.comment(in: $1) }
-                }
-                if let handle, isWanted(comment) { found.append(handle) }
+                if let rule = try NftRule(payload) { found.append(rule) }
             }
         } catch  where error.code == ENOENT {
             return []
@@ -208,14 +227,36 @@ extension NftSocket {
         return found
     }
 
-    static func comment(in data: UnsafeRawBufferPointer) -> String {
+    static func comment(in data: UnsafeRawBufferPointer) -> String { userdata(0, in: data) }
+
+    fileprivate static func userdata(_ type: UInt8, in data: UnsafeRawBufferPointer) -> String {
         var rest = data
         while rest.count >= 2, rest.count >= 2 + Int(rest[1]) {
             let value = UnsafeRawBufferPointer(rebasing: rest[2..<2 + Int(rest[1])])
-            if rest[0] == 0 { return value.asString }
+            if rest[0] == type { return value.asString }
             rest = UnsafeRawBufferPointer(rebasing: rest[(2 + Int(rest[1]))...])
         }
         return ""
+    }
+
+    /// Names of a table's chains that begin so; none when there is no such table.
+    mutating func chains(
+        of table: String, _ family: CInt, beginning prefix: String
+    ) throws(NetlinkError) -> [String] {
+        let request = Request(Self.type(NFT_MSG_GETCHAIN.rawValue), 0)
+        request.extra(Self.header(family))
+        var found: [String] = []
+        try socket.converse(request, "list chains", NLM_F_DUMP, restart: { found = [] }) {
+            _, payload throws(NetlinkError) in
+            guard payload.count >= 4 else { return }
+            var (owner, name) = ("", "")
+            try AttributeReader(bytes: UnsafeRawBufferPointer(rebasing: payload[4...])).forEach {
+                if UInt32($0) == NFTA_CHAIN_TABLE.rawValue { owner = $1.asString }
+                if UInt32($0) == NFTA_CHAIN_NAME.rawValue { name = $1.asString }
+            }
+            if owner == table, name.hasPrefix(prefix) { found.append(name) }
+        }
+        return found
     }
 
     mutating func exists(_ chain: NftChain) throws(NetlinkError) -> Bool {
@@ -233,11 +274,59 @@ extension NftSocket {
         return true
     }
 
+    /// Chains of attachments that iptables, of the nf_tables kind, has in its nat table.
+    package mutating func iptablesChains(_ family: IPAddress.Family) throws(NetlinkError) -> [String] {
+        try chains(of: "nat", CInt(family == .v4 ? NFPROTO_IPV4 : NFPROTO_IPV6), beginning: "CNI-")
+    }
+
     /// Whether iptables, of the nf_tables kind, has such a chain in its nat table.
     package mutating func hasIptablesChain(_ name: String, _ family: IPAddress.Family) throws(NetlinkError)
         -> Bool
     {
         let family = CInt(family == .v4 ? NFPROTO_IPV4 : NFPROTO_IPV6)
         return try exists(NftChain(family: family, table: "nat", name: name))
+    }
+}
+
+extension NftRule {
+    /// The payload of NFT_MSG_NEWRULE.
+    init?(_ payload: UnsafeRawBufferPointer) throws(NetlinkError) {
+        guard payload.count >= 4 else { return nil }
+        var rule = NftRule(handle: 0)
+        var isNamed = false
+        try AttributeReader(bytes: UnsafeRawBufferPointer(rebasing: payload[4...])).forEach {
+            type, value throws(NetlinkError) in
+            switch UInt32(type) {
+            case NFTA_RULE_HANDLE.rawValue:
+                rule.handle = value.asBigEndian64 ?? 0
+                isNamed = true
+            case NFTA_RULE_USERDATA.rawValue:
+                rule.comment = NftSocket.comment(in: value)
+                rule.owner = NftSocket.userdata(NftSocket.ownerMark, in: value)
+            case NFTA_RULE_EXPRESSIONS.rawValue: rule.interface = try Self.interface(in: value)
+            default: break
+            }
+        }
+        guard isNamed else { return nil }
+        self = rule
+    }
+
+    /// What the first `cmp` of the expressions compares with, as text.
+    private static func interface(in expressions: UnsafeRawBufferPointer) throws(NetlinkError) -> String {
+        var found = ""
+        try AttributeReader(bytes: expressions).forEach { _, expression throws(NetlinkError) in
+            var name = ""
+            try AttributeReader(bytes: expression).forEach { type, value throws(NetlinkError) in
+                if UInt32(type) == NFTA_EXPR_NAME.rawValue { name = value.asString }
+                guard UInt32(type) == NFTA_EXPR_DATA.rawValue, name == "cmp", found.isEmpty else { return }
+                try AttributeReader(bytes: value).forEach { type, value throws(NetlinkError) in
+                    guard UInt32(type) == NFTA_CMP_DATA.rawValue else { return }
+                    try AttributeReader(bytes: value).forEach { type, value in
+                        if UInt32(type) == NFTA_DATA_VALUE.rawValue { found = value.asString }
+                    }
+                }
+            }
+        }
+        return found
     }
 }

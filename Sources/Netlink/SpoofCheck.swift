@@ -60,6 +60,24 @@ extension NftSocket {
         }
     }
 
+    /// The ids of all checks, with the ports that they are of; empty for chains that nothing jumps to.
+    package mutating func spoofChecks() throws(NetlinkError) -> [(id: String, port: String)] {
+        let base = SpoofChains("")
+        var found: [(id: String, port: String)] = []
+        for rule in try rules(in: base.prerouting) where rule.comment.hasPrefix(base.comment) {
+            found.append((String(rule.comment.dropFirst(base.comment.count)), rule.interface))
+        }
+        for name in try chains(
+            of: base.prerouting.table, base.prerouting.family, beginning: base.interface.name)
+        {
+            let id = name.dropFirst(base.interface.name.count)
+            if !id.hasSuffix("-mac"), !found.contains(where: { $0.id == id }) {
+                found.append((String(id), ""))
+            }
+        }
+        return found
+    }
+
     /// Removes the check of `id`, and nothing else; the table and its base chain are shared and stay.
     package mutating func removeSpoofCheck(id: String) throws(NetlinkError) {
         let chains = SpoofChains(id)

@@ -20,6 +20,13 @@ package struct LinkFacts: Equatable, Sendable {
     /// Packets: IFLA_TXQLEN.
     package var queueLength: UInt32 = 1000
     package var alias = ""
+    /// Further names that it is found by.
+    package var alternativeNames: [String] = []
+    /// As in `LinkIdentity`.
+    package var bus: String?
+    package var permanentAddress: String?
+    /// Its `peerIndex` is of a link in the host: no pod can make such a link.
+    package var isTiedToHost = false
 
     package init(
         index: Int32 = 0, kind: String, mac: MAC? = nil, mtu: UInt32 = 1500, isUp: Bool = false,
@@ -50,24 +57,38 @@ package struct FactsQuery: Equatable, Sendable {
     package var defaultRoute: Place?
     /// Devices of the host to look for.
     package var devices: [DeviceQuery]
-    /// Whether links with an alias matter, of both namespaces.
-    package var aliases: Bool
+    /// Whether all links of both namespaces matter.
+    package var everyLink: Bool
+    /// The record of a device that the sandbox may have, and what the sandbox calls it.
+    package var taken: TakenQuery?
     /// Small files of the node, by path.
     package var files: [String]
 
     package init(
         links: [LinkName] = [], addresses: [LinkName] = [], routes: Bool = false, sysctls: [SysctlName] = [],
-        defaultRoute: Place? = nil, devices: [DeviceQuery] = [], aliases: Bool = false,
-        files: [String] = []
+        defaultRoute: Place? = nil, devices: [DeviceQuery] = [], everyLink: Bool = false,
+        taken: TakenQuery? = nil, files: [String] = []
     ) {
         self.devices = devices
-        self.aliases = aliases
+        self.everyLink = everyLink
+        self.taken = taken
         self.defaultRoute = defaultRoute
         self.files = files
         self.links = links
         self.addresses = addresses
         self.routes = routes
         self.sysctls = sysctls
+    }
+}
+
+/// The record of a device that a pod may have.
+package struct TakenQuery: Equatable, Sendable {
+    package var record: String
+    package var interface: String
+
+    package init(record: String, interface: String) {
+        self.record = record
+        self.interface = interface
     }
 }
 
@@ -139,8 +160,10 @@ package struct Facts: Equatable, Sendable {
     package var defaultRouteLink: LinkName?
     /// The devices that were asked for, in that order; their links are also in `links`.
     package var devices: [DeviceFacts] = []
-    /// Links with an alias; they are also in `links`.
-    package var aliased: [LinkName] = []
+    /// All links of both namespaces, if they were asked for; they are also in `links`.
+    package var everyLink: [LinkName] = []
+    /// nil without a record that can be read.
+    package var taken: TakenDevice?
 
     package init() {}
 }

@@ -29,6 +29,10 @@ package protocol Module: Sendable {
     static func needs(_ config: Config, _ attachment: Attachment, _ verb: Verb) -> FactsQuery
     static func plan(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure) -> Plan
     static func removal(_ config: Config, _ attachment: Attachment, _ facts: Facts) -> Removal
+    /// The record of the host's device that the attachment has; nil for plugins that take none.
+    static func takenDevice(_ attachment: Attachment) -> TakenQuery?
+    /// Gives a device back that a record tells; also without a configuration.
+    static func removal(of taken: TakenDevice, _ query: TakenQuery) -> Removal
     /// What the facts alone rule out; asked before an address is taken.
     static func refuse(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure)
     /// Whether the pod has a link of this attachment, whose addresses and routes the verifier compares.
@@ -45,6 +49,8 @@ extension Module {
     package static var usesIPAM: Bool { true }
     package static func arguments(_ verb: Verb) -> [String]? { nil }
     package static var checksResult: Bool { true }
+    package static func takenDevice(_: Attachment) -> TakenQuery? { nil }
+    package static func removal(of _: TakenDevice, _: TakenQuery) -> Removal { Removal() }
     package static func refuse(_: Config, _: Attachment, _: Facts) throws(Failure) {}
     package static func hasLink(_: Config, _: Facts) -> Bool { true }
     package static func check(_: Config, _: Attachment, _: CNIResult, _: Facts) throws(Failure) {}
@@ -54,12 +60,16 @@ extension Module {
 package struct Registry: Sendable {
     package let module: @Sendable (String) -> (any Module.Type)?
     package let source: @Sendable (String) -> (any AddressSource.Type)?
+    /// Those that take devices of the host.
+    package let takers: @Sendable () -> [any Module.Type]
 
     package init(
         module: @escaping @Sendable (String) -> (any Module.Type)?,
-        source: @escaping @Sendable (String) -> (any AddressSource.Type)?
+        source: @escaping @Sendable (String) -> (any AddressSource.Type)?,
+        takers: @escaping @Sendable () -> [any Module.Type] = { [] }
     ) {
         self.module = module
         self.source = source
+        self.takers = takers
     }
 }

@@ -24,6 +24,8 @@ package struct Removal: Equatable, Sendable {
     package var links: [String]
     /// Links in the host that must be gone with them: peers whose end in the sandbox cannot be reached.
     package var hostLinks: [String]
+    /// What cannot be given back now; DEL says so, and what is known is kept for the next one.
+    package var problem: Failure?
 
     package init(
         restores: [Step] = [], steps: [Step] = [], links: [String] = [], hostLinks: [String] = []

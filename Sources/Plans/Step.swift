@@ -135,19 +135,3 @@ package struct SpoofCheck: Hashable, Sendable {
         self.mac = mac
     }
 }
-
-/// A device of the host that a pod has for a while.
-package struct Device: Hashable, Sendable {
-    /// In the host.
-    package var name: String
-    /// In the sandbox.
-    package var interface: String
-    /// Whether it was up in the host, and is to be so again.
-    package var wasUp: Bool
-
-    package init(name: String, interface: String, wasUp: Bool) {
-        self.name = name
-        self.interface = interface
-        self.wasUp = wasUp
-    }
-}

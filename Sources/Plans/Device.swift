@@ -1,0 +1,112 @@
+import JSONC
+import Network
+
+/// A device of the host that a pod has for a while.
+package struct Device: Hashable, Sendable {
+    /// In the host.
+    package var name: String
+    /// In the sandbox.
+    package var interface: String
+    /// Whether it was up in the host, and is to be so again.
+    package var wasUp: Bool
+    /// Those that it had in the host; nil when nobody noted them. Others the pod gave it.
+    package var alternativeNames: [String]?
+    /// nil in the record of a version that did not keep it.
+    package var identity: LinkIdentity?
+    /// Of the link as it was found for DEL; 0 before.
+    package var index: Int32 = 0
+
+    package init(name: String, interface: String, wasUp: Bool) {
+        self.name = name
+        self.interface = interface
+        self.wasUp = wasUp
+    }
+
+    /// A link of the host that is to be handed out.
+    package init(name: String, interface: String, _ link: LinkFacts) {
+        self.init(name: name, interface: interface, wasUp: link.isUp)
+        alternativeNames = link.alternativeNames
+        identity = LinkIdentity(link)
+    }
+}
+
+/// What tells a link of the host from every other, wherever it is. A pod may rename its links and give them any address
+/// and alias, but it can change nothing of this.
+package struct LinkIdentity: Hashable, Sendable {
+    /// Empty for a device: what has a kind is made by software.
+    package var kind: String
+    /// The bus and the address on it: `pci/0000:00:04.0`.
+    package var bus: String?
+    /// The address that the device was made with, in hexadecimal digits.
+    package var permanentAddress: String?
+    /// The link of the host that it is tied to, a veth's peer or what a macvlan sits on: its index there.
+    package var parent: Int32?
+
+    package init(_ link: LinkFacts) {
+        kind = link.kind
+        bus = link.bus
+        permanentAddress = link.permanentAddress
+        parent = link.isTiedToHost ? link.peerIndex : nil
+    }
+
+    /// Nothing but this link can look so. Without proof names and aliases must do.
+    package var isProof: Bool { bus != nil || permanentAddress != nil || parent != nil }
+
+    package func isSame(as link: LinkFacts) -> Bool {
+        guard kind == link.kind else { return false }
+        if let parent { return link.isTiedToHost && link.peerIndex == parent }
+        if let bus, bus != link.bus { return false }
+        if let permanentAddress, link.permanentAddress != permanentAddress {
+            // An administrator of the card may give its functions other addresses meanwhile.
+            return bus != nil
+        }
+        return true
+    }
+}
+
+/// Where the device is that a record says a pod has.
+package enum TakenDevice: Equatable, Sendable {
+    case found(Device, LinkName)
+    /// It exists, but neither in the sandbox nor in the host.
+    case away(Device)
+    /// It was unplugged, or made by software and went with its namespace.
+    case gone(Device)
+}
+
+// MARK: The record
+
+extension Device {
+    /// The text of its record.
+    package var record: String {
+        var json: JSONObject = ["device": .string(name), "interface": .string(interface), "up": .bool(wasUp)]
+        if let names = alternativeNames { json["alternativeNames"] = .array(names.map { .string($0) }) }
+        if let identity {
+            json["kind"] = .string(identity.kind)
+            if let bus = identity.bus { json["bus"] = .string(bus) }
+            if let address = identity.permanentAddress { json["permanentAddress"] = .string(address) }
+            if let parent = identity.parent { json["parent"] = .int(Int64(parent)) }
+        }
+        return JSON.object(json).print() + "\n"
+    }
+
+    /// nil for a text that is none.
+    package init?(record text: String, interface: String) {
+        guard let json = try? JSON.parse(text).value, let name = json["device"]?.string,
+            Names.interfaceProblem(name) == nil
+        else { return nil }
+        self.init(name: name, interface: interface, wasUp: json["up"]?.bool ?? false)
+        alternativeNames = json["alternativeNames"]?.array?.compactMap(\.string)
+        guard let kind = json["kind"]?.string else { return }
+        var identity = LinkIdentity(LinkFacts(kind: kind))
+        identity.bus = json["bus"]?.string.flatMap { Self.isBus($0) ? $0 : nil }
+        identity.permanentAddress = json["permanentAddress"]?.string
+        identity.parent = json["parent"]?.int.flatMap { Int32(exactly: $0) }
+        self.identity = identity
+    }
+
+    /// It becomes part of a path.
+    private static func isBus(_ text: String) -> Bool {
+        let parts = text.parts(by: "/")
+        return parts.count == 2 && parts.allSatisfy { !$0.isEmpty && $0 != "." && $0 != ".." }
+    }
+}

@@ -1,0 +1,347 @@
+import Foundation
+import Support
+import Testing
+
+/// What is believed of links, namespaces, records and rules goes by what they are, and never by what a pod can write or
+/// what another one has by now.
+@Suite struct IdentityTests {
+    private let node: Node
+    private let netns: String
+
+    init() throws {
+        node = try MetaEndToEnd.node()
+        netns = try node.pod("a")
+        try node.sh(
+            "ip link add ens4 address 02:00:00:00:00:e4 type veth peer name far && ip link set ens4 up")
+        try node.define("card", #"{"cniVersion":"1.0.0","type":"host-device","device":"ens4"}"#)
+        try node.define(
+            "tuned",
+            """
+            {"cniVersion":"1.0.0","plugins":[{"type":"host-device","device":"ens4"},
+             {"type":"tuning","mac":"02:00:00:00:00:aa","mtu":1300,"promisc":true,"allmulti":true,"txQLen":77}]}
+            """)
+        try node.define(
+            "vlan",
+            """
+            {"cniVersion":"1.0.0","type":"macvlan","master":"far","ipam":{"type":"host-local",
+             "dataDir":"\(node.directory)/ipam","subnet":"192.168.50.0/24"}}
+            """)
+    }
+
+    private func call(
+        _ verb: String, _ networks: String? = "net-a", id: String? = nil, pod: String? = "a",
+        version: String = "1.0.0", name: String = "node-network", extra: String = "", delegate: String = ""
+    ) throws -> Answer {
+        let config = MetaEndToEnd.config(
+            node, version: version, networks: networks, extra: extra, delegate: delegate)
+        return try node.call(
+            verb, id: id ?? node.name, netns: pod.map { "/run/netns/\(node.name)-\($0)" } ?? "",
+            args: "IgnoreUnknown=1", config.replacing("\"node-network\"", with: "\"\(name)\""))
+    }
+
+    private func add(
+        _ networks: String? = "net-a", id: String? = nil, pod: String = "a", name: String = "node-network",
+        delegate: String = ""
+    ) throws {
+        let answer = try call("ADD", networks, id: id, pod: pod, name: name, delegate: delegate)
+        try #require(answer.status == 0, "\(answer.ran)")
+    }
+
+    private func collect(_ valid: [String], name: String = "node-network", delegate: String = "") throws
+        -> Answer
+    {
+        let list = valid.map { "{\"containerID\":\"\($0)\",\"ifname\":\"eth0\"}" }.joined(separator: ",")
+        return try call(
+            "GC", nil, id: "", pod: nil, version: "1.1.0", name: name,
+            extra: ",\"cni.dev/valid-attachments\":[\(list)]", delegate: delegate)
+    }
+
+    private func leases() throws -> Set<String> {
+        try node.files("ipam").filter { !$0.contains("last") && !$0.hasSuffix("lock") }
+    }
+
+    private func loseEverything() throws {
+        try Shell.sh("rm -rf \(node.directory)/state \(node.directory)/cache")
+    }
+
+    private func isHome(mac: String = "02:00:00:00:00:e4") throws -> Bool {
+        let link = try node.ip("link show ens4")[0]
+        let flags = Set(link["flags"].list.compactMap(\.string))
+        return link["address"].string == mac && link["mtu"].int == 1500 && link["txqlen"].int == 1000
+            && flags.contains("UP") && flags.isDisjoint(with: ["PROMISC", "ALLMULTI"])
+            && !link["ifalias"].exists
+    }
+
+    // MARK: Devices
+
+    @Test(
+        "what comes home is the device that left, whatever the pod calls its links",
+        arguments: [
+            "ip link set net1 alias uplink",
+            "ip link set net1 alias ''; ip link add bait type bridge; ip link set bait alias ens4",
+            "ip link set net1 alias ''; ip link add bait type veth; ip link set bait alias ens4",
+            "ip link set net1 down; ip link set net1 name other; ip link set other alias ''",
+            "ip link set net1 down; ip link set net1 name other; ip link add net1 type veth; ip link set net1 alias ens4",
+            "ip link set net1 address 02:00:00:00:00:99; ip link property add dev net1 altname ens4",
+        ])
+    func device(trick: String) throws {
+        for network in ["card", "tuned"] {
+            try add(network)
+            try node.sh(trick, pod: "a")
+            let answer = try call("DEL", network)
+            #expect(answer.status == 0, "\(network): \(answer.ran)")
+            #expect(try node.links().contains("ens4"), "\(network)")
+            let own =
+                network == "card" && trick.contains("address") ? "02:00:00:00:00:99" : "02:00:00:00:00:e4"
+            #expect(try isHome(mac: own), "\(network)")
+            #expect(try node.links().isDisjoint(with: ["bait", "net1", "other"]))
+            try node.sh("ip link set ens4 address 02:00:00:00:00:e4")
+            try node.sh("ip link del bait 2>/dev/null; ip link del net1 2>/dev/null; true", pod: "a")
+        }
+        try add("card")
+        #expect(try call("DEL", "card").status == 0)
+    }
+
+    @Test(
+        "a device that the pod moved away: DEL says so and keeps what it knows, until the device can come home"
+    )
+    func movedAway() throws {
+        let elsewhere = try node.pod("elsewhere")
+        try add("card")
+        try node.sh("ip link set net1 netns \(node.name)-elsewhere", pod: "a")
+        for _ in 1...2 {
+            let answer = try call("DEL", "card")
+            #expect(answer.status == 1 && answer.message.contains("ens4"), "\(answer.ran)")
+            #expect(answer.json["details"].string?.contains("/run/plexus/host-device/") == true)
+        }
+        #expect(try !node.files("state").isEmpty)
+        try Shell.sh("ip -n \(node.name)-elsewhere link set net1 netns \(node.name)-a")
+        #expect(!elsewhere.isEmpty)
+        #expect(try call("DEL", "card").status == 0)
+        #expect(try isHome())
+        #expect(try node.files("state").isEmpty)
+    }
+
+    @Test("with record and definitions lost the device still comes home")
+    func lostDevice() throws {
+        try add("card")
+        try node.sh("ip link set net1 down; ip link set net1 name other; ip link set other alias x", pod: "a")
+        try loseEverything()
+        let answer = try call("DEL", "card")
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try isHome())
+        #expect(try node.links(pod: "a").isEmpty)
+    }
+
+    @Test(
+        "a restore that fails keeps the record: the next DEL finishes it on the device that is home",
+        arguments: 1...8)
+    func restoreFollowsHome(k: Int) throws {
+        try add("tuned")
+        let config = MetaEndToEnd.config(node, networks: "tuned")
+        let refusing = [
+            "strace", "-qq", "-o", "/dev/null", "-e", "trace=sendto", "-e",
+            "inject=sendto:error=ENOBUFS:when=\(k + 3)",
+        ]
+        let first = try node.call(
+            "DEL", id: node.name, netns: netns, args: "IgnoreUnknown=1", prefix: refusing, config)
+        if first.status != 0 { #expect(try call("DEL", "tuned").status == 0) }
+        #expect(try isHome(), "\(k)")
+        #expect(try node.files("state").isEmpty)
+    }
+
+    // MARK: Links
+
+    @Test(
+        "a link that the pod renamed goes all the same, before its address is free",
+        arguments: ["vlan", "net-a"])
+    func renamed(network: String) throws {
+        try add(network)
+        try node.sh(
+            "ip link set net1 down; ip link set net1 name foo; ip link set eth0 down; ip link set eth0 name bar",
+            pod: "a")
+        let answer = try call("DEL", network)
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try node.links(pod: "a").isEmpty)
+        #expect(try leases().isEmpty)
+    }
+
+    @Test("links whose names the pod exchanged")
+    func exchanged() throws {
+        try add("vlan,net-a")
+        try node.sh(
+            """
+            ip link set net1 down; ip link set net2 down; ip link set net1 name x
+            ip link set net2 name net1; ip link set x name net2
+            """, pod: "a")
+        #expect(try call("DEL", "vlan,net-a").status == 0)
+        #expect(try node.links(pod: "a").isEmpty)
+        #expect(try leases().isEmpty)
+    }
+
+    // MARK: Namespaces
+
+    @Test("DEL without CNI_NETNS finds the namespace that ADD got, while it lives")
+    func withoutPath() throws {
+        try add("vlan")
+        let answer = try call("DEL", "vlan", pod: nil)
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try node.links(pod: "a").isEmpty)
+        #expect(try leases().isEmpty)
+    }
+
+    @Test(
+        "a path that leads to another namespace by now is somebody else's", arguments: ["GC", "DEL", "ADD"])
+    func reusedPath(verb: String) throws {
+        try add("vlan", id: "old")
+        try node.removePod("a")
+        _ = try node.pod("a")
+        try add("vlan", id: "new")
+        let before = try (node.links(pod: "a"), node.addresses("net1", pod: "a"))
+        switch verb {
+        case "GC": #expect(try collect(["new"]).status == 0)
+        case "DEL": #expect(try call("DEL", "vlan", id: "old").status == 0)
+        default:
+            // A container that starts anew, with a namespace of its own.
+            _ = try node.pod("b")
+            try add("vlan", id: "old", pod: "b")
+            #expect(try call("DEL", "vlan", id: "old", pod: "b").status == 0)
+        }
+        #expect(try node.links(pod: "a") == before.0 && node.addresses("net1", pod: "a") == before.1)
+        #expect(try call("CHECK", "vlan", id: "new").status == 0)
+        #expect(try leases().count == 2)
+    }
+
+    @Test("CHECK of a namespace that took the path of the one that was attached")
+    func checkedElsewhere() throws {
+        try add("vlan")
+        try node.removePod("a")
+        _ = try node.pod("a")
+        let answer = try call("CHECK", "vlan")
+        #expect(answer.status == 1 && answer.message.contains("is not the namespace"), "\(answer.ran)")
+    }
+
+    // MARK: Networks beside each other
+
+    private let masquerading = #","ipMasq":true,"macspoofchk":true"#
+
+    @Test(
+        "GC of one configuration leaves another's pods alone, also those whose record is damaged",
+        arguments: [false, true])
+    func neighbours(isDamaged: Bool) throws {
+        _ = try node.pod("b")
+        try add(id: "a", name: "k8s", delegate: masquerading)
+        try add(id: "b", pod: "b", name: "podman", delegate: masquerading)
+        if isDamaged {
+            try Shell.sh("sed -i 's/bridge/brigde/' \(node.directory)/state/attachments/b@eth0.json")
+        }
+        let before = try (node.links(pod: "b"), node.sh("nft list ruleset"), leases())
+        #expect(try collect(["a"], name: "k8s", delegate: masquerading).status == 0)
+        #expect(try node.links(pod: "b") == before.0)
+        #expect(try node.sh("nft list ruleset") == before.1)
+        #expect(try leases() == before.2)
+        #expect(try collect([], name: "k8s", delegate: masquerading).status == 0)
+        #expect(try node.links(pod: "a").isEmpty && node.links(pod: "b") == before.0)
+        #expect(try leases().count == 2)
+        if !isDamaged { #expect(try call("CHECK", id: "b", pod: "b", name: "podman").status == 0) }
+        let deleted = try call("DEL", id: "b", pod: "b", name: "podman", delegate: masquerading)
+        #expect(deleted.status == 0, "\(deleted.ran)")
+        #expect(try node.links(pod: "b").isEmpty && leases().isEmpty)
+        #expect(try !node.sh("nft list ruleset").contains("masquerade comment"))
+    }
+
+    // MARK: Records
+
+    @Test(
+        "a record with a flipped bit counts as lost",
+        arguments: ["\"bridge\"", "\"sandbox\"", "192.168.12.10", "\"version\":2"])
+    func flipped(word: String) throws {
+        try add()
+        let file = "\(node.directory)/state/attachments/\(node.name)@eth0.json"
+        let text = try Shell.sh("cat \(file)")
+        #expect(text.contains(word))
+        let damaged = word.replacing("i", with: "j").replacing("2", with: "3").replacing("x", with: "y")
+        try node.write("state/attachments/\(node.name)@eth0.json", text.replacing(word, with: damaged))
+        let answer = try call("DEL")
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(answer.ran.errors.contains("unusable"))
+        #expect(try node.links(pod: "a").isEmpty && leases().isEmpty && node.files("state").isEmpty)
+    }
+
+    enum Loss: String, CaseIterable { case record, damage, directory }
+
+    @Test("a container whose record was lost gets no second addresses", arguments: Loss.allCases, [1, 2])
+    func lostRecord(loss: Loss, pods: Int) throws {
+        let ids = (0..<pods).map { "\(node.name)-\($0)" }
+        for (index, id) in ids.enumerated() {
+            if index > 0 { _ = try node.pod("p\(index)") }
+            try add(id: id, pod: index == 0 ? "a" : "p\(index)")
+        }
+        switch loss {
+        case .record: try Shell.sh("rm \(node.directory)/state/attachments/*.json")
+        case .damage:
+            try Shell.sh("for f in \(node.directory)/state/attachments/*.json; do echo '{}' > $f; done")
+        case .directory: try Shell.sh("rm -rf \(node.directory)/state")
+        }
+        for (index, id) in ids.enumerated() {
+            let pod = index == 0 ? "a" : "p\(index)"
+            try node.removePod(pod)
+            _ = try node.pod(pod)
+            try add(id: id, pod: pod)
+        }
+        #expect(try leases().count == 2 * pods)
+        for (index, id) in ids.enumerated() {
+            #expect(try call("DEL", id: id, pod: index == 0 ? "a" : "p\(index)").status == 0)
+        }
+        #expect(try leases().isEmpty)
+    }
+
+    @Test("a container whose record was lost, and whose links are there, is attached already")
+    func lostRecordOfTheLiving() throws {
+        try add()
+        try Shell.sh("rm \(node.directory)/state/attachments/*.json")
+        let answer = try call("ADD")
+        #expect(answer.status == 1 && answer.message.contains("attached already"), "\(answer.ran)")
+        #expect(try leases().count == 2 && node.links(pod: "a") == ["eth0", "net1"])
+        #expect(try call("DEL").status == 0)
+        #expect(try leases().isEmpty && node.links(pod: "a").isEmpty && node.files("state").isEmpty)
+    }
+
+    // MARK: Rules
+
+    private var rules: String {
+        get throws { try node.sh("nft list ruleset; iptables-save -t nat; ip6tables-save -t nat") }
+    }
+
+    @Test(
+        "rules go by the container that they name, with record and definitions lost",
+        arguments: ["DEL", "GC"], ["nftables", "iptables"])
+    func lostRules(verb: String, backend: String) throws {
+        let guarded = """
+            {"cniVersion":"1.0.0","type":"bridge","bridge":"br-g","isGateway":true,"ipMasq":true,"ipMasqBackend":"\(backend)",\
+            "macspoofchk":true,"ipam":{"type":"host-local","dataDir":"\(node.directory)/ipam","subnet":"10.9.0.0/24"}}
+            """
+        try node.define("guarded", guarded)
+        _ = try node.pod("b")
+        try add("guarded", id: node.name)
+        try add("guarded", id: "\(node.name)-x", pod: "b")
+        let other = try rules.split(separator: "\n").count { $0.contains("\(node.name)-x") }
+        try loseEverything()
+        if verb == "DEL" {
+            let answer = try call("DEL", nil)
+            #expect(answer.status == 0, "\(answer.ran)")
+        } else {
+            try node.removePod("a")
+            _ = try node.pod("a")
+            for _ in 0..<100 where try node.links().count(where: { $0.hasPrefix("veth") }) > 2 {
+                Thread.sleep(forTimeInterval: 0.05)
+            }
+            // The living one's record is lost as well: the runtime names its first interface alone.
+            #expect(try collect(["\(node.name)-x"]).status == 0)
+        }
+        let left = try rules.replacing("\(node.name)-x", with: "NEIGHBOUR")
+        // A collection does not know whose rules of the iptables programs are.
+        if verb == "DEL" || backend == "nftables" { #expect(!left.contains(node.name), "\(left)") }
+        #expect(left.split(separator: "\n").count { $0.contains("NEIGHBOUR") } == other)
+    }
+}
