@@ -14,7 +14,6 @@ extension MetaPlugin {
         guard let valid = config.plugin.validAttachments else { return }
         let alive = Set(valid.map { AttachmentID(containerID: $0.containerID, interface: $0.ifname) })
         let store = try StateStore.open(config.cniDir)
-        if store.isNew { try noteUnrecorded([], store) }
         var census = Census(alive: alive)
         var problems: [Failure] = []
         // Dead, and nothing says whose.
@@ -60,6 +59,7 @@ extension MetaPlugin {
         for id in unrecorded { census.keep(id, nil) }
         problems += collectNetworks(census)
         problems += collectRules(census)
+        if store.isNew { try noteUnrecorded([], store) }
         try report(problems)
     }
 

@@ -131,52 +131,162 @@ import Testing
 
 /// A node that goes over from Multus: its scratch file says what a pod has.
 @Suite struct MultusSwitchOver {
-    @Test(arguments: [true, false])
-    func whatMultusAttachedIsDetached(namespaceLives: Bool) throws {
-        let node = try MetaEndToEnd.node()
-        let netns = try node.pod("a")
-        let config = MetaEndToEnd.config(node)
+    private let node: Node
+    private let netns: String
+
+    init() throws {
+        node = try MetaEndToEnd.node()
+        netns = try node.pod("a")
         try node.script("outsider", #"[ "$CNI_COMMAND" != ADD ] || echo '{"cniVersion":"1.0.0","ips":[]}'"#)
-        // Attached as Multus's delegates would be: Debian's bridge for eth0 and net1, a plugin of somebody's for net2.
-        let bridge = """
-            {"cniVersion":"1.0.0","name":"NAME","type":"bridge","bridge":"br-m","ipam":{"type":"host-local",\
-            "dataDir":"\(node.directory)/ipam","subnet":"10.77.0.0/24"}}
-            """
+    }
+
+    private static let third = #"{"cniVersion":"1.1.0","name":"third","plugins":[{"type":"outsider"}]}"#
+
+    private func list(_ name: String) -> String {
+        """
+        {"cniVersion":"1.0.0","name":"\(name)","type":"bridge","bridge":"br-\(name)","ipam":{"type":"host-local",\
+        "dataDir":"\(node.directory)/ipam","subnet":"10.77.0.0/24"}}
+        """
+    }
+
+    /// Attaches as Multus's delegates would be: Debian's bridge for eth0 and data0, a plugin of somebody's for net2. Writes
+    /// what Multus and its libcni write down.
+    private func attach(spoilt: String? = nil) throws {
         let lists = [
-            bridge.replacing("NAME", with: "first"), bridge.replacing("NAME", with: "second"),
-            #"{"cniVersion":"1.0.0","name":"third","plugins":[{"type":"outsider"}]}"#,
+            list("first"), list("second"),
+            Self.third,
         ]
         for (index, list) in lists.prefix(2).enumerated() {
+            let (name, interface) = [("first", "eth0"), ("second", "data0")][index]
             let environment = [
-                "CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_NETNS": netns, "CNI_PATH": "/usr/lib/cni",
-                "CNI_IFNAME": ["eth0", "data0"][index],
+                "CNI_COMMAND": "ADD", "CNI_CONTAINERID": node.name, "CNI_NETNS": netns,
+                "CNI_PATH": "/usr/lib/cni",
+                "CNI_IFNAME": interface,
             ]
             let ran = try Shell.run(
                 ["ip", "netns", "exec", node.name, "/usr/lib/cni/bridge"], input: list,
                 environment: environment)
-            #expect(ran.status == 0, "\(ran)")
+            try #require(ran.status == 0, "\(ran)")
+            try cache(name, interface, ran.output)
         }
+        try cache("third", "net2", #"{"cniVersion":"1.0.0","ips":[{"address":"10.0.0.9/24"}]}"#)
         let entries = lists.enumerated().map { index, list in
             let name = ["first", "default/second", "default/third"][index]
-            let bytes = Data(list.utf8).base64EncodedString()
+            let bytes = "\"\(Data(list.utf8).base64EncodedString())\""
             return
-                "{\"Name\":\"\(name)\",\"ifnameRequest\":\"\(index == 1 ? "data0" : "")\",\"Bytes\":\"\(bytes)\"}"
+                "{\"Name\":\"\(name)\",\"ifnameRequest\":\"\(index == 1 ? "data0" : "")\",\"Bytes\":\(index == 1 ? spoilt ?? bytes : bytes)}"
         }
-        try node.write("state/c1", "[\(entries.joined(separator: ","))]")
-        let result = #"{"cniVersion":"1.0.0","ips":[{"address":"10.0.0.9/24"}]}"#
-        try node.write(
-            "state/results/third-c1-net2",
-            #"{"kind":"cniCacheV1","containerId":"c1","ifName":"net2","networkName":"third","result":"#
-                + result + "}")
-        if !namespaceLives { try node.removePod("a") }
+        try node.write("state/\(node.name)", "[\(entries.joined(separator: ","))]")
+    }
 
-        let answer = try node.call("DEL", netns: netns, args: MetaEndToEnd.pod, config)
+    private func cache(_ network: String, _ interface: String, _ result: String) throws {
+        try node.write(
+            "state/results/\(network)-\(node.name)-\(interface)",
+            "{\"kind\":\"cniCacheV1\",\"containerId\":\"\(node.name)\",\"ifName\":\"\(interface)\","
+                + "\"networkName\":\"\(network)\",\"result\":\(result)}")
+    }
+
+    private func call(_ verb: String, netns: String, version: String = "1.0.0", extra: String = "") throws
+        -> Answer
+    {
+        try node.call(
+            verb, id: node.name, netns: netns, args: MetaEndToEnd.pod,
+            MetaEndToEnd.config(node, version: version, networks: nil, extra: extra))
+    }
+
+    private func isClean() throws -> Bool {
+        try node.files("ipam").filter { $0.contains("/10.77") }.isEmpty && node.files("state").isEmpty
+            && node.links() == ["br-first", "br-second"]
+    }
+
+    @Test(arguments: [true, false])
+    func whatMultusAttachedIsDetached(namespaceLives: Bool) throws {
+        try attach()
+        if !namespaceLives { try node.removePod("a") }
+        let answer = try call("DEL", netns: netns)
         #expect(answer.status == 0, "\(answer.ran)")
-        #expect(try node.files("ipam").filter { $0.contains("/10.77") }.isEmpty)
-        #expect(try node.files("state").isEmpty)
+        #expect(try isClean())
         if namespaceLives { #expect(try node.links(pod: "a").isEmpty) }
         let seen = try Tree(parsing: try Shell.sh("cat \(node.directory)/outsider.stdin"))
         #expect(seen["prevResult"]["ips"][0]["address"].string == "10.0.0.9/24")
         #expect(try Shell.sh("grep CNI_IFNAME \(node.directory)/outsider.env") == "CNI_IFNAME=net2\n")
+    }
+
+    @Test(
+        "an entry that cannot be used counts as no record of what it was",
+        arguments: ["null", "\"\"", "\"!\"", "7"])
+    func spoiltEntry(bytes: String) throws {
+        try attach(spoilt: bytes)
+        try node.define("second", list("second"))
+        let annotations = #"{"k8s.v1.cni.cncf.io/networks":"second@data0"}"#
+        let config = MetaEndToEnd.config(node, networks: nil).replacing(
+            "\"delegates\"",
+            with: "\"runtimeConfig\":{\"io.kubernetes.cri.pod-annotations\":\(annotations)},\"delegates\"")
+        let answer = try node.call("DEL", id: node.name, netns: netns, args: MetaEndToEnd.pod, config)
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try node.links(pod: "a").isEmpty)
+        #expect(try node.files("ipam").filter { $0.contains("/10.77") }.isEmpty)
+        #expect(try node.files("state").filter { !$0.contains("results/second") }.isEmpty)
+    }
+
+    @Test("a file of Multus that is no list goes with the pod")
+    func spoiltFile() throws {
+        try attach()
+        try node.write("state/\(node.name)", "torn")
+        #expect(try call("DEL", netns: netns).status == 0)
+        #expect(try !node.files("state").contains(node.name))
+    }
+
+    @Test("CHECK of a pod that Multus attached compares what Multus wrote down")
+    func checked() throws {
+        try attach()
+        let good = try call("CHECK", netns: netns)
+        #expect(good.status == 0, "\(good.ran)")
+        #expect(try Shell.sh("tail -1 \(node.directory)/outsider.log") == "CHECK\n")
+        try node.sh("ip addr flush dev data0", pod: "a")
+        let bad = try call("CHECK", netns: netns)
+        #expect(bad.status == 1 && bad.message.contains("default/second on data0"), "\(bad.ran)")
+        #expect(try !node.files("state").contains { $0.contains("attachments") })
+    }
+
+    @Test(
+        "GC: a pod that Multus attached and that lives keeps all it has, as plugins are told; a dead one goes",
+        arguments: [true, false])
+    func collected(lives: Bool) throws {
+        try node.define("third", Self.third)
+        try attach()
+        let valid = lives ? "{\"containerID\":\"\(node.name)\",\"ifname\":\"eth0\"}" : ""
+        let answer = try node.call(
+            "GC", id: "", netns: "",
+            MetaEndToEnd.config(
+                node, version: "1.1.0", networks: nil, extra: ",\"cni.dev/valid-attachments\":[\(valid)]"))
+        #expect(answer.status == 0, "\(answer.ran)")
+        if lives {
+            #expect(try node.links(pod: "a") == ["eth0", "data0"])
+            #expect(try node.files("ipam").filter { $0.contains("/10.77") }.count == 2)
+            let told = try Tree(parsing: try Shell.sh("cat \(node.directory)/outsider.stdin"))
+            let names = told["cni.dev/valid-attachments"].list.compactMap { $0["ifname"].string }
+            #expect(names == ["net2"])
+        } else {
+            #expect(try isClean())
+            #expect(try node.links(pod: "a").isEmpty)
+        }
+    }
+
+    @Test("GC leaves what Multus attached for another runtime's network, as libcni's cache tells")
+    func collectedForOthers() throws {
+        try attach()
+        let results = "/var/lib/cni/results"
+        let file = "\(results)/podman-\(node.name)-eth0"
+        try Shell.sh(
+            """
+            mkdir -p \(results); echo '{"containerId":"\(node.name)","ifName":"eth0","networkName":"podman"}' > \(file)
+            """)
+        defer { _ = try? Shell.sh("rm \(file)") }
+        let extra = ",\"cni.dev/valid-attachments\":[]"
+        let answer = try node.call(
+            "GC", id: "", netns: "", MetaEndToEnd.config(node, version: "1.1.0", networks: nil, extra: extra))
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try node.links(pod: "a") == ["eth0", "data0"])
     }
 }
