@@ -46,7 +46,10 @@ package final class Kernel {
         var socket: RouteSocket
 
         func identity() throws(SystemError) -> NamespaceIdentity {
-            NamespaceIdentity(
+            guard namespace.number != 0 else {
+                throw SystemError(operation: "number the pod's network namespace", code: 0)
+            }
+            return NamespaceIdentity(
                 boot: try NamespaceIdentity.currentBoot(), device: namespace.device, inode: namespace.number,
                 cookie: socket.namespaceCookie())
         }

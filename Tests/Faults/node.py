@@ -137,7 +137,7 @@ class Node:
     # Looks
 
     def _ip(self, family):
-        kinds = ["addr show", "route show table all", "rule show", "neigh show"]
+        kinds = ["addr show", "route show table all", "rule show", "neigh show nud permanent"]
         if family == "-4":
             kinds.insert(0, "link show")
         done = subprocess.run(
