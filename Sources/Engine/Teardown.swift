@@ -25,6 +25,8 @@ package final class Teardown {
     private var leases: [(source: any AddressSource.Type, request: LeaseRequest)] = []
     /// False once a restore of the attachment failed: what the next DEL needs for it is kept.
     private var isRestored = true
+    /// Attachments whose device is still out, with its addresses.
+    private var held: Set<String> = []
     package private(set) var problems: [Failure] = []
 
     package init(_ runner: ChainRunner, isGuess: Bool = false) {
@@ -47,7 +49,7 @@ package final class Teardown {
                 note(error, spec, isGuess)
                 continue
             }
-            do throws(Failure) { try detach(pending) } catch { note(error, spec, false) }
+            do throws(Failure) { try detach(pending, spec.id.interface) } catch { note(error, spec, false) }
             if let problem = pending.problem { note(problem, spec, isGuess) }
         }
     }
@@ -61,7 +63,7 @@ package final class Teardown {
         }
     }
 
-    private func detach(_ pending: Pending) throws(Failure) {
+    private func detach(_ pending: Pending, _ interface: String) throws(Failure) {
         links += pending.removal.links.map { .sandbox($0) }
         hostLinks += pending.removal.hostLinks
         if let lease = pending.lease { leases.append(lease) }
@@ -78,6 +80,7 @@ package final class Teardown {
                     continue
                 }
                 isRestored = false
+                if isVital { held.insert(interface) }
                 // In the meta role the next DEL tries again; the reference never does.
                 if isVital || runner.isMeta {
                     problems.append(error.failure)
@@ -87,7 +90,9 @@ package final class Teardown {
             }
         }
         if let call = pending.call { _ = try call.run() }
-        if let problem = pending.removal.problem { throw problem }
+        guard let problem = pending.removal.problem else { return }
+        held.insert(interface)
+        throw problem
     }
 
     /// A refusal that looks final must be repeated.
@@ -101,7 +106,7 @@ package final class Teardown {
     /// Deletes the links, then releases the addresses.
     package func finish() {
         let stuck = deleteLinks()
-        for (source, request) in leases where !stuck.contains(request.id.interface) {
+        for (source, request) in leases where !stuck.union(held).contains(request.id.interface) {
             do throws(Failure) { try source.release(request) } catch { problems.append(error) }
         }
     }
@@ -221,7 +226,7 @@ package final class Teardown {
             {
                 do throws(Failure) {
                     guard let taken = try runner.kernel.find(query) else { continue }
-                    try detach(Pending(removal: module.removal(of: taken, query)))
+                    try detach(Pending(removal: module.removal(of: taken, query)), query.interface)
                 } catch {
                     problems.append(error)
                 }

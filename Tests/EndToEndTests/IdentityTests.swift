@@ -107,6 +107,11 @@ import Testing
     )
     func movedAway() throws {
         let elsewhere = try node.pod("elsewhere")
+        let ipam = #""ipam":{"type":"host-local","dataDir":"DIR/ipam","subnet":"10.8.0.0/24"}"#
+        try node.define(
+            "card",
+            #"{"cniVersion":"1.0.0","type":"host-device","device":"ens4",\#(ipam)}"#
+                .replacing("DIR", with: node.directory))
         try add("card")
         try node.sh("ip link set net1 netns \(node.name)-elsewhere", pod: "a")
         for _ in 1...2 {
@@ -115,8 +120,10 @@ import Testing
             #expect(answer.json["details"].string?.contains("/run/plexus/host-device/") == true)
         }
         #expect(try !node.files("state").isEmpty)
+        #expect(try leases() == ["card/10.8.0.2"])
         try Shell.sh("ip -n \(node.name)-elsewhere link set net1 netns \(node.name)-a")
         #expect(!elsewhere.isEmpty)
+        #expect(try node.links(pod: "a").contains("net1"))
         #expect(try call("DEL", "card").status == 0)
         #expect(try isHome())
         #expect(try node.files("state").isEmpty)
