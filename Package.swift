@@ -67,7 +67,8 @@ let package = Package(
             name: "ModulesTests", dependencies: ["Modules", "Plans", "CNI", "JSONC", "Network"],
             swiftSettings: settings),
         .testTarget(
-            name: "MetaTests", dependencies: ["Meta", "Plans", "CNI", "JSONC", "Network"],
+            name: "MetaTests",
+            dependencies: ["Commands", "Meta", "Modules", "IPAM", "Plans", "CNI", "JSONC", "Network"],
             swiftSettings: settings),
         .testTarget(
             name: "FuzzTests",

@@ -10,6 +10,7 @@ struct Explain: ParsableCommand {
     enum Output: String, ExpressibleByArgument, CaseIterable { case text, json }
 
     static let configuration = CommandConfiguration(
+        commandName: "explain",
         abstract: "Show what attaching a pod would do, as commands, without doing it.",
         discussion: """
             POD stands for the pod's network namespace in the commands. An address that is not taken yet is \

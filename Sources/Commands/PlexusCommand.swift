@@ -1,7 +1,10 @@
 import ArgumentParser
+import Linux
+import Meta
 
 /// What people type. Runtimes pass no arguments and never come here.
 struct PlexusCommand: ParsableCommand {
+    static let version = "plexus 0.1.0"
     static let configuration = CommandConfiguration(
         commandName: "plexus",
         abstract: "A CNI meta-plugin: attaches pods to several networks, in one process.",
@@ -9,14 +12,58 @@ struct PlexusCommand: ParsableCommand {
             A container runtime starts plexus without arguments, with CNI_COMMAND and the other variables of the \
             CNI specification in its environment and the network configuration on stdin. The commands below are \
             for people.
+
+            Plugins inside, each with its keys and an example in `plexus help PLUGIN`: \
+            \(Role.pluginNames.joined(separator: ", ")).
             """,
-        version: "plexus 0.1.0",
+        version: version,
         subcommands: [Explain.self])
 }
 
 /// Parses and runs the arguments of a command, and ends the process.
-package func runCommand(_ arguments: [String]) -> Never {
-    // As Multus spells it.
-    PlexusCommand.main(arguments == ["-v"] || arguments == ["-version"] ? ["--version"] : arguments)
+///
+/// - Parameter name: what the executable was started as.
+package func runCommand(_ name: String, _ arguments: [String]) -> Never {
+    if let help = PluginHelp.of(name) { run(help, arguments) }
+    if case .unknown = Role.named(name) { exitProcess(Role.named(name).run()) }
+    switch arguments.first {
+    case "-v", "-version":
+        // As Multus spells it.
+        PlexusCommand.main(["--version"])
+    case "help": explainUse(of: Array(arguments.dropFirst()))
+    default: PlexusCommand.main(arguments)
+    }
     PlexusCommand.exit()
+}
+
+/// A plugin under its own name has nothing but its help.
+private func run(_ help: PluginHelp, _ arguments: [String]) -> Never {
+    switch arguments {
+    case ["--help"], ["-h"], ["-help"], ["help"]: writeStandardOutput(help.text)
+    case ["--version"], ["-v"], ["-version"]:
+        writeStandardOutput("\(help.type), of \(PlexusCommand.version)\n")
+    default:
+        writeStandardError(
+            "\(help.type): it takes no arguments: a runtime passes the configuration on stdin; try --help\n")
+        exitProcess(ExitCode.validationFailure.rawValue)
+    }
+    exitProcess(0)
+}
+
+/// `plexus help`, of a command or of a plugin.
+private func explainUse(of words: [String]) {
+    let subject = words.joined(separator: " ")
+    let command = Explain.configuration.commandName ?? ""
+    if words.isEmpty {
+        PlexusCommand.main(["--help"])
+    } else if subject == command {
+        PlexusCommand.main([command, "--help"])
+    } else if let help = PluginHelp.of(subject) {
+        writeStandardOutput(help.text)
+    } else {
+        let subjects = [command] + Role.pluginNames
+        writeStandardError(
+            "plexus help: there is no \"\(subject)\": write one of \(subjects.joined(separator: ", "))\n")
+        exitProcess(ExitCode.validationFailure.rawValue)
+    }
 }

@@ -8,3 +8,6 @@ package import Plans
     default: nil
     }
 }
+
+/// Their names.
+package let addressSourceTypes = [HostLocal.type, Static.type]

@@ -27,7 +27,7 @@ package struct Explanation {
             throw Failure(.badEnvironment, "CNI_COMMAND is missing")
         }
         let plugin = try decode(configuration)
-        let config = try MetaConfig(plugin, role: plugin.type == "multus" ? "multus" : "plexus")
+        let config = try MetaConfig(plugin, role: Role.metaName(plugin.type) ?? "plexus")
         let annotations = networks.map { PodAnnotations(networks: $0) }
         let delegates = try DelegateBuilder(config, invocation).build(annotations)
         try DefaultRoute.validate(delegates)
@@ -58,7 +58,7 @@ package struct Explanation {
         }
         guard document["plugins"] != nil else { return try PluginConfig(document) }
         let list = try NetworkList.decode(document, defaultName: nil)
-        let own = list.plugins.firstIndex { ["plexus", "multus"].contains($0["type"]?.string) }
+        let own = list.plugins.firstIndex { Role.metaName($0["type"]?.string ?? "") != nil }
         guard let own else {
             throw Failure(
                 .badConfig, "the list \(list.name) has no plugin of the type plexus",

@@ -1,7 +1,9 @@
 import CNI
 import Engine
+import IPAM
 import JSONC
 import Linux
+import Modules
 package import Plans
 
 /// What the executable is, by the name it was started under.
@@ -10,13 +12,22 @@ package enum Role {
     case meta(String)
     case plugin(String)
     case addresses(any AddressSource.Type)
+    /// A name that nothing here has.
+    case unknown(String)
 
-    /// - Parameter name: the last component of argv[0]. One that is no built-in plugin's is the meta-plugin's.
+    /// - Parameter name: the last component of argv[0]; empty when the caller gave none.
     package static func named(_ name: String) -> Role {
         if builtins.module(name) != nil { return .plugin(name) }
         if let source = builtins.source(name) { return .addresses(source) }
-        return .meta(name == "multus" ? name : "plexus")
+        if let meta = metaName(name.isEmpty ? "plexus" : name) { return .meta(meta) }
+        return .unknown(name)
     }
+
+    /// `plexus` or `multus`, whose defaults count, for a name that begins so; nil for any other.
+    static func metaName(_ name: String) -> String? { ["plexus", "multus"].first { name.hasPrefix($0) } }
+
+    /// Every name that is no meta-plugin's.
+    package static var pluginNames: [String] { moduleTypes + addressSourceTypes }
 
     /// Serves one call of a runtime.
     ///
@@ -27,8 +38,10 @@ package enum Role {
             guard let invocation = try Invocation.read(requiresPath: !isMeta, { Environment.value($0) })
             else {
                 writeStandardError(about)
+                if case .unknown = self { return 1 }
                 return 0
             }
+            if case .unknown(let name) = self, invocation.verb != .del { throw Self.refusal(of: name) }
             if invocation.verb == .version {
                 writeStandardOutput(Version.reply())
                 return 0
@@ -54,13 +67,30 @@ package enum Role {
         }
     }
 
-    private var isMeta: Bool { if case .meta = self { true } else { false } }
+    private var isMeta: Bool {
+        switch self {
+        case .meta, .unknown: true
+        case .plugin, .addresses: false
+        }
+    }
+
+    private static func refusal(of name: String) -> Failure {
+        Failure(
+            .badConfig, "there is no plugin \"\(name)\" in this executable", details: "it is plexus: \(names)"
+        )
+    }
+
+    private static var names: String {
+        "name the file, or the link to it, plexus... or multus... (the meta-plugin), or "
+            + pluginNames.joined(separator: ", ")
+    }
 
     /// An address source reads its own section alone, and a pod must go whatever became of the configuration.
     private func requireReadable(_ config: PluginConfig, _ verb: Verb) throws(Failure) {
         switch self {
         case .addresses where verb != .gc: break
         case .meta where verb == .del: break
+        case .unknown: break
         case .meta, .plugin, .addresses: try config.requireReadable(for: verb)
         }
     }
@@ -98,6 +128,9 @@ package enum Role {
             case .status: try plugin.status()
             case .version: break
             }
+        case .unknown:
+            // What an earlier release attached as the meta-plugin under that name must go.
+            try MetaPlugin(invocation, try MetaConfig(config, role: "plexus", isTolerant: true)).delete()
         case .plugin(let type):
             let plugin = try PluginRole(invocation, config, type: type)
             switch verb {
@@ -139,6 +172,7 @@ package enum Role {
                 "Plexus, a CNI meta-plugin: it attaches a pod to its default network and to those it asks for."
             case .plugin(let type): "CNI plugin \(type), from Plexus."
             case .addresses(let source): "CNI IPAM plugin \(source.type), from Plexus."
+            case .unknown(let name): "Plexus has no plugin \"\(name)\": \(Self.names)."
             }
         let versions = Version.allCases.map(\.rawValue).joined(separator: ", ")
         return

@@ -16,3 +16,8 @@ package import Plans
 
 /// Those of them that take devices of the host.
 package func modulesThatTakeDevices() -> [any Module.Type] { [HostDevice.self] }
+
+/// Their names, in the order of the documentation.
+package let moduleTypes = [
+    Bridge.type, Macvlan.type, Ipvlan.type, HostDevice.type, Tuning.type, RouteOverride.type, Loopback.type,
+]

@@ -10,6 +10,6 @@ enum Main {
         prepareProcess()
         let program = program()
         guard program.hasArguments else { exitProcess(Role.named(program.name).run()) }
-        runCommand(Array(CommandLine.arguments.dropFirst()))
+        runCommand(program.name, Array(CommandLine.arguments.dropFirst()))
     }
 }

@@ -68,7 +68,7 @@ import Testing
 
     @Test(arguments: [
         ("bridge", "bridge"), ("host-local", "host-local"), ("plexus", "plexus"), ("multus", "multus"),
-        ("anything", "plexus"), ("", "plexus"),
+        ("plexus-2.0", "plexus"), ("multus-shim", "multus"), ("anything", "no anything"), ("", "plexus"),
     ])
     func theNameDecidesTheRole(started: String, expected: String) {
         let name =
@@ -76,6 +76,7 @@ import Testing
             case .meta(let name): name
             case .plugin(let type): type
             case .addresses(let source): source.type
+            case .unknown(let name): "no \(name)"
             }
         #expect(name == expected)
     }
