@@ -56,8 +56,9 @@ package struct Failure: Error, Equatable, Sendable {
     /// For a log.
     package var logged: String { details.isEmpty ? message : "\(message); \(details)" }
 
-    /// The same with who or where in front.
+    /// The same with who or where in front, unless the message begins so.
     package func prefixed(_ text: String) -> Failure {
+        if message.hasPrefix("\(text):") { return self }
         var failure = self
         failure.message = "\(text): \(message)"
         return failure
@@ -67,6 +68,14 @@ package struct Failure: Error, Equatable, Sendable {
     package var asReferencePlugins: Failure {
         let own: [Code] = [.unsupportedField, .badEnvironment, .io, .badConfig]
         guard !isPassedOn, own.contains(where: { $0.rawValue == code }) else { return self }
+        var failure = self
+        failure.code = Code.generic.rawValue
+        return failure
+    }
+
+    /// The same with a code that means something: a plugin that says nothing of its failure has code 0.
+    package var asMetaPlugin: Failure {
+        guard code == Code.unknown.rawValue else { return self }
         var failure = self
         failure.code = Code.generic.rawValue
         return failure

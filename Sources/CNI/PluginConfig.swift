@@ -6,6 +6,8 @@ package struct PluginConfig: Sendable {
     package let json: JSON
     package let name: String
     package let type: String
+    /// How errors call the network: as `name`, or as its definition, of which several may share a name.
+    package var label: String
     package let version: Version
     /// nil without prevResult, or with one that cannot be read.
     package let previous: CNIResult?
@@ -35,7 +37,8 @@ package struct PluginConfig: Sendable {
 
     /// Keys that every plugin understands.
     package static let keys = [
-        "cniVersion", "name", "type", "capabilities", "ipam", "dns", "args", "prevResult", "runtimeConfig",
+        "cniVersion", "name", "type", "capabilities", "ipam", "dns", "args", "prevResult",
+        "runtimeConfig",
         "cni.dev/valid-attachments", "cni.dev/attachments",
     ]
 
@@ -84,6 +87,7 @@ package struct PluginConfig: Sendable {
                 details: "\"\(name)\": letters, digits, '_', '.' and '-', the first one alphanumeric")
         }
         self.name = name
+        label = name
         type = head.type
         let version = try Version(parsing: head.version)
         self.version = version

@@ -42,9 +42,11 @@ package struct AttachmentSpec: Sendable {
     }
 
     func attachment() -> Attachment {
-        Attachment(
+        var attachment = Attachment(
             id: id, sandbox: sandbox, networkName: list.name,
             digest: Digest.sha256Bytes("\(id.containerID)/\(id.interface)"))
+        attachment.label = name
+        return attachment
     }
 }
 

@@ -21,7 +21,7 @@ final class BridgeLock: Sendable {
         do throws(SystemError) {
             lock = try Lock.take(path: "/run/plexus/bridge.\(namespace).\(bridge).lock", exclusive: false)
         } catch {
-            throw NetlinkError(operation: "lock bridge \(bridge): \(error)", code: error.code, text: nil)
+            throw NetlinkError(operation: "lock bridge \(bridge): \(error.operation)", code: error.code)
         }
     }
 

@@ -42,7 +42,7 @@ package final class ChainRunner {
             do throws(Failure) {
                 previous = try plugin.add(&journal, willSave) ?? previous
             } catch {
-                throw isMeta ? error.prefixed(plugin.type) : error
+                throw plugin.naming(error)
             }
         }
         var attached = Attached(
@@ -57,7 +57,7 @@ package final class ChainRunner {
         for index in spec.list.plugins.indices {
             let plugin = try Plugin(spec, index, .add, previous: nil, self)
             do throws(Failure) { try plugin.validate() } catch {
-                throw isMeta ? error.prefixed(plugin.type) : error
+                throw plugin.naming(error)
             }
         }
     }
@@ -67,7 +67,7 @@ package final class ChainRunner {
         for index in spec.list.plugins.indices {
             let plugin = try Plugin(spec, index, .check, previous: attached.result, self)
             do throws(Failure) { try plugin.check(attached.result) } catch {
-                throw isMeta ? error.prefixed(plugin.type) : error
+                throw plugin.naming(error)
             }
         }
     }
@@ -114,7 +114,10 @@ package final class ChainRunner {
         return true
     }
 
-    package func undo(_ journal: inout Journal) -> [String] { executor.undo(&journal) }
+    /// - Parameter cause: why; what it says is not repeated.
+    package func undo(_ journal: inout Journal, after cause: Failure? = nil) -> [String] {
+        executor.undo(&journal, after: cause)
+    }
 
     /// From now on the link that the pod has of an attachment is the one with this index, whatever it is called; a device of
     /// the host's is the one that its record describes.

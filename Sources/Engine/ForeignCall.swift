@@ -101,7 +101,8 @@ package struct ForeignCall: Sendable {
                 if failure.message.isEmpty { failure.message = "exit status \(status)" }
                 return failure
             }
-            let cause = text.isEmpty ? "" : "it printed: \(text.prefix(400))"
+            let printed = trimmed(text.prefix(400))
+            let cause = printed.isEmpty ? "" : "it printed: \(printed)"
             return Failure(
                 .unknown, "netplugin failed: plugin \(type) ended with status \(status)",
                 details: [cause, quote(answer)].filter { !$0.isEmpty }.joined(separator: "; "))
@@ -109,7 +110,7 @@ package struct ForeignCall: Sendable {
     }
 
     private func quote(_ answer: ChildResult) -> String {
-        let errors = String(decoding: answer.errors.suffix(400), as: UTF8.self)
+        let errors = trimmed(String(decoding: answer.errors.suffix(400), as: UTF8.self))
         return errors.isEmpty ? "" : "stderr: \(errors)"
     }
 }

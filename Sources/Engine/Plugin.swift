@@ -33,7 +33,9 @@ struct Plugin {
             at: index, previous: isWritten ? previous : nil, runtimeConfig: spec.runtimeConfig,
             cniArgs: spec.cniArgs,
             validAttachments: valid.map { .array($0.map(\.json)) })
-        config = try PluginConfig(json)
+        var config = try PluginConfig(json)
+        config.label = spec.name
+        self.config = config
         type = config.type
         var attachment = spec.attachment()
         attachment.previous = previous ?? config.previous
@@ -189,6 +191,16 @@ struct Plugin {
 
     // MARK: Helpers
 
+    /// An error with the plugin's type in front, unless it begins so; what we say of an executable names it already.
+    func naming(_ error: Failure) -> Failure {
+        guard runner.isMeta else { return error }
+        switch kind {
+        case .foreign where !error.isPassedOn: return error
+        case .module where error.message.hasPrefix("\(type) "): return error
+        case .foreign, .module: return error.prefixed(type)
+        }
+    }
+
     /// The built-in address source for `ipam`, unless its executable is preferred.
     private func builtinSource(_ ipam: String) -> (any AddressSource.Type)? {
         spec.external.contains(ipam) ? nil : runner.registry.source(ipam)
@@ -217,7 +229,7 @@ struct Plugin {
         do throws(Failure) { return try M.parse(PluginInput(config: config, args: args, verb: verb)) } catch {
             var error = error
             if error.details.isEmpty {
-                error.details = "correct it in the configuration of \(type), network \(spec.list.name)"
+                error.details = "correct it in the configuration of \(type), network \(spec.name)"
             }
             throw error
         }

@@ -1,11 +1,13 @@
-import CNI
+package import CNI
 import Linux
 import Netlink
 import Plans
 
 extension Executor {
     /// Undoes what the journal holds, newest first; goes on after errors and returns them.
-    package func undo(_ journal: inout Journal) -> [String] {
+    ///
+    /// - Parameter cause: why; what it says is not repeated.
+    package func undo(_ journal: inout Journal, after cause: Failure? = nil) -> [String] {
         var problems: [String] = []
         var scrap = Journal()
         while let entry = journal.pop() {
@@ -27,7 +29,9 @@ extension Executor {
             case .delegate(let call):
                 guard kernel.isHome else { continue }
                 do throws(Failure) { _ = try call.run() } catch {
-                    problems.append("undo: \(call.type): \(error.message)")
+                    let isSame = cause?.message.hasSuffix(error.message) ?? false
+                    let text = isSame ? "it failed in the same way" : error.message
+                    problems.append("undo: DEL of \(call.type): \(text)")
                 }
             }
         }

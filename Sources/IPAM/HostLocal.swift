@@ -171,7 +171,7 @@ package enum HostLocal: AddressSource {
         guard found else {
             throw Failure(
                 .generic, "host-local: Failed to find address added by container \(request.id.containerID)",
-                details: "its file is gone from the directory of network \(request.config.name)")
+                details: "its file is gone from the directory of network \(request.config.label)")
         }
     }
 

@@ -22,7 +22,8 @@ package struct HostLocalConfig: Equatable, Sendable {
     init(_ request: LeaseRequest, allocates: Bool = true) throws(Failure) {
         do throws(JSONError) { try self.init(reading: request, allocates) } catch {
             throw Failure(
-                .badConfig, "\(error)", details: "correct the ipam section of network \(request.config.name)")
+                .badConfig, "\(error)", details: "correct the ipam section of network \(request.config.label)"
+            )
         }
         let numbers = IPAddress.Family.allCases.map { family in sets.count { $0.family == family } }
         if allocates, request.config.version < .v0_3_0, numbers.contains(where: { $0 > 1 }) {
@@ -116,7 +117,7 @@ extension LeaseRequest {
         guard isLenient else { return }
         do throws(JSONError) { try config.reader.object("ipam")?.refuseNearMisses(known) } catch {
             throw Failure(
-                .badConfig, "\(error)", details: "correct the ipam section of network \(config.name)")
+                .badConfig, "\(error)", details: "correct the ipam section of network \(config.label)")
         }
     }
 }

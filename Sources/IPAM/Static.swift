@@ -40,7 +40,8 @@ package enum Static: AddressSource {
         let lease: Lease
         do throws(JSONError) { lease = try read(request) } catch {
             throw Failure(
-                .badConfig, "\(error)", details: "correct the ipam section of network \(request.config.name)")
+                .badConfig, "\(error)", details: "correct the ipam section of network \(request.config.label)"
+            )
         }
         for family in IPAddress.Family.allCases where request.config.version < .v0_3_0 {
             guard lease.ips.count(where: { $0.address.family == family }) <= 1 else {

@@ -22,8 +22,8 @@ package struct DefinitionCache: Sendable {
                 .badConfig,
                 "cannot find a network-attachment-definition (\(name)) in namespace (\(namespace))",
                 details:
-                    "no file \(path)/net-attach-def/\(namespace)/\(name).{json,yaml,yml}: correct the name,"
-                    + " or create it and let the cache take it in")
+                    "no file \(path)/net-attach-def/\(namespace)/\(name).{json,yaml,yml}: correct the name, or copy it"
+                    + " there: \(command(toCopy: "net-attach-def", namespace, name))")
         }
         do throws(JSONError) {
             let manifest = Reader(found.json)
@@ -52,6 +52,16 @@ package struct DefinitionCache: Sendable {
                 details: found.file)
         }
     }
+
+    /// What to type to have an object in the cache: whole or not at all.
+    package func command(toCopy kind: String, _ namespace: String, _ name: String) -> String {
+        let folder = kind == "pod" ? "pods" : kind
+        return "f=\(path)/\(folder)/\(namespace)/\(name).yaml; mkdir -p ${f%/*};"
+            + " kubectl -n \(namespace) get \(kind) \(name) -o yaml >$f.new && mv $f.new $f"
+    }
+
+    /// Whether anybody keeps pods here.
+    package var hasPods: Bool { (try? Directory.open("\(path)/pods")) != nil }
 
     /// The pod's manifest, or nil when the cache has none.
     package func pod(_ pod: Pod) throws(Failure) -> JSON? {

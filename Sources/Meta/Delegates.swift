@@ -160,12 +160,12 @@ package struct DelegateBuilder {
         guard config.namespaceIsolation, target != own, !config.globalNamespaces.contains(target) else {
             return
         }
+        let allowed = [own] + config.globalNamespaces.filter { $0 != own }
         throw Failure(
             .badConfig,
             "namespace isolation enabled, annotation violates permission, pod is in namespace \(own)"
                 + " but refers to target namespace \(target)",
-            details:
-                "use a network of \(own) or of \(config.globalNamespaces.joined(separator: ", "))")
+            details: "use a network of \(allowed.joined(separator: " or of "))")
     }
 
     private func definition(_ namespace: String, _ name: String) throws(Failure) -> (NetworkList, String) {
@@ -209,8 +209,8 @@ package struct DelegateBuilder {
             }
         }
         var runtime: JSONObject = index == 0 ? config.plugin.runtimeConfig?.value.object ?? [:] : [:]
-        if let annotations = config.plugin.runtimeConfig?.value.object?["io.kubernetes.cri.pod-annotations"] {
-            runtime["io.kubernetes.cri.pod-annotations"] = annotations
+        if let annotations = config.plugin.runtimeConfig?.value.object?[PodAnnotations.runtimeKey] {
+            runtime[PodAnnotations.runtimeKey] = annotations
         }
         if let selection {
             for (key, value) in selection.capabilities.members { runtime[key] = value }
@@ -267,7 +267,10 @@ package struct DelegateBuilder {
             if let owner = delegates[..<index].first(where: { $0.spec.id.interface == interface }) {
                 throw Failure(
                     .badConfig,
-                    "interface name \(interface) is asked for by both \(owner.spec.name) and \(delegate.spec.name)",
+                    "interface name \(interface) is asked for "
+                        + (owner.spec.name == delegate.spec.name
+                            ? "twice, by \(owner.spec.name)"
+                            : "by both \(owner.spec.name) and \(delegate.spec.name)"),
                     details: "unnamed networks are net1, net2, ... by their place in the list; rename one")
             }
         }

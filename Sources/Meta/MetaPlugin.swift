@@ -181,7 +181,7 @@ package struct MetaPlugin {
         _ store: borrowing StateStore
     ) -> Failure {
         let saved = journal.saved()
-        var problems = runner.undo(&journal)
+        var problems = runner.undo(&journal, after: error)
         if problems.isEmpty {
             do throws(Failure) { try store.remove(id) } catch { problems.append(error.message) }
         }

@@ -50,7 +50,7 @@ package struct PluginRole {
             }
             try respond(json)
         } catch {
-            let problems = runner.undo(&journal)
+            let problems = runner.undo(&journal, after: error)
             var error = error
             error.details = ([error.details] + problems).filter { !$0.isEmpty }.joined(separator: "; ")
             throw error

@@ -36,6 +36,9 @@ package struct PodAnnotations: Equatable, Sendable {
     package static let networksKey = "k8s.v1.cni.cncf.io/networks"
     package static let defaultNetworkKey = "v1.multus-cni.io/default-network"
 
+    /// The capability by which a runtime passes the pod's annotations.
+    package static let runtimeKey = "io.kubernetes.cri.pod-annotations"
+
     package var networks: String?
     package var defaultNetwork: String?
 
@@ -51,11 +54,12 @@ package struct PodAnnotations: Equatable, Sendable {
 
     /// From the runtime if it offers them, even as `null`; else from the cache.
     ///
-    /// - Throws: code 11 for a pod that nobody knows: the cache may still be filling.
+    /// - Throws: code 11 for a pod that nobody knows yet, as the cache may still be filling; 7 when nothing will
+    ///   make it known.
     package static func find(
         _ pod: Pod?, _ config: MetaConfig, _ cache: DefinitionCache
     ) throws(Failure) -> PodAnnotations {
-        let key = "io.kubernetes.cri.pod-annotations"
+        let key = runtimeKey
         if let runtime = config.plugin.runtimeConfig, runtime.present(key) {
             do throws(JSONError) {
                 guard let annotations = try runtime.object(key) else { return PodAnnotations() }
@@ -67,16 +71,33 @@ package struct PodAnnotations: Equatable, Sendable {
         guard let pod else { return PodAnnotations() }
         guard let manifest = try cache.pod(pod) else {
             if config.networks != nil { return PodAnnotations() }
-            throw Failure(
-                .tryAgain, "pod \(pod.description) is unknown",
-                details:
-                    "neither runtimeConfig[\"\(key)\"] nor \(cache.path)/pods/\(pod.description).{json,yaml,yml}"
-                    + " has its annotations; let the runtime pass them, or wait for the cache")
+            throw unknown(pod, config, cache)
         }
-        return try from(manifest, pod)
+        return try from(manifest, pod, cache.command(toCopy: "pod", pod.namespace, pod.name))
     }
 
-    private static func from(_ manifest: JSON, _ pod: Pod) throws(Failure) -> PodAnnotations {
+    private static func unknown(_ pod: Pod, _ config: MetaConfig, _ cache: DefinitionCache) -> Failure {
+        let own = config.plugin
+        var capabilities = own.json["capabilities"]?.object ?? [:]
+        let asks = capabilities[runtimeKey]?.bool == true
+        capabilities[runtimeKey] = .bool(true)
+        let cause =
+            asks
+            ? "the runtime does not pass the annotations (\(runtimeKey)), which containerd does"
+            : "the configuration \(own.name) does not ask the runtime for the annotations, which containerd passes:"
+                + " write \"capabilities\": \(JSON.object(capabilities).print()) beside \"type\": \"\(own.type)\""
+        let command = cache.command(toCopy: "pod", pod.namespace, pod.name)
+        return Failure(
+            asks || cache.hasPods ? .tryAgain : .badConfig, "pod \(pod.description) is unknown",
+            details:
+                "\(cause); and there is no \(cache.path)/pods/\(pod.description).{json,yaml,yml}, which is copied"
+                + " there by: \(command)")
+    }
+
+    /// - Parameter command: what to type to have a newer manifest.
+    private static func from(
+        _ manifest: JSON, _ pod: Pod, _ command: @autoclosure () -> String
+    ) throws(Failure) -> PodAnnotations {
         let found: (uid: String, isStatic: Bool, annotations: PodAnnotations)
         do throws(JSONError) {
             let metadata = try Reader(manifest).object("metadata")
@@ -94,7 +115,8 @@ package struct PodAnnotations: Equatable, Sendable {
         if !pod.uid.isEmpty, !found.uid.isEmpty, found.uid != pod.uid, !found.isStatic {
             throw Failure(
                 .tryAgain, "expected pod UID \"\(pod.uid)\" but got \"\(found.uid)\" from the cache",
-                details: "pod \(pod.description) was made anew; its manifest in the cache is of the old one")
+                details:
+                    "the manifest in the cache is that of an earlier pod \(pod.description): \(command())")
         }
         return found.annotations
     }

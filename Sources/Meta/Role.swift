@@ -58,7 +58,7 @@ package enum Role {
                 try requireReadable(config, verb)
                 try answer(verb, invocation, config)
             } catch {
-                throw isMeta ? error : error.asReferencePlugins
+                throw isMeta ? error.asMetaPlugin : error.asReferencePlugins
             }
             return 0
         } catch {

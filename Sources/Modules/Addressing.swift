@@ -29,7 +29,7 @@ struct Addressing {
         guard let lease = attachment.lease, !lease.ips.isEmpty else {
             throw Failure(
                 .generic, "IPAM plugin returned missing IP config",
-                details: "the ipam section of network \(attachment.networkName) gives no address")
+                details: "the ipam section of network \(attachment.label) gives no address")
         }
         self.init(lease.ips, lease.routes, index: index)
     }

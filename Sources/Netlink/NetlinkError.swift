@@ -19,7 +19,9 @@ package struct NetlinkError: Error, Equatable, Sendable, CustomStringConvertible
     }
 
     package var description: String {
-        let cause = code == 0 ? "" : ": \(errorText(code))"
-        return operation + cause + (text.map { " (\($0))" } ?? "")
+        let cause = code == 0 ? "" : errorText(code)
+        // The kernel's own words may be those of the number.
+        let words = text.flatMap { $0 == cause ? nil : " (\($0))" } ?? ""
+        return operation + (cause.isEmpty ? "" : ": \(cause)") + words
     }
 }

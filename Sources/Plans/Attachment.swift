@@ -18,6 +18,8 @@ package struct Attachment: Sendable {
     /// CNI_NETNS as given; empty on a DEL whose namespace is gone.
     package var sandbox: String
     package var networkName: String
+    /// How errors call the network.
+    package var label: String
     /// SHA-256 of "containerID/interface": the source of every name and address that is derived, 32 bytes.
     package var digest: [UInt8]
     /// What the plugin before this one in the chain returned; on CHECK and DEL the chain's final result.
@@ -34,6 +36,7 @@ package struct Attachment: Sendable {
         self.id = id
         self.sandbox = sandbox
         self.networkName = networkName
+        label = networkName
         self.digest = digest
         self.previous = previous
     }

@@ -121,5 +121,9 @@ import Testing
         let error = NetlinkError(operation: "add link net1", code: 17, text: "name taken")
         #expect("\(error)" == "add link net1: File exists (name taken)")
         #expect("\(NetlinkError(operation: "add link net1", code: 17))" == "add link net1: File exists")
+        // What the kernel says may be no more than the number does.
+        #expect(
+            "\(NetlinkError(operation: "add link net1", code: 17, text: "File exists"))"
+                == "add link net1: File exists")
     }
 }
