@@ -13,8 +13,8 @@ struct Explain: ParsableCommand {
         commandName: "explain",
         abstract: "Show what attaching a pod would do, as commands, without doing it.",
         discussion: """
-            POD stands for the pod's network namespace in the commands. An address that is not taken yet is \
-            written as <address from SUBNET>.
+            POD stands for the pod's network namespace in the commands: after `ip netns add POD` they can be typed as \
+            they are. Nobody keeps the addresses free that are printed.
 
               plexus explain --config /etc/cni/net.d/10-plexus.conf --pod default/web-0
               plexus explain --config 10-plexus.conf --networks net-a,net-b@data0 -o json
@@ -52,7 +52,8 @@ struct Explain: ParsableCommand {
                 configuration: bytes(), environment: environment(), networks: networks, sandbox: netns)
             switch output {
             case .text: writeStandardOutput(explanation.text(isTerminal: isTerminal(1)))
-            case .json: writeStandardOutput(try explanation.json().print(indent: 2) + "\n")
+            case .json:
+                writeStandardOutput(try explanation.json().print(indent: 2, escapesHTML: false) + "\n")
             }
         } catch {
             let details = error.details.isEmpty ? "" : "\n  \(error.details)"
@@ -64,7 +65,7 @@ struct Explain: ParsableCommand {
     private func bytes() throws(Failure) -> [UInt8] {
         do throws(SystemError) {
             return config == "-"
-                ? try readStandardInput(limit: 8 << 20) : try readFile(config, limit: 8 << 20)
+                ? try readStandardInput(limit: 8 << 20) : try readFile(config, limit: 8 << 20, waits: true)
         } catch {
             throw Failure(.io, "\(error)", details: "name the runtime's configuration with --config")
         }

@@ -88,7 +88,6 @@ package struct Explained: Sendable {
     package var attachment: String
     package var plugin: String
     package var action: Action
-    package var labels: [IPAddress: String]
 }
 
 /// The host end's name of an attachment's veth pair.

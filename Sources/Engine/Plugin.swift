@@ -80,7 +80,7 @@ struct Plugin {
         }
         var plan = try M.plan(parsed, attachment, facts)
         if runner.explained != nil {
-            for step in plan.steps { explain(.step(step), attachment.lease) }
+            for step in plan.steps { explain(.step(step)) }
             runner.imagined += plan.steps
             return plan.result
         }
@@ -255,7 +255,7 @@ struct Plugin {
         if let source = builtinSource(ipam) {
             if runner.explained != nil {
                 let lease = try source.preview(leaseRequest)
-                explain(.lease(ipam, lease.ips), lease)
+                explain(.lease(ipam, lease.ips))
                 return lease
             }
             var request = leaseRequest
@@ -285,9 +285,8 @@ struct Plugin {
             input: (name == type ? nil : spec.source) ?? json.bytes(), version: config.version)
     }
 
-    private func explain(_ action: Explained.Action, _ lease: Lease? = nil) {
-        runner.explained?.append(
-            Explained(attachment: spec.name, plugin: type, action: action, labels: lease?.labels ?? [:]))
+    private func explain(_ action: Explained.Action) {
+        runner.explained?.append(Explained(attachment: spec.name, plugin: type, action: action))
     }
 }
 

@@ -144,7 +144,6 @@ package enum HostLocal: AddressSource {
             guard let free else { throw exhausted(set, index, nil, config) }
             lease.ips.append(
                 .init(address: CIDR(free.address, free.range.subnet.length), gateway: free.range.gateway))
-            lease.labels[free.address] = "<address from \(free.range.subnet)>"
         }
         return lease
     }

@@ -1,41 +1,50 @@
 extension JSON {
-    /// - Parameter indent: spaces for each level; 0 prints one compact line.
-    package func print(indent: Int = 0) -> String { String(decoding: bytes(indent: indent), as: UTF8.self) }
+    /// - Parameters:
+    ///   - indent: spaces for each level; 0 prints one compact line.
+    ///   - escapesHTML: as Go does in what runtimes and plugins exchange and compare; people read `<` better.
+    package func print(indent: Int = 0, escapesHTML: Bool = true) -> String {
+        String(decoding: bytes(indent: indent, escapesHTML: escapesHTML), as: UTF8.self)
+    }
 
     /// The same as UTF-8.
-    package func bytes(indent: Int = 0) -> [UInt8] {
+    package func bytes(indent: Int = 0, escapesHTML: Bool = true) -> [UInt8] {
         var text: [UInt8] = []
         text.reserveCapacity(1024)
-        write(to: &text, indent, 0)
+        write(to: &text, Style(indent: indent, escapesHTML: escapesHTML), 0)
         return text
     }
 
-    private func write(to text: inout [UInt8], _ indent: Int, _ level: Int) {
+    private struct Style {
+        var indent: Int
+        var escapesHTML: Bool
+    }
+
+    private func write(to text: inout [UInt8], _ style: Style, _ level: Int) {
         switch self {
         case .null: text += "null".utf8
         case .bool(let value): text += (value ? "true" : "false").utf8
         case .int(let value): text += String(value).utf8
         case .unsigned(let value): text += String(value).utf8
         case .double(let value): text += value.description.utf8
-        case .string(let value): Self.write(value, to: &text)
+        case .string(let value): Self.write(value, to: &text, style)
         case .array(let values):
             text.append(UInt8(ascii: "["))
             for (index, value) in values.enumerated() {
-                Self.startMember(index, to: &text, indent, level)
-                value.write(to: &text, indent, level + 1)
+                Self.startMember(index, to: &text, style.indent, level)
+                value.write(to: &text, style, level + 1)
             }
-            if !values.isEmpty { Self.startLine(&text, indent, level) }
+            if !values.isEmpty { Self.startLine(&text, style.indent, level) }
             text.append(UInt8(ascii: "]"))
         case .object(let object):
             text.append(UInt8(ascii: "{"))
             for (index, member) in object.members.enumerated() {
-                Self.startMember(index, to: &text, indent, level)
-                Self.write(member.key, to: &text)
+                Self.startMember(index, to: &text, style.indent, level)
+                Self.write(member.key, to: &text, style)
                 text.append(UInt8(ascii: ":"))
-                if indent > 0 { text.append(UInt8(ascii: " ")) }
-                member.value.write(to: &text, indent, level + 1)
+                if style.indent > 0 { text.append(UInt8(ascii: " ")) }
+                member.value.write(to: &text, style, level + 1)
             }
-            if !object.members.isEmpty { Self.startLine(&text, indent, level) }
+            if !object.members.isEmpty { Self.startLine(&text, style.indent, level) }
             text.append(UInt8(ascii: "}"))
         }
     }
@@ -51,12 +60,13 @@ extension JSON {
         for _ in 0..<indent * level { text.append(UInt8(ascii: " ")) }
     }
 
-    /// As Go writes strings: `<`, `>`, `&`, U+2028 and U+2029 escaped, `/` not.
-    private static func write(_ value: String, to text: inout [UInt8]) {
+    /// As Go writes strings: `<`, `>`, `&`, U+2028 and U+2029 escaped, `/` not; the first three only where Go's bytes
+    /// are wanted.
+    private static func write(_ value: String, to text: inout [UInt8], _ style: Style) {
         text.append(UInt8(ascii: "\""))
         var value = value
         value.withUTF8 { bytes in
-            if bytes.allSatisfy(isPlain) { text += bytes } else { escape(bytes, to: &text) }
+            if bytes.allSatisfy(isPlain) { text += bytes } else { escape(bytes, to: &text, style) }
         }
         text.append(UInt8(ascii: "\""))
     }
@@ -69,16 +79,20 @@ extension JSON {
         }
     }
 
-    private static func escape(_ bytes: UnsafeBufferPointer<UInt8>, to text: inout [UInt8]) {
+    private static func escape(_ bytes: UnsafeBufferPointer<UInt8>, to text: inout [UInt8], _ style: Style) {
         for byte in bytes {
             switch byte {
             case UInt8(ascii: "\""), UInt8(ascii: "\\"): text += [UInt8(ascii: "\\"), byte]
             case UInt8(ascii: "\n"): text += "\\n".utf8
             case UInt8(ascii: "\r"): text += "\\r".utf8
             case UInt8(ascii: "\t"): text += "\\t".utf8
-            case UInt8(ascii: "<"), UInt8(ascii: ">"), UInt8(ascii: "&"), 0..<0x20:
-                text += "\\u00".utf8
-                text += [hexDigit(byte >> 4), hexDigit(byte & 15)]
+            case UInt8(ascii: "<"), UInt8(ascii: ">"), UInt8(ascii: "&"):
+                guard style.escapesHTML else {
+                    text.append(byte)
+                    continue
+                }
+                escape(byte, to: &text)
+            case 0..<0x20: escape(byte, to: &text)
             case 0xa8, 0xa9:
                 // The last of the three bytes of a line or paragraph separator.
                 guard text.count >= 2, text[text.count - 2] == 0xe2, text[text.count - 1] == 0x80 else {
@@ -90,6 +104,11 @@ extension JSON {
             default: text.append(byte)
             }
         }
+    }
+
+    private static func escape(_ byte: UInt8, to text: inout [UInt8]) {
+        text += "\\u00".utf8
+        text += [hexDigit(byte >> 4), hexDigit(byte & 15)]
     }
 }
 

@@ -60,8 +60,10 @@ package struct Descriptor: ~Copyable, Sendable {
 }
 
 /// The content of a file; a pipe that nobody writes to is empty.
-package func readFile(_ path: String, limit: Int) throws(SystemError) -> [UInt8] {
-    try Descriptor.open(path, O_RDONLY | O_NONBLOCK).readAll(limit: limit, name: path)
+///
+/// - Parameter waits: for somebody who watches: a pipe is read to its end, however long its writer takes.
+package func readFile(_ path: String, limit: Int, waits: Bool = false) throws(SystemError) -> [UInt8] {
+    try Descriptor.open(path, O_RDONLY | (waits ? 0 : O_NONBLOCK)).readAll(limit: limit, name: path)
 }
 
 package func readStandardInput(limit: Int) throws(SystemError) -> [UInt8] {

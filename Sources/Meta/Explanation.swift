@@ -69,22 +69,22 @@ package struct Explanation {
 
     // MARK: Output
 
+    /// A script: what is no command is a comment.
     package func text(isTerminal: Bool) -> String {
         let (bold, dim, plain) = isTerminal ? ("\u{1b}[1m", "\u{1b}[2m", "\u{1b}[0m") : ("", "", "")
         var text = ""
         for part in parts {
             let spec = part.delegate.spec
-            text += "\(bold)\(spec.id.interface)\(plain)  \(spec.name)\n"
-            let width = part.lines.map { $0.plugin.utf8.count }.max() ?? 0
+            text += "\(bold)# \(spec.id.interface)  \(spec.name)\(plain)\n"
+            var plugin = ""
             for line in part.lines {
-                for command in line.commands {
-                    let padding = String(repeating: " ", count: width - line.plugin.utf8.count)
-                    text += "  \(dim)\(line.plugin)\(padding)\(plain)  \(command)\n"
-                }
+                if line.plugin != plugin { text += "\(dim)# \(line.plugin)\(plain)\n" }
+                plugin = line.plugin
+                for command in line.commands { text += "  \(command)\n" }
             }
         }
         if !routes.isEmpty {
-            text += "\(bold)default route\(plain)\n"
+            text += "\(bold)# default route\(plain)\n"
             for command in routes.flatMap({ $0.commands() }) { text += "  \(command)\n" }
         }
         return text
@@ -125,10 +125,9 @@ extension Explained {
 
     fileprivate var commands: [String] {
         switch action {
-        case .step(let step): return step.commands(labels: labels)
-        case .lease(let type, let ips):
-            return ips.map { "# \(type) gives \(labels[$0.address.address] ?? "\($0.address)")" }
-        case .delegate(let type, let path): return ["CNI_COMMAND=ADD \(path)  # \(type) is not built in"]
+        case .step(let step): return step.commands()
+        case .lease(let type, let ips): return ips.map { "# \(type) would give \($0.address) now" }
+        case .delegate(let type, let path): return ["# \(type) is not built in: CNI_COMMAND=ADD \(path)"]
         case .unknown(let text): return ["# \(text)"]
         }
     }

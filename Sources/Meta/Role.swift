@@ -62,7 +62,8 @@ package enum Role {
             }
             return 0
         } catch {
-            writeStandardOutput(error.json(version: version?.rawValue).print(indent: 4) + "\n")
+            writeStandardOutput(
+                error.json(version: version?.rawValue).print(indent: 4, escapesHTML: false) + "\n")
             return 1
         }
     }

@@ -6,16 +6,11 @@ package struct Lease: Equatable, Sendable {
     package var ips: [CNIResult.IP]
     package var routes: [Route]
     package var dns: DNS
-    /// How `explain` names an address that is not taken yet: `<address from 192.168.12.0/24>`.
-    package var labels: [IPAddress: String]
 
-    package init(
-        ips: [CNIResult.IP] = [], routes: [Route] = [], dns: DNS = DNS(), labels: [IPAddress: String] = [:]
-    ) {
+    package init(ips: [CNIResult.IP] = [], routes: [Route] = [], dns: DNS = DNS()) {
         self.ips = ips
         self.routes = routes
         self.dns = dns
-        self.labels = labels
     }
 }
 

@@ -5,10 +5,7 @@ extension Step {
     package var name: String { String("\(self)".prefix { $0 != "(" }) }
 
     /// The commands a person would have typed; `ip -n POD` stands for the sandbox.
-    ///
-    /// - Parameter labels: what to print instead of an address that is not taken yet.
-    package func commands(labels: [IPAddress: String] = [:]) -> [String] {
-        func text(_ cidr: CIDR) -> String { labels[cidr.address].map { "\($0)/\(cidr.length)" } ?? "\(cidr)" }
+    package func commands() -> [String] {
         switch self {
         case .ensureBridge(let spec):
             let mtu = spec.mtu.map { " mtu \($0)" } ?? ""
@@ -47,11 +44,11 @@ extension Step {
                     + "  # unless it exists"
             ] + link.portVLANs.commands(port: link.peer) + ["ip link set \(link.name) up"]
         case .addAddress(let cidr, let link):
-            return ["\(ip(link.place)) addr add \(text(cidr)) dev \(link.name)"]
+            return ["\(ip(link.place)) addr add \(cidr) dev \(link.name)"]
         case .removeAddress(let cidr, let link):
-            return ["\(ip(link.place)) addr delete \(text(cidr)) dev \(link.name)"]
+            return ["\(ip(link.place)) addr delete \(cidr) dev \(link.name)"]
         case .ensureAddress(let cidr, let link):
-            return ["\(ip(link.place)) addr replace \(text(cidr)) dev \(link.name)"]
+            return ["\(ip(link.place)) addr replace \(cidr) dev \(link.name)"]
         case .addRoute(let route, let link):
             return ["\(ip(link.place)) route prepend \(route.words) dev \(link.name)"]
         case .removeRoute(let route, let link):
@@ -68,15 +65,24 @@ extension Step {
             guard rule.backend == .nftables else {
                 return rule.addresses.map {
                     let program = $0.family == .v4 ? "iptables" : "ip6tables"
-                    return "\(program) -t nat -A POSTROUTING -s \(labels[$0.address] ?? "\($0.address)")"
+                    return "\(program) -t nat -A POSTROUTING -s \($0.address)"
                         + " ! -d \($0.network) -j MASQUERADE  # in a chain of its own"
                 }
             }
-            return rule.addresses.map {
-                let family = $0.family == .v4 ? "ip" : "ip6"
-                return "nft add rule inet cni_plugins_masquerade masq_checks \(family) saddr "
-                    + "\(labels[$0.address] ?? "\($0.address)") \(family) daddr != \($0.network) masquerade"
-            }
+            let table = "inet cni_plugins_masquerade"
+            return [
+                "nft add table \(table)", "nft add chain \(table) masq_checks",
+                "nft add chain \(table) postrouting '{ type nat hook postrouting priority 100; }'",
+                "nft flush chain \(table) postrouting",
+                "nft add rule \(table) postrouting ip daddr 224.0.0.0/4 return",
+                "nft add rule \(table) postrouting ip6 daddr ff00::/8 return",
+                "nft add rule \(table) postrouting goto masq_checks",
+            ]
+                + rule.addresses.map {
+                    let family = $0.family == .v4 ? "ip" : "ip6"
+                    return "nft add rule \(table) masq_checks \(family) saddr \($0.address)"
+                        + " \(family) daddr != \($0.network) masquerade"
+                }
         case .removeMasquerade(let rule):
             return ["# delete the masquerade rules of \(rule.id.containerID) \(rule.id.interface)"]
         case .takeDevice(let device):
@@ -85,12 +91,18 @@ extension Step {
             let up = device.wasUp ? ["ip link set \(device.name) up"] : []
             return ["ip -n POD link set \(device.interface) netns HOST name \(device.name) alias ''"] + up
         case .renameDevice(let name, let device): return ["ip link set \(name) name \(device.name) alias ''"]
-        case .writeFile(let path, let text): return ["echo '\(text.replacing("\n", with: " "))' >\(path)"]
+        case .writeFile(let path, let text):
+            let folder = path.split(separator: "/").dropLast().joined(separator: "/")
+            return ["mkdir -p /\(folder)", "echo '\(text.replacing("\n", with: " "))' >\(path)"]
         case .removeFile(let path): return ["rm \(path)"]
         case .spoofCheck(let check):
             let chain = "cni-br-iface-\(check.id.containerID)-\(check.id.interface)"
             return [
+                "nft add table bridge nat",
+                "nft add chain bridge nat PREROUTING '{ type filter hook prerouting priority -300; }'",
+                "nft add chain bridge nat \(chain)", "nft add chain bridge nat \(chain)-mac",
                 "nft add rule bridge nat PREROUTING iifname \"\(check.port)\" jump \(chain)",
+                "nft add rule bridge nat \(chain) jump \(chain)-mac",
                 "nft add rule bridge nat \(chain)-mac ether saddr \(check.mac) return",
                 "nft add rule bridge nat \(chain)-mac drop",
             ]
