@@ -67,7 +67,7 @@ package struct NetworkList: Equatable, Sendable {
     /// `cniVersion`, or the highest of `cniVersions` that is known here; newer ones there are passed over.
     ///
     /// - Throws: code 1 when none is known, 7 for what is no version.
-    private static func version(_ json: Reader) throws(Failure) -> Version {
+    static func version(_ json: Reader) throws(Failure) -> Version {
         var texts: [String]
         do throws(JSONError) {
             try json.requireObject()

@@ -37,7 +37,7 @@ package struct PluginConfig: Sendable {
 
     /// Keys that every plugin understands.
     package static let keys = [
-        "cniVersion", "name", "type", "capabilities", "ipam", "dns", "args", "prevResult",
+        "cniVersion", "cniVersions", "name", "type", "capabilities", "ipam", "dns", "args", "prevResult",
         "runtimeConfig",
         "cni.dev/valid-attachments", "cni.dev/attachments",
     ]
@@ -89,7 +89,9 @@ package struct PluginConfig: Sendable {
         self.name = name
         label = name
         type = head.type
-        let version = try Version(parsing: head.version)
+        // cniVersion is what the runtime chose; without one nobody did.
+        let isChosen = !(head.version ?? "").isEmpty || !reader.has("cniVersions")
+        let version = try isChosen ? Version(parsing: head.version) : NetworkList.version(reader)
         self.version = version
         var sectionProblem: Failure?
         func read<T>(_ section: () throws(JSONError) -> T?) -> T? {

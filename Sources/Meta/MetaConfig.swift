@@ -25,7 +25,8 @@ package struct MetaConfig: Sendable {
     package var log: Log
 
     package static let keys = [
-        "cniVersion", "name", "type", "capabilities", "runtimeConfig", "prevResult", "ipam", "dns", "args",
+        "cniVersion", "cniVersions", "name", "type", "capabilities", "runtimeConfig", "prevResult", "ipam",
+        "dns", "args",
         "confDir",
         "cniDir", "binDir", "cacheDir", "delegates", "clusterNetwork", "defaultNetworks", "networks",
         "namespaceIsolation", "globalNamespaces", "systemNamespaces", "multusNamespace",
