@@ -157,7 +157,9 @@ struct Plugin {
         do throws(Failure) { parsed = try parse(M.self) } catch {
             // A configuration that became invalid must not keep a pod from going: only our pairs have this name.
             guard runner.isMeta else { throw error }
-            runner.log.error("DEL of \(spec.name): \(type): \(error.message): its link goes by name")
+            runner.log.error(
+                "DEL of container \(spec.id.containerID) \(spec.id.interface) from \(spec.name): \(type):"
+                    + " \(error.message): its link goes by name")
             return Removal(hostLinks: [attachment.hostLinkName])
         }
         var attachment = attachment

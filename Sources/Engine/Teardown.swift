@@ -57,7 +57,7 @@ package final class Teardown {
     private func note(_ problem: Failure, _ spec: AttachmentSpec, _ isTolerated: Bool) {
         let problem = runner.isMeta ? problem.prefixed("\(spec.name) on \(spec.id.interface)") : problem
         if isTolerated {
-            runner.log.error("DEL without a record: \(problem.message)")
+            runner.log.error("DEL of container \(spec.id.containerID) without a record: \(problem.message)")
         } else {
             problems.append(problem)
         }

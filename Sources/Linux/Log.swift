@@ -50,3 +50,6 @@ package struct Log: Sendable {
 package enum Environment {
     package static func value(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
 }
+
+/// CLOCK_MONOTONIC in milliseconds.
+package func monotonicMilliseconds() -> Int64 { clinux_milliseconds() }

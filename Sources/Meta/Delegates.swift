@@ -73,7 +73,7 @@ package struct DelegateBuilder {
                 let (list, name) = try definition(namespace(of: selection), selection.name)
                 delegates.append(try delegate(list, name, selection, index: delegates.count))
             } catch {
-                log.error("DEL without a record: \(error.message)")
+                log.error("DEL of \(invocation.subject) without a record: \(error.message)")
             }
         }
         return delegates

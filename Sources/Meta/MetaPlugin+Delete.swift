@@ -8,6 +8,7 @@ import Plans
 extension MetaPlugin {
     /// Detaches everything that is known of the pod, and what its derived names still find.
     package func delete() throws(Failure) {
+        let start = monotonicMilliseconds()
         guard let store = try StateStore.openIfThere(config.cniDir) else {
             let kernel = try openGiven()
             return try report(detachUnrecorded(runner(kernel), []))
@@ -32,7 +33,9 @@ extension MetaPlugin {
         }
         if store.isNew { try? noteUnrecorded([], store) }  // a hint, on a disk that takes it
         let isClean = problems.isEmpty && unread.isEmpty
-        config.log.verbose("DEL of \(id.containerID) \(id.interface): \(isClean ? "done" : "incomplete")")
+        config.log.verbose(
+            "DEL of \(subject): \((record ?? multus?.record)?.logged ?? "what its names find"):"
+                + " \(isClean ? "done" : "incomplete"), \(monotonicMilliseconds() - start) ms")
         if !isClean, unread.isEmpty, !store.has(id) { store.forgetLock(id) }
         try report(problems + unread)
         if lock != nil || record != nil { try store.remove(id) }
@@ -129,7 +132,7 @@ extension MetaPlugin {
         do throws(Failure) {
             delegates = try DelegateBuilder(config, invocation).buildWhatResolves(config.log)
         } catch {
-            config.log.verbose("DEL without a record: \(error.message)")
+            config.log.verbose("DEL of \(subject) without a record: \(error.message)")
         }
         for delegate in delegates.reversed() where isOurs(delegate.spec.id.interface) {
             teardown.detach(delegate.spec, nil)
@@ -190,7 +193,7 @@ extension MetaPlugin {
         if !others.isEmpty {
             first.details += (first.details.isEmpty ? "" : "; ") + others.joined(separator: "; ")
         }
-        config.log.error("\(invocation.verb?.rawValue ?? "") of \(id.containerID): \(first.logged)")
+        config.log.error("\(invocation.verb?.rawValue ?? "") of \(subject): \(first.logged)")
         throw first
     }
 }

@@ -35,7 +35,7 @@ package struct MetaPlugin {
         writtenAs version: Version, _ respond: (JSON) throws(Failure) -> Void
     ) throws(Failure) {
         do throws(Failure) { try attachAll(version, respond) } catch {
-            config.log.error("ADD of \(id.containerID) \(id.interface): \(error.logged)")
+            config.log.error("ADD of \(subject): \(error.logged)")
             throw error
         }
     }
@@ -91,8 +91,7 @@ package struct MetaPlugin {
         let (kernel, sandbox) = try open(record, given: "")
         let runner = runner(kernel)
         guard !hasLinks(record, runner) else { throw attachedAlready }
-        config.log.verbose(
-            "ADD of \(id.containerID) \(id.interface): clearing away a dead namespace's remains")
+        config.log.verbose("ADD of \(subject): clearing away a dead namespace's remains")
         try report(detach(record, sandbox: sandbox, runner))
     }
 
@@ -116,7 +115,7 @@ package struct MetaPlugin {
     ) throws(Failure) {
         let present = Set(runner.sandboxLinks().map(\.name))
         guard delegates.allSatisfy({ !present.contains($0.spec.id.interface) }) else { throw attachedAlready }
-        config.log.verbose("ADD of \(id.containerID) \(id.interface): clearing away what has no record")
+        config.log.verbose("ADD of \(subject): clearing away what has no record")
         try report(detachUnrecorded(runner, try neighbours(of: id, store)))
     }
 
@@ -147,6 +146,7 @@ package struct MetaPlugin {
         _ record: inout PodRecord, _ journal: inout Journal
     ) throws(Failure) {
         for (index, delegate) in delegates.enumerated() {
+            let start = monotonicMilliseconds()
             record.entries[index].attached = try named(delegate) { () throws(Failure) in
                 try runner.add(delegate.spec, &journal) { saved throws(Failure) in
                     // A crash must not take them with it.
@@ -156,7 +156,7 @@ package struct MetaPlugin {
                 }
             }
             config.log.verbose(
-                "attached \(id.containerID) \(delegate.spec.id.interface) to \(delegate.spec.name)")
+                "ADD of \(subject): \(record.entries[index].logged), \(monotonicMilliseconds() - start) ms")
         }
         guard let asking = delegates.first(where: { $0.defaultRoute != nil }) else { return }
         let routes = try runner.observe(FactsQuery(routes: true)).routes
@@ -212,6 +212,11 @@ package struct MetaPlugin {
         do throws(Failure) { return try body() } catch {
             throw error.prefixed("\(delegate.spec.name) on \(delegate.spec.id.interface)")
         }
+    }
+
+    /// Who a line of the log is about.
+    var subject: String {
+        id.containerID.isEmpty ? "network \(config.plugin.name)" : invocation.subject
     }
 
     func requireReadiness(_ code: Failure.Code) throws(Failure) {

@@ -31,6 +31,17 @@ package struct Pod: Equatable, Sendable {
     package var description: String { "\(namespace)/\(name)" }
 }
 
+extension Invocation {
+    /// For the log: the pod, if the runtime says which, the container and its interface.
+    var subject: String {
+        let pairs = try? CNIArgs.parse(args, lenient: true)
+        // podman has a name alone.
+        let name = pairs?["K8S_POD_NAME"].flatMap { Names.isIdentifier($0) ? $0 : nil }
+        let pod = pairs.flatMap { try? Pod($0) }?.description ?? name
+        return "\(pod.map { "pod \($0), " } ?? "")container \(containerID) \(interface)"
+    }
+}
+
 /// The annotations that select networks.
 package struct PodAnnotations: Equatable, Sendable {
     package static let networksKey = "k8s.v1.cni.cncf.io/networks"

@@ -31,6 +31,18 @@ package struct PodRecord: Sendable {
         self.namespace = namespace
         self.entries = entries
     }
+
+    /// For the log.
+    var logged: String { entries.map(\.logged).joined(separator: ", ") }
+}
+
+extension PodRecord.Entry {
+    /// For the log: interface, network and addresses.
+    var logged: String {
+        let addresses = attached?.result.ips.map { "\($0.address)" } ?? []
+        let given = addresses.isEmpty ? "" : " with \(addresses.joined(separator: " "))"
+        return "\(spec.id.interface) on \(spec.name)\(given)"
+    }
 }
 
 /// `<cniDir>/attachments/<containerID>@<CNI_IFNAME>.json`, one file for each top-level interface.

@@ -32,6 +32,3 @@ package struct Monitor: ~Copyable {
         return true
     }
 }
-
-/// CLOCK_MONOTONIC in milliseconds.
-package func monotonicMilliseconds() -> Int64 { clinux_milliseconds() }

@@ -161,4 +161,26 @@ import Testing
         let again = try refused(node, MetaEndToEnd.config(node, networks: "late"), pod: "b")
         #expect(again.message == answer.message)
     }
+
+    @Test func theLogNamesPodNetworkAddressAndDuration() throws {
+        let node = try MetaEndToEnd.node()
+        let netns = try node.pod("a")
+        let config = MetaEndToEnd.config(node, extra: ",\"logLevel\":\"verbose\"")
+        let added = try node.call("ADD", netns: netns, args: MetaEndToEnd.pod, config)
+        #expect(
+            added.ran.errors.contains(
+                /ADD of pod default\/pod-a, container c1 eth0: net1 on default\/net-a with 192.168.12.10\/24, \d+ ms\n/
+            ),
+            "\(added.ran)")
+        let gone = try node.call("DEL", netns: netns, args: MetaEndToEnd.pod, config)
+        #expect(
+            gone.ran.errors.contains(
+                /DEL of pod default\/pod-a, container c1 eth0: eth0 on .*net1 on default\/net-a with 192.168.12.10\/24: done, \d+ ms\n/
+            ), "\(gone.ran)")
+        let failed = try node.call(
+            "ADD", netns: netns, args: MetaEndToEnd.pod, MetaEndToEnd.config(node, networks: "none"))
+        #expect(
+            failed.ran.errors.contains("[error] ADD of pod default/pod-a, container c1 eth0: "),
+            "\(failed.ran)")
+    }
 }
