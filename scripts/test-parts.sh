@@ -67,6 +67,10 @@ shared_build() {
     libraries=$(ldd "$PLEXUS_SCRATCH/release/plexus" | grep -oE '^[[:space:]]*lib[a-z]+' | sort | xargs)
     [ "$libraries" = "libc libm libmnl" ] || { echo "needs $libraries" && return 1; }
     CNI_COMMAND=VERSION "$PLEXUS_SCRATCH/release/plexus" | grep supportedVersions
+    # Nobody may get it unawares.
+    [ -e "$(pkg-config --variable=libdir libmnl)/libmnl.a" ] || unshare --mount --propagation private -- \
+        bash -euc 'mkdir -p "$1/.build-libmnl" && mount -t tmpfs tmpfs "$1/.build-libmnl"
+            LIBMNL_ARCHIVE= "$1/scripts/build" 2>&1 | grep "NEEDS libmnl.so.0"' bash "$root"
 }
 
 e2e() {
@@ -96,6 +100,7 @@ runtimes() {
     for name in plexus loopback; do ln -s "$scratch/release/plexus" "$bin/$name"; done
     "$root/Tests/Runtimes/podman" "$bin" || status=1
     "$root/Tests/Runtimes/containerd" "$bin" || status=1
+    "$root/Tests/Runtimes/containerd-existing" "$bin" || status=1
     rm -rf "$bin"
     return "$status"
 }
