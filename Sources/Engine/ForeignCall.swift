@@ -44,7 +44,8 @@ package struct ForeignCall: Sendable {
     package func run(forwardsErrors: Bool = false) throws(Failure) -> CNIResult? {
         let answer = try execute()
         let text = String(decoding: answer.output, as: UTF8.self)
-        guard case .exited(0) = answer.status else { throw failure(answer, text) }
+        // An error object is an error, also of a plugin that forgets its exit status.
+        guard case .exited(0) = answer.status, !isError(answer.output) else { throw failure(answer, text) }
         if forwardsErrors { writeStandardError(String(decoding: answer.errors, as: UTF8.self)) }
         guard verb == .add else { return nil }
         do throws(JSONError) {
@@ -54,6 +55,11 @@ package struct ForeignCall: Sendable {
                 .generic, "plugin \(type) printed no valid result: \(error)",
                 details: text.isEmpty ? "its output is empty" : "output: \(text.prefix(400))")
         }
+    }
+
+    private func isError(_ output: [UInt8]) -> Bool {
+        guard !output.isEmpty, let json = try? JSON.parse(output).value else { return false }
+        return json["msg"] != nil && Failure.parse(json) != nil
     }
 
     private func execute() throws(Failure) -> ChildResult {
