@@ -54,6 +54,11 @@ extension Bridge {
                 }
                 steps.append(.removeAddress(other, link))
             }
+            // What was made just now has the node's default; what was there is as somebody wants it.
+            if gateway.family == .v6, found == nil {
+                let path = "net/ipv6/conf/\(link.name)/disable_ipv6"
+                steps.append(.sysctl(SysctlChange(.host, path, "0", isOptional: true)))
+            }
             steps.append(.ensureAddress(wanted, link))
             // A bridge takes the lowest MAC of its ports until one is set: then its neighbours lose it.
             if config.vlan == nil, let mac = found?.mac { steps.append(.change(link, .mac(mac))) }
