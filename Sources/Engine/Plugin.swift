@@ -228,7 +228,8 @@ struct Plugin {
             if !runner.isMeta { try args.requireKnown(known) }
         }
         if runner.isMeta { try judgeKeys(M.self) }
-        do throws(Failure) { return try M.parse(PluginInput(config: config, args: args, verb: verb)) } catch {
+        let input = PluginInput(config: config, args: args, verb: verb, isMeta: runner.isMeta)
+        do throws(Failure) { return try M.parse(input) } catch {
             var error = error
             if error.details.isEmpty {
                 error.details = "correct it in the configuration of \(type), network \(spec.name)"

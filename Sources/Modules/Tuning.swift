@@ -25,6 +25,8 @@ package enum Tuning: Module {
         var queueLength: UInt32?
         /// Where the original properties are kept.
         var dataDir = Tuning.defaultDirectory
+        /// The other end of a veth pair gets an MTU that is above its own: it would drop larger frames.
+        var raisesPeer = false
 
         struct Setting: Equatable, Sendable {
             /// As the configuration has it, for the allow list.
@@ -49,6 +51,7 @@ package enum Tuning: Module {
             guard directory.hasPrefix("/") else { throw json.error("dataDir", "is no absolute path") }
             config.dataDir = directory
         }
+        config.raisesPeer = input.isMeta
         // What is restored is in the file.
         if input.verb == .del { return config }
         for source in [json, arguments] {
@@ -107,11 +110,19 @@ package enum Tuning: Module {
         let sysctls = config.sysctls.map { name($0, attachment) }
         return switch verb {
         case .add:
-            FactsQuery(links: config.hasLinkChanges ? [link] : [], sysctls: sysctls, files: [allowList])
+            FactsQuery(
+                links: config.hasLinkChanges ? [link] + peers(config, attachment) : [], sysctls: sysctls,
+                files: [allowList])
         case .check: FactsQuery(links: config.hasLinkChanges ? [link] : [], sysctls: sysctls)
         case .del: FactsQuery(links: [link], files: [backup(config, attachment)])
         default: FactsQuery()
         }
+    }
+
+    /// Links of the host that may be the other end of the pod's.
+    private static func peers(_ config: Config, _ attachment: Attachment) -> [LinkName] {
+        guard config.raisesPeer, config.mtu != nil, let previous = attachment.previous else { return [] }
+        return previous.interfaces.filter { $0.sandbox ?? "" == "" }.map { .host($0.name) }
     }
 
     private static func name(_ setting: Config.Setting, _ attachment: Attachment) -> SysctlName {
@@ -194,6 +205,12 @@ package enum Tuning: Module {
         change(config.address.map { .mac($0) }, link.mac.map { .mac($0) })
         change(config.promiscuous ? .promiscuous(true) : nil, .promiscuous(link.isPromiscuous))
         change(config.mtu.map { .mtu($0) }, .mtu(link.mtu))
+        for peer in peers(config, attachment) {
+            guard let mtu = config.mtu, let other = facts.links[peer], other.kind == "veth", other.mtu < mtu,
+                other.peerIndex == link.index, link.peerIndex == other.index
+            else { continue }
+            steps.append(.change(peer, .mtu(mtu), inverse: .mtu(other.mtu)))
+        }
         change(config.allMulticast.map { .allMulticast($0) }, .allMulticast(link.isAllMulticast))
         change(config.queueLength.map { .queueLength($0) }, .queueLength(link.queueLength))
         return steps

@@ -193,9 +193,11 @@ extension Facts {
                 kind: spec.kind.name, mac: spec.mac ?? parent?.mac, mtu: spec.mtu ?? parent?.mtu ?? 1500)
         case .addVeth(let veth):
             let mtu = veth.mtu ?? 1500
-            links[.sandbox(veth.name)] = LinkFacts(kind: "veth", mac: veth.mac, mtu: mtu)
+            // Links that are imagined have the index 0.
+            links[.sandbox(veth.name)] = LinkFacts(kind: "veth", mac: veth.mac, mtu: mtu, peerIndex: 0)
             links[.host(veth.peer)] = LinkFacts(
-                kind: "veth", mac: veth.peerMAC, mtu: mtu, isUp: true, controller: veth.controller)
+                kind: "veth", mac: veth.peerMAC, mtu: mtu, isUp: true, controller: veth.controller,
+                peerIndex: 0)
         case .deleteLink(let name):
             links[name] = nil
             routes.removeAll { name.place == .sandbox && $0.link == name.name }

@@ -6,11 +6,14 @@ package struct PluginInput: Sendable {
     package let args: CNIArgs
     /// What only ADD would act on is refused by ADD alone: DEL must work whoever made the attachment.
     package let verb: Verb
+    /// Not under the plugin's own name, where it does what the reference does.
+    package let isMeta: Bool
 
-    package init(config: PluginConfig, args: CNIArgs, verb: Verb) {
+    package init(config: PluginConfig, args: CNIArgs, verb: Verb, isMeta: Bool = false) {
         self.config = config
         self.args = args
         self.verb = verb
+        self.isMeta = isMeta
     }
 }
 
