@@ -12,6 +12,13 @@ extension Kernel {
             for name in query.links where name.place == .host || hasSandbox || known.contains(name) {
                 facts.links[name] = try linkFacts(name, query.addresses.contains(name))
             }
+            for bridge in query.ports {
+                guard let index = facts.links[.host(bridge)]?.index else { continue }
+                let ports = try with(.host) { socket throws(NetlinkError) in
+                    try socket.links(controller: index)
+                }
+                facts.links.update(.host(bridge)) { $0.portMTU = ports.map(\.mtu).max() }
+            }
             if let place = query.defaultRoute, place == .host || hasSandbox,
                 let name = try defaultRouteLink(place)
             {
@@ -124,6 +131,7 @@ extension LinkFacts {
             isPromiscuous: link.isPromiscuous, peerIndex: link.parentIndex)
         mode = link.mode
         alias = link.alias
+        filtersVLANs = link.filtersVLANs
         alternativeNames = link.alternativeNames
         isAllMulticast = link.isAllMulticast
         queueLength = link.queueLength

@@ -23,6 +23,8 @@ package struct LinkInfo: Equatable, Sendable {
     package var group: UInt32 = 0
     /// The mode of a macvlan or ipvlan.
     package var mode: UInt32?
+    /// Whether a bridge keeps VLANs apart; nil for another link, and on a kernel that cannot.
+    package var filtersVLANs: Bool?
     /// Packets: IFLA_TXQLEN.
     package var queueLength: UInt32 = 0
     /// IFLA_IFALIAS; empty without one.
@@ -123,16 +125,18 @@ extension RouteSocket {
         return found
     }
 
-    /// Every link of the namespace.
-    package mutating func links() throws(NetlinkError) -> [LinkInfo] {
+    /// Every link of the namespace, or the ports of a bridge.
+    package mutating func links(controller: Int32? = nil) throws(NetlinkError) -> [LinkInfo] {
         let request = Request(RTM_GETLINK, 0)
         request.extra(ifinfomsg.of())
+        if let controller { request.attributes(of: LinkSpace.self) { $0.put(.controller, controller) } }
         var links: [LinkInfo] = []
         try socket.converse(request, "list links", NLM_F_DUMP, restart: { links = [] }) {
             type, payload throws(NetlinkError) in
             if type == UInt16(RTM_NEWLINK) { links.append(try LinkInfo(payload)) }
         }
-        return links
+        // Kernels before 4.6 do not choose.
+        return controller.map { index in links.filter { $0.controllerIndex == index } } ?? links
     }
 }
 
@@ -171,8 +175,15 @@ extension LinkInfo {
                 try AttributeReader(bytes: value).forEach { type, value throws(NetlinkError) in
                     if type == UInt16(IFLA_INFO_KIND) { link.kind = value.asString }
                     // The kind comes first.
-                    guard type == UInt16(IFLA_INFO_DATA), link.kind == "macvlan" || link.kind == "ipvlan"
-                    else { return }
+                    guard type == UInt16(IFLA_INFO_DATA) else { return }
+                    if link.kind == "bridge" {
+                        try AttributeReader(bytes: value).forEach {
+                            if $0 == UInt16(IFLA_BR_VLAN_FILTERING) {
+                                link.filtersVLANs = $1.asUInt8.map { $0 != 0 }
+                            }
+                        }
+                    }
+                    guard link.kind == "macvlan" || link.kind == "ipvlan" else { return }
                     try AttributeReader(bytes: value).forEach {
                         // IFLA_MACVLAN_MODE has four bytes, IFLA_IPVLAN_MODE two; both are number 1.
                         if $0 == UInt16(IFLA_MACVLAN_MODE) {

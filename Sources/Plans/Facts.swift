@@ -27,6 +27,10 @@ package struct LinkFacts: Equatable, Sendable {
     package var permanentAddress: String?
     /// Its `peerIndex` is of a link in the host: no pod can make such a link.
     package var isTiedToHost = false
+    /// Whether a bridge keeps VLANs apart; nil for another link.
+    package var filtersVLANs: Bool?
+    /// The largest MTU of a bridge's ports; nil without ports, and when they were not asked for.
+    package var portMTU: UInt32?
 
     package init(
         index: Int32 = 0, kind: String, mac: MAC? = nil, mtu: UInt32 = 1500, isUp: Bool = false,
@@ -63,6 +67,8 @@ package struct FactsQuery: Equatable, Sendable {
     package var taken: TakenQuery?
     /// Small files of the node, by path.
     package var files: [String]
+    /// Bridges of the host, of those in `links`, whose ports' MTU matters.
+    package var ports: [String] = []
 
     package init(
         links: [LinkName] = [], addresses: [LinkName] = [], routes: Bool = false, sysctls: [SysctlName] = [],
