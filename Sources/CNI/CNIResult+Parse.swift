@@ -58,6 +58,17 @@ extension CNIResult {
 }
 
 extension Route {
+    package static let vocabulary = Vocabulary(
+        ["dst", "gw", "mtu", "advmss", "priority", "table", "scope"]
+    ) { key in
+        switch key {
+        case "gateway", "via", "nexthop", "nexthopaddress": "gw"
+        case "metric": "priority"
+        case "destination", "dest", "to", "subnet", "network", "cidr": "dst"
+        default: nil
+        }
+    }
+
     /// CNI 1.1's route object.
     package init(_ json: Reader) throws(JSONError) {
         guard let destination = try json.cidr("dst") else { throw json.error("dst", "is missing") }

@@ -16,6 +16,10 @@ package struct DNS: Equatable, Sendable {
         self.options = options
     }
 
+    /// Runtimes of Kubernetes do not look at it: a wrong key costs a pod nothing.
+    package static let vocabulary = Vocabulary(
+        ["nameservers", "domain", "search", "options"], strictness: .lenient)
+
     package init(_ json: Reader) throws(JSONError) {
         nameservers = try json.strings("nameservers") ?? []
         domain = try json.string("domain").flatMap { $0.isEmpty ? nil : $0 }

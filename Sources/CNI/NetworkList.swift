@@ -9,6 +9,17 @@ package struct NetworkList: Equatable, Sendable {
     package var disableGC: Bool
     /// The plugins' own objects, unchanged.
     package var plugins: [JSON]
+    /// What stands beside `plugins` and is no key of a list.
+    package var others: JSONObject = [:]
+
+    static let keys = ["disableCheck", "disableGC", "cniVersions", "loadOnlyInlinedPlugins"]
+    package static let vocabulary = Vocabulary(["cniVersion", "name", "plugins"] + keys) { key in
+        switch key {
+        case "ipam", "bridge", "master", "vlan", "vlantrunk":
+            "in a list each plugin has its own keys: write it there"
+        default: nil
+        }
+    }
 
     /// - Parameter defaultName: stands in for a name that is missing or empty.
     package static func decode(_ json: JSON, defaultName: String?) throws(Failure) -> NetworkList {
@@ -52,6 +63,9 @@ package struct NetworkList: Equatable, Sendable {
             try check(type, plugin)
         }
         list.plugins = plugins.map(\.value)
+        list.others.members = try json.members().filter { !vocabulary.knows($0.key) }.map {
+            ($0.key, $0.value.value)
+        }
         return list
     }
 
@@ -121,7 +135,8 @@ package struct NetworkList: Equatable, Sendable {
         }
         plugin["name"] = .string(name)
         plugin["cniVersion"] = .string(version.rawValue)
-        let granted = runtimeConfig.members.filter { plugin["capabilities"]?[$0.key]?.bool == true }
+        let capabilities = plugin.find("capabilities")?.value
+        let granted = runtimeConfig.members.filter { capabilities?[$0.key]?.bool == true }
         if !granted.isEmpty { plugin["runtimeConfig"] = .object(JSONObject(granted.map(Self.normalized))) }
         if let cniArgs { plugin["args"] = try merged(cniArgs, into: plugin["args"], index) }
         if let previous { plugin["prevResult"] = try previous.json(version) }

@@ -35,12 +35,26 @@ package struct PluginConfig: Sendable {
         return isGiven ? dns : nil
     }
 
-    /// Keys that every plugin understands.
-    package static let keys = [
-        "cniVersion", "cniVersions", "name", "type", "capabilities", "ipam", "dns", "args", "prevResult",
-        "runtimeConfig",
-        "cni.dev/valid-attachments", "cni.dev/attachments",
-    ]
+    /// What every plugin understands, and what stands beside it when a network is a single plugin.
+    package static let vocabulary = Vocabulary(
+        [
+            "cniVersion", "cniVersions", "name", "type", "capabilities", "args", "prevResult", "runtimeConfig",
+            "cni.dev/valid-attachments", "cni.dev/attachments",
+        ] + NetworkList.keys
+    ) { $0 == "plugins" ? "a network has either type or plugins: take one of them away" : nil }
+    /// For a plugin whose own keys are not known here.
+    package static let openVocabulary = Vocabulary([], strictness: .open).with(vocabulary)
+    /// For one that makes an interface.
+    package static let interfaceVocabulary = Vocabulary(
+        ["ipam", "dns"], members: [.init("dns", DNS.vocabulary)]
+    ) { key in
+        switch key {
+        case "subnet", "range", "ranges", "rangestart", "rangeend", "exclude", "addresses", "address", "ips",
+            "ip":
+            "addresses are a matter of the section ipam: write it there"
+        default: nil
+        }
+    }.with(vocabulary)
 
     package var reader: Reader { Reader(json) }
 

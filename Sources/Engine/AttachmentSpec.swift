@@ -24,6 +24,10 @@ package struct AttachmentSpec: Sendable {
     package var external: [String]
     /// The configuration as it came on stdin, which an IPAM plugin gets unchanged under a plugin's own name.
     package var source: [UInt8]?
+    /// What the pod's annotation asks for besides `runtimeConfig` and `cniArgs`: no built-in plugin looks at it.
+    package var wishes: [String] = []
+    /// The device plugin's resource that the definition names.
+    package var resource: String?
 
     package init(
         name: String, id: AttachmentID, sandbox: String, args: String, list: NetworkList,
@@ -39,6 +43,15 @@ package struct AttachmentSpec: Sendable {
         self.cniArgs = cniArgs
         self.searchPath = searchPath
         self.external = external
+    }
+
+    /// For whom and where, in a log.
+    var subject: String {
+        let args = try? CNIArgs.parse(args, lenient: true)
+        let pod = args?["K8S_POD_NAMESPACE"].flatMap { namespace in
+            args?["K8S_POD_NAME"].map { "pod \(namespace)/\($0)" }
+        }
+        return "\(pod ?? "container \(id.containerID)"), \(name) on \(id.interface)"
     }
 
     func attachment() -> Attachment {
@@ -83,6 +96,7 @@ package struct Explained: Sendable {
         case delegate(String, path: String)
         /// What cannot be told without doing it.
         case unknown(String)
+        case remark(String)
     }
 
     package var attachment: String

@@ -54,6 +54,7 @@ package final class ChainRunner {
 
     /// Refuses what can be refused before anything is touched: configurations, and executables that are missing.
     package func validate(_ spec: AttachmentSpec) throws(Failure) {
+        if isMeta { try judge(spec) }
         for index in spec.list.plugins.indices {
             let plugin = try Plugin(spec, index, .add, previous: nil, self)
             do throws(Failure) { try plugin.validate() } catch {
@@ -75,6 +76,7 @@ package final class ChainRunner {
     /// What ADD would do, in order; touches nothing.
     package func explain(_ spec: AttachmentSpec) throws(Failure) -> (lines: [Explained], result: CNIResult) {
         explained = []
+        try validate(spec)
         var journal = Journal()
         let attached = try add(spec, &journal)
         return (explained ?? [], attached.result)
@@ -151,6 +153,22 @@ package final class ChainRunner {
         for index in spec.list.plugins.indices {
             try Plugin(spec, index, .status, previous: nil, self).status()
         }
+    }
+
+    /// - Parameter plugin: whom it is about; nil for the network.
+    func say(_ remark: Remark, _ spec: AttachmentSpec, _ plugin: String?) {
+        let text =
+            switch remark {
+            case .concern(let text), .choice(let text): text
+            }
+        if explained != nil {
+            let line = Explained(
+                attachment: spec.name, plugin: plugin ?? "", action: .remark(text), labels: [:])
+            explained?.append(line)
+            return
+        }
+        let line = "\(spec.subject): \(plugin.map { "\($0): " } ?? "")\(text)"
+        if case .concern = remark { log.error(line) } else { log.verbose(line) }
     }
 
     /// Facts as they are, and as the imagined steps would make them.

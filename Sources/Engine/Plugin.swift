@@ -12,10 +12,10 @@ struct Plugin {
     let json: JSON
     let attachment: Attachment
     let type: String
-    private let verb: Verb
-    private let kind: Kind
+    let verb: Verb
+    let kind: Kind
 
-    private enum Kind {
+    enum Kind {
         case module(any Module.Type)
         case foreign
     }
@@ -73,6 +73,9 @@ struct Plugin {
         var attachment = attachment
         let facts = try runner.observe(M.needs(parsed, attachment, .add))
         try M.refuse(parsed, attachment, facts)
+        if runner.isMeta {
+            for remark in try M.judge(parsed, attachment, facts) { runner.say(remark, spec, type) }
+        }
         if M.usesIPAM, let ipam = config.ipamType {
             attachment.lease = try lease(ipam, &journal)
             // Only an external plugin knows what it will give, and the plan depends on that.
@@ -97,6 +100,7 @@ struct Plugin {
     }
 
     func validate() throws(Failure) {
+        if runner.isMeta { try judge() }
         switch kind {
         case .module(let module): try validate(module)
         case .foreign: _ = try foreign(.add)
@@ -107,7 +111,7 @@ struct Plugin {
         _ = try parse(M.self)
         guard M.usesIPAM, let ipam = config.ipamType else { return }
         if let source = builtinSource(ipam) {
-            try source.validate(leaseRequest)
+            say(try source.validate(leaseRequest))
         } else {
             _ = try foreign(.add, ipam)
         }
@@ -136,13 +140,15 @@ struct Plugin {
     func removal() throws(Failure) -> Pending {
         switch kind {
         case .module(let module): return try removal(module)
-        case .foreign: return Pending(call: try foreign(.del))
+        case .foreign: return wasRefused(isAddressSource) ? Pending() : Pending(call: try foreign(.del))
         }
     }
 
     private func removal<M: Module>(_: M.Type) throws(Failure) -> Pending {
         var pending = Pending(removal: try removalSteps(M.self))
-        guard M.usesIPAM, let ipam = config.ipamType else { return pending }
+        guard M.usesIPAM, let ipam = config.ipamType, !wasRefused(runner.registry.module(ipam) != nil) else {
+            return pending
+        }
         if let source = builtinSource(ipam) {
             pending.lease = (source, leaseRequest)
         } else {
@@ -204,7 +210,7 @@ struct Plugin {
     }
 
     /// The built-in address source for `ipam`, unless its executable is preferred.
-    private func builtinSource(_ ipam: String) -> (any AddressSource.Type)? {
+    func builtinSource(_ ipam: String) -> (any AddressSource.Type)? {
         spec.external.contains(ipam) ? nil : runner.registry.source(ipam)
     }
 
@@ -227,7 +233,6 @@ struct Plugin {
             args = try CNIArgs.parse(spec.args, lenient: runner.isMeta)
             if !runner.isMeta { try args.requireKnown(known) }
         }
-        if runner.isMeta { try judgeKeys(M.self) }
         let input = PluginInput(config: config, args: args, verb: verb, isMeta: runner.isMeta)
         do throws(Failure) { return try M.parse(input) } catch {
             var error = error
@@ -235,21 +240,6 @@ struct Plugin {
                 error.details = "correct it in the configuration of \(type), network \(spec.name)"
             }
             throw error
-        }
-    }
-
-    /// A key that nearly is a known one is a typing error; any other unknown key may be meant for someone else.
-    private func judgeKeys<M: Module>(_: M.Type) throws(Failure) {
-        guard verb == .add || runner.log.isDebug else { return }
-        for (key, suggestion) in config.reader.unknownKeys(known: M.keys + PluginConfig.keys) {
-            guard let suggestion, verb == .add else {
-                let hint = suggestion.map { "; did you mean \($0)?" } ?? ""
-                runner.log.debug("\(spec.name): \(type): unknown key \(key) is passed over\(hint)")
-                continue
-            }
-            throw Failure(
-                .badConfig, "unknown key \"\(key)\"",
-                details: "did you mean \"\(suggestion)\"? Nothing was changed")
         }
     }
 

@@ -1,5 +1,5 @@
 package import CNI
-import JSONC
+package import JSONC
 import Linux
 import Network
 package import Plans
@@ -9,9 +9,13 @@ package enum HostLocal: AddressSource {
     package static let type = "host-local"
     package static let defaultDirectory = "/var/lib/cni/networks"
 
-    package static func validate(_ request: LeaseRequest) throws(Failure) {
-        try request.refuseNearMisses(HostLocalConfig.keys)
-        _ = try HostLocalConfig(request)
+    package static let vocabulary = HostLocalConfig.vocabulary
+    package static let capabilities = ["ips", "ipRanges"]
+    package static let podArguments = ["ips"]
+
+    package static func validate(_ request: LeaseRequest) throws(Failure) -> [Remark] {
+        let config = try HostLocalConfig(request, mustWork: request.isLenient)
+        return config.remarks(request)
     }
 
     package static func allocate(_ request: LeaseRequest) throws(Failure) -> Lease {

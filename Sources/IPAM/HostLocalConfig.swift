@@ -13,14 +13,24 @@ package struct HostLocalConfig: Equatable, Sendable {
     /// Addresses that are asked for, each once.
     package var requested: [IPAddress]
 
-    static let keys = [
-        "type", "ranges", "subnet", "rangeStart", "rangeEnd", "gateway", "routes", "dataDir", "resolvConf",
-    ]
+    static let vocabulary = Vocabulary(
+        ["type", "ranges", "routes", "dataDir", "resolvConf"],
+        members: [.init("ranges", AddressRange.vocabulary), .init("routes", Route.vocabulary)]
+    ) { key in
+        switch key {
+        case "ipranges": "ranges"
+        case "addresses", "address", "ips", "ip":
+            "fixed addresses are of the type static: write \"type\": \"static\""
+        default: nil
+        }
+    }.with(AddressRange.vocabulary)
 
-    /// - Parameter allocates: false for what gives no address: the resolver's file may be gone by then, and the version one
-    ///   that cannot express what an earlier one gave.
-    init(_ request: LeaseRequest, allocates: Bool = true) throws(Failure) {
-        do throws(JSONError) { try self.init(reading: request, allocates) } catch {
+    /// - Parameters:
+    ///   - allocates: false for what gives no address: the resolver's file may be gone by then, and the version one that
+    ///     cannot express what an earlier one gave.
+    ///   - mustWork: refuses what the reference takes and no pod can use.
+    init(_ request: LeaseRequest, allocates: Bool = true, mustWork: Bool = false) throws(Failure) {
+        do throws(JSONError) { try self.init(reading: request, allocates, mustWork) } catch {
             throw Failure(
                 .badConfig, "\(error)", details: "correct the ipam section of network \(request.config.label)"
             )
@@ -35,14 +45,14 @@ package struct HostLocalConfig: Equatable, Sendable {
         }
     }
 
-    private init(reading request: LeaseRequest, _ allocates: Bool) throws(JSONError) {
+    private init(reading request: LeaseRequest, _ allocates: Bool, _ mustWork: Bool) throws(JSONError) {
         let json = request.config.reader
         guard let ipam = try json.object("ipam") else {
             throw json.error(nil, "IPAM config missing 'ipam' key")
         }
         var sets: [RangeSet] = []
         func add(_ ranges: [Reader], _ whole: Reader) throws(JSONError) {
-            do throws(JSONError) { sets.append(try RangeSet(ranges, whole)) } catch {
+            do throws(JSONError) { sets.append(try RangeSet(ranges, whole, mustWork: mustWork)) } catch {
                 throw JSONError(
                     path: error.path, problem: "invalid range set \(sets.count): \(error.problem)")
             }
@@ -63,7 +73,10 @@ package struct HostLocalConfig: Equatable, Sendable {
             }
         }
         routes = []
-        for route in try ipam.list("routes") ?? [] { routes.append(try Route(route)) }
+        for route in try ipam.list("routes") ?? [] {
+            routes.append(try Route(route))
+            if mustWork { try routes.last?.refuseOtherFamily(route) }
+        }
         directory = try Self.directory(request)
         dns = DNS()
         if let path = try ipam.string("resolvConf"), !path.isEmpty, allocates {
@@ -111,23 +124,21 @@ package struct HostLocalConfig: Equatable, Sendable {
     }
 }
 
-extension LeaseRequest {
-    /// The meta role's check before an ADD: see `Reader.unknownKeys`.
-    func refuseNearMisses(_ known: [String]) throws(Failure) {
-        guard isLenient else { return }
-        do throws(JSONError) { try config.reader.object("ipam")?.refuseNearMisses(known) } catch {
-            throw Failure(
-                .badConfig, "\(error)", details: "correct the ipam section of network \(config.label)")
+extension HostLocalConfig {
+    func remarks(_ request: LeaseRequest) -> [Remark] {
+        var remarks: [Remark] = []
+        if let ipam = try? request.config.reader.object("ipam"), !ipam.has("subnet") {
+            for key in ["rangeStart", "rangeEnd", "gateway"] where ipam.has(key) {
+                remarks.append(
+                    .concern("ipam.\(key) belongs to ipam.subnet, which is missing: write it into the range"))
+            }
         }
-    }
-}
-
-extension Reader {
-    /// A key that nearly is a known one is a typing error.
-    fileprivate func refuseNearMisses(_ known: [String]) throws(JSONError) {
-        for (key, suggestion) in unknownKeys(known: known) {
-            if let suggestion { throw error(key, "unknown key \"\(key)\": did you mean \"\(suggestion)\"?") }
+        for set in sets {
+            for range in set.ranges {
+                if let remark = gatewayRemark(range.gateway, range.subnet) { remarks.append(remark) }
+            }
         }
+        return remarks
     }
 }
 

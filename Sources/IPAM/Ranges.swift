@@ -16,8 +16,20 @@ package struct AddressRange: Equatable, Sendable {
         self.gateway = gateway
     }
 
-    /// host-local's range object: `subnet`, `rangeStart`, `rangeEnd`, `gateway`.
-    init(_ json: Reader) throws(JSONError) {
+    static let vocabulary = Vocabulary(["subnet", "rangeStart", "rangeEnd", "gateway"]) { key in
+        switch key {
+        case "range", "cidr": "subnet"
+        case "start", "from", "first", "ipstart", "startip", "ipstartrange": "rangeStart"
+        case "end", "to", "last", "ipend", "endip", "ipendrange": "rangeEnd"
+        case "gw", "router": "gateway"
+        case "exclude", "excludes", "excluded", "reserved":
+            "host-local excludes nothing: write two ranges, with rangeEnd before those addresses and rangeStart behind them"
+        default: nil
+        }
+    }
+
+    /// host-local's range object.
+    init(_ json: Reader, mustWork: Bool = false) throws(JSONError) {
         guard let subnet = try json.cidr("subnet") else {
             throw json.error("subnet", "IP <nil> not v4 nor v6: it is missing")
         }
@@ -37,6 +49,11 @@ package struct AddressRange: Equatable, Sendable {
         }
         if let end, !subnet.contains(end) {
             throw json.error("rangeEnd", "RangeEnd \(end) not in network \(subnet)")
+        }
+        if mustWork {
+            try json.requireHost("rangeStart", start, subnet)
+            try json.requireHost("rangeEnd", end, subnet)
+            try json.requireGateway("gateway", subnet)
         }
         // IPv4 keeps the broadcast address back.
         let last = subnet.family == .v4 ? IPAddress(.v4, bits: subnet.last.bits - 1) : subnet.last
@@ -68,11 +85,11 @@ package struct RangeSet: Equatable, Sendable {
 
     package init(_ ranges: [AddressRange]) { self.ranges = ranges }
 
-    init(_ json: [Reader], _ whole: Reader) throws(JSONError) {
+    init(_ json: [Reader], _ whole: Reader, mustWork: Bool = false) throws(JSONError) {
         guard !json.isEmpty else { throw whole.error(nil, "empty range set") }
         var ranges: [AddressRange] = []
         for entry in json {
-            let range = try AddressRange(entry)
+            let range = try AddressRange(entry, mustWork: mustWork)
             if let first = ranges.first, first.subnet.family != range.subnet.family {
                 throw entry.error(nil, "mixed address families")
             }

@@ -1,23 +1,47 @@
 package import CNI
-import JSONC
+package import JSONC
 import Network
 package import Plans
 
 /// Addresses as the configuration or the call names them; nothing is kept. CNI reference plugin `static`.
 package enum Static: AddressSource {
     package static let type = "static"
-    private static let keys = ["type", "addresses", "routes", "dns"]
+    package static let capabilities = ["ips"]
+    package static let podArguments = ["ips"]
+    package static let vocabulary = Vocabulary(
+        ["type", "addresses", "routes", "dns"],
+        members: [
+            .init("addresses", addressVocabulary), .init("routes", Route.vocabulary),
+            .init("dns", DNS.vocabulary),
+        ]
+    ) { key in
+        switch key {
+        case "address", "ips", "ip": "addresses"
+        case "gateway", "gw": "it belongs to an address: write it into an element of addresses"
+        case "subnet", "range", "ranges", "rangestart", "rangeend", "exclude":
+            "ranges are of the type host-local: write \"type\": \"host-local\""
+        default: nil
+        }
+    }
+    private static let addressVocabulary = Vocabulary(["address", "gateway"]) { key in
+        switch key {
+        case "ip", "cidr", "addr", "ipaddress": "address"
+        case "gw", "via", "router", "nexthop": "gateway"
+        default: nil
+        }
+    }
 
-    package static func validate(_ request: LeaseRequest) throws(Failure) {
-        try request.refuseNearMisses(keys)
-        _ = try lease(request)
+    package static func validate(_ request: LeaseRequest) throws(Failure) -> [Remark] {
+        try lease(request, mustWork: request.isLenient).ips.compactMap {
+            gatewayRemark($0.gateway, $0.address)
+        }
     }
 
     package static func allocate(_ request: LeaseRequest) throws(Failure) -> Lease { try lease(request) }
     package static func preview(_ request: LeaseRequest) throws(Failure) -> Lease { try lease(request) }
     package static func release(_ request: LeaseRequest) throws(Failure) {}
     package static func collect(_ request: LeaseRequest, valid: [AttachmentID]) throws(Failure) {}
-    package static func status(_ request: LeaseRequest) throws(Failure) { try validate(request) }
+    package static func status(_ request: LeaseRequest) throws(Failure) { _ = try lease(request) }
 
     package static func check(_ request: LeaseRequest) throws(Failure) {
         guard let previous = request.config.previous else {
@@ -36,9 +60,9 @@ package enum Static: AddressSource {
         }
     }
 
-    private static func lease(_ request: LeaseRequest) throws(Failure) -> Lease {
+    private static func lease(_ request: LeaseRequest, mustWork: Bool = false) throws(Failure) -> Lease {
         let lease: Lease
-        do throws(JSONError) { lease = try read(request) } catch {
+        do throws(JSONError) { lease = try read(request, mustWork) } catch {
             throw Failure(
                 .badConfig, "\(error)", details: "correct the ipam section of network \(request.config.label)"
             )
@@ -56,7 +80,7 @@ package enum Static: AddressSource {
     }
 
     /// `addresses` and CNI_ARGS together, or `args.cni.ips`, or `runtimeConfig.ips`: the last that is given counts.
-    private static func read(_ request: LeaseRequest) throws(JSONError) -> Lease {
+    private static func read(_ request: LeaseRequest, _ mustWork: Bool) throws(JSONError) -> Lease {
         let json = request.config.reader
         guard let ipam = try json.object("ipam") else {
             throw json.error(nil, "IPAM config missing 'ipam' key")
@@ -67,17 +91,20 @@ package enum Static: AddressSource {
             ("args.cni.ips", try json.object("args")?.object("cni")?.strings("ips") ?? []),
         ]
         if let (source, texts) = requests.first(where: { !$0.1.isEmpty }) {
-            lease.ips = try requested(texts, source)
-            _ = try fromArgs(request)
+            lease.ips = try requested(texts, source, mustWork)
+            _ = try fromArgs(request, false)
         } else {
-            lease.ips = try configured(ipam) + fromArgs(request)
+            lease.ips = try configured(ipam, mustWork) + fromArgs(request, mustWork)
         }
-        for route in try ipam.list("routes") ?? [] { lease.routes.append(try Route(route)) }
+        for route in try ipam.list("routes") ?? [] {
+            lease.routes.append(try Route(route))
+            if mustWork { try lease.routes.last?.refuseOtherFamily(route) }
+        }
         if let dns = try ipam.object("dns") { lease.dns = try DNS(dns) }
         return lease
     }
 
-    private static func configured(_ ipam: Reader) throws(JSONError) -> [CNIResult.IP] {
+    private static func configured(_ ipam: Reader, _ mustWork: Bool) throws(JSONError) -> [CNIResult.IP] {
         var ips: [CNIResult.IP] = []
         for entry in try ipam.list("addresses") ?? [] {
             let text = try entry.string("address") ?? ""
@@ -85,18 +112,27 @@ package enum Static: AddressSource {
                 throw entry.error(
                     "address", "the 'address' field is expected to be in CIDR notation, got: '\(text)'")
             }
+            if mustWork {
+                try entry.requireHost("address", address.address, address)
+                try entry.requireGateway("gateway", address)
+            }
             ips.append(.init(address: address, gateway: try entry.address("gateway")))
         }
         return ips
     }
 
-    private static func requested(_ texts: [String], _ source: String) throws(JSONError) -> [CNIResult.IP] {
+    private static func requested(_ texts: [String], _ source: String, _ mustWork: Bool) throws(JSONError)
+        -> [CNIResult.IP]
+    {
         var ips: [CNIResult.IP] = []
         for text in texts {
             guard let address = CIDR(parsing: text) else {
                 throw JSONError(
                     path: source,
                     problem: "an entry in the 'ips' field is NOT in CIDR notation, got: '\(text)'")
+            }
+            if mustWork, let problem = hostProblem(address.address, address) {
+                throw JSONError(path: source, problem: problem)
             }
             ips.append(.init(address: address))
         }
@@ -109,7 +145,9 @@ package enum Static: AddressSource {
         return text.split(separator: ",", omittingEmptySubsequences: false).map { trimmed($0) }
     }
 
-    private static func fromArgs(_ request: LeaseRequest) throws(JSONError) -> [CNIResult.IP] {
+    private static func fromArgs(_ request: LeaseRequest, _ mustWork: Bool) throws(JSONError) -> [CNIResult
+        .IP]
+    {
         let args: CNIArgs
         do throws(Failure) {
             args = try CNIArgs.parse(request.args, lenient: request.isLenient)
@@ -132,6 +170,9 @@ package enum Static: AddressSource {
                 throw JSONError(
                     path: "CNI_ARGS IP",
                     problem: "the 'ip' field is expected to be in CIDR notation, got: '\(text)'")
+            }
+            if mustWork, let problem = hostProblem(address.address, address) {
+                throw JSONError(path: "CNI_ARGS IP", problem: problem)
             }
             ips.append(.init(address: address, gateway: gateways.last { address.contains($0) }))
         }

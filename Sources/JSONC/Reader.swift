@@ -99,7 +99,7 @@ package struct Reader: Sendable {
         JSONError(path: key.map { Location.key(location, $0).text } ?? path, problem: problem)
     }
 
-    private func member(_ key: String) -> Reader? {
+    func member(_ key: String) -> Reader? {
         guard let found = value.object?.find(key), found.value != .null else { return nil }
         return Reader(found.value, .key(location, found.key))
     }

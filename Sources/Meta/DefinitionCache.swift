@@ -36,16 +36,10 @@ package struct DefinitionCache: Sendable {
                     throw manifest.error("metadata.\(key)", "is \(found), the file's path says \(wanted)")
                 }
             }
-            if let resource = try manifest.object("metadata")?.object("annotations")?
-                .string("k8s.v1.cni.cncf.io/resourceName")
-            {
-                throw manifest.error(
-                    "metadata.annotations",
-                    "k8s.v1.cni.cncf.io/resourceName \(resource): devices of device plugins"
-                        + " are not handed out by this version")
-            }
             return Definition(
-                namespace: namespace, name: name, config: try manifest.object("spec")?.string("config") ?? "")
+                namespace: namespace, name: name, config: try manifest.object("spec")?.string("config") ?? "",
+                resource: try manifest.object("metadata")?.object("annotations")?
+                    .string("k8s.v1.cni.cncf.io/resourceName").flatMap { $0.isEmpty ? nil : $0 })
         } catch {
             throw Failure(
                 .badConfig, "network-attachment-definition \(namespace)/\(name): \(error)",
@@ -134,6 +128,8 @@ package struct Definition: Equatable, Sendable {
     package let name: String
     /// The text of `spec.config`.
     package let config: String
+    /// The device plugin's resource whose devices the network may need.
+    package let resource: String?
 
     package var fullName: String { "\(namespace)/\(name)" }
 }

@@ -16,6 +16,8 @@ package struct Delegate: Sendable {
 private struct Chosen {
     var list: NetworkList
     var name: String
+    /// The device plugin's resource that the definition names.
+    var resource: String?
     var selection: Selection?
 }
 
@@ -46,6 +48,7 @@ package struct DelegateBuilder {
     /// - Parameter given: annotations to use instead of the pod's own.
     package func build(_ given: PodAnnotations? = nil) throws(Failure) -> [Delegate] {
         let annotations = if let given { given } else { try PodAnnotations.find(pod, config, cache) }
+        try judge(annotations)
         var delegates = try buildDefaults(annotations)
         let selections =
             try Selection.parse(config.networks ?? "", source: "networks of the configuration")
@@ -53,8 +56,9 @@ package struct DelegateBuilder {
         // Isolation first: whether a definition exists in another namespace is nobody's business.
         for selection in selections { try checkIsolation(selection) }
         for selection in selections {
-            let (list, name) = try definition(namespace(of: selection), selection.name)
-            delegates.append(try delegate(list, name, selection, index: delegates.count))
+            var chosen = try definition(namespace(of: selection), selection.name)
+            chosen.selection = selection
+            delegates.append(try delegate(chosen, index: delegates.count))
         }
         try refuseDuplicates(delegates)
         return delegates
@@ -70,8 +74,9 @@ package struct DelegateBuilder {
         for (text, source) in texts { selections += try Selection.parse(text ?? "", source: source) }
         for selection in selections {
             do throws(Failure) {
-                let (list, name) = try definition(namespace(of: selection), selection.name)
-                delegates.append(try delegate(list, name, selection, index: delegates.count))
+                var chosen = try definition(namespace(of: selection), selection.name)
+                chosen.selection = selection
+                delegates.append(try delegate(chosen, index: delegates.count))
             } catch {
                 log.error("DEL of \(invocation.subject) without a record: \(error.message)")
             }
@@ -84,9 +89,23 @@ package struct DelegateBuilder {
     {
         var delegates: [Delegate] = []
         for chosen in try defaultLists(annotations) {
-            delegates.append(try delegate(chosen.list, chosen.name, chosen.selection, index: delegates.count))
+            delegates.append(try delegate(chosen, index: delegates.count))
         }
         return delegates
+    }
+
+    /// A pod that misspelt the annotation has asked for networks, and would get none.
+    private func judge(_ annotations: PodAnnotations) throws(Failure) {
+        for (key, meant) in annotations.misspelt {
+            let problem = "annotation \(key): unknown key: did you mean \"\(meant)\"?"
+            guard annotations.has(meant) else {
+                throw Failure(
+                    .badConfig, problem,
+                    details: "correct the key in the pod's metadata, or remove the annotation")
+            }
+            config.log.error(
+                "\(pod.map { "pod \($0.description)" } ?? "container \(invocation.containerID)"): \(problem)")
+        }
     }
 
     // MARK: Networks of every pod
@@ -96,13 +115,9 @@ package struct DelegateBuilder {
     ) throws(Failure) -> [Chosen] {
         var lists: [Chosen] = []
         if let name = config.clusterNetwork {
-            let (list, full) = try resolve(name)
-            lists.append(Chosen(list: list, name: full))
+            lists.append(try resolve(name))
             if pod.map({ !config.systemNamespaces.contains($0.namespace) }) ?? true {
-                for name in config.defaultNetworks {
-                    let (list, full) = try resolve(name)
-                    lists.append(Chosen(list: list, name: full))
-                }
+                for name in config.defaultNetworks { lists.append(try resolve(name)) }
             }
         } else {
             for (index, json) in config.delegates.enumerated() {
@@ -128,20 +143,23 @@ package struct DelegateBuilder {
         let namespace = selection.namespace ?? config.multusNamespace
         if namespace != config.multusNamespace { try checkIsolation(selection) }
         // The runtime looks for the interface that it named.
-        selection.interface = nil
-        let (list, name) = try definition(namespace, selection.name)
-        return Chosen(list: list, name: name, selection: selection)
+        if selection.interface.take() != nil { selection.others.append("interface") }
+        var chosen = try definition(namespace, selection.name)
+        chosen.selection = selection
+        return chosen
     }
 
     /// A name: a definition in `multusNamespace`, else a file in `confDir`. With a '/': a path.
-    private func resolve(_ name: String) throws(Failure) -> (NetworkList, String) {
+    private func resolve(_ name: String) throws(Failure) -> Chosen {
         if name.utf8.contains(UInt8(ascii: "/")) {
             let list = try NetworkFiles.load(name)
-            return (list, list.name)
+            return Chosen(list: list, name: list.name)
         }
         guard Names.isIdentifier(name) else { throw Failure(.badConfig, "\"\(name)\" is no network name") }
         do throws(Failure) { return try definition(config.multusNamespace, name) } catch {
-            if let list = NetworkFiles.find(name, in: config.confDir, config.log) { return (list, list.name) }
+            if let list = NetworkFiles.find(name, in: config.confDir, config.log) {
+                return Chosen(list: list, name: list.name)
+            }
             throw Failure(
                 code: error.code, "network \(name): \(error.message)",
                 details: "\(error.details); nor has \(config.confDir) a configuration of that name")
@@ -168,7 +186,7 @@ package struct DelegateBuilder {
             details: "use a network of \(allowed.joined(separator: " or of "))")
     }
 
-    private func definition(_ namespace: String, _ name: String) throws(Failure) -> (NetworkList, String) {
+    private func definition(_ namespace: String, _ name: String) throws(Failure) -> Chosen {
         let definition = try cache.definition(namespace, name)
         if trimmed(definition.config).isEmpty {
             guard let list = NetworkFiles.find(name, in: config.confDir, config.log) else {
@@ -177,7 +195,7 @@ package struct DelegateBuilder {
                     "\(definition.fullName) has no spec.config, and no network available in the name"
                         + " \(name) in cni dir \(config.confDir)")
             }
-            return (list, definition.fullName)
+            return Chosen(list: list, name: definition.fullName, resource: definition.resource)
         }
         let failed = "\(definition.fullName): failed to unmarshal Spec.Config: spec.config"
         let document: JSONDocument
@@ -189,7 +207,9 @@ package struct DelegateBuilder {
         }
         let json = document.value
         do throws(Failure) {
-            return (try NetworkList.decode(json, defaultName: name), definition.fullName)
+            return Chosen(
+                list: try NetworkList.decode(json, defaultName: name), name: definition.fullName,
+                resource: definition.resource)
         } catch {
             throw error.prefixed(failed)
         }
@@ -197,9 +217,8 @@ package struct DelegateBuilder {
 
     // MARK: One delegate
 
-    private func delegate(
-        _ list: NetworkList, _ name: String, _ selection: Selection?, index: Int
-    ) throws(Failure) -> Delegate {
+    private func delegate(_ chosen: Chosen, index: Int) throws(Failure) -> Delegate {
+        let (list, name, selection) = (chosen.list, chosen.name, chosen.selection)
         for plugin in list.plugins {
             let type = plugin["type"]?.string ?? ""
             guard type != config.plugin.type, type != "plexus", type != "multus" else {
@@ -217,17 +236,15 @@ package struct DelegateBuilder {
             if !selection.ips.isEmpty { runtime["ips"] = .array(selection.ips.map { .string($0) }) }
             if let mac = selection.mac { runtime["mac"] = .string(mac) }
         }
-        if let selection, !selection.ips.isEmpty, !list.plugins.contains(where: { $0["ipam"] != nil }) {
-            config.log.error("\(name) has no IPAM: the ips of the annotation are passed over by most plugins")
-        }
         let interface = selection?.interface ?? (index == 0 ? invocation.interface : "net\(index)")
-        return Delegate(
-            spec: AttachmentSpec(
-                name: name, id: AttachmentID(containerID: invocation.containerID, interface: interface),
-                sandbox: invocation.netns, args: delegateArgs(selection, list, index: index), list: list,
-                runtimeConfig: runtime,
-                cniArgs: selection?.cniArgs, searchPath: searchPath, external: config.externalPlugins),
-            defaultRoute: selection?.defaultRoute)
+        var spec = AttachmentSpec(
+            name: name, id: AttachmentID(containerID: invocation.containerID, interface: interface),
+            sandbox: invocation.netns, args: delegateArgs(selection, list, index: index), list: list,
+            runtimeConfig: runtime,
+            cniArgs: selection?.cniArgs, searchPath: searchPath, external: config.externalPlugins)
+        spec.wishes = selection?.others ?? []
+        spec.resource = chosen.resource
+        return Delegate(spec: spec, defaultRoute: selection?.defaultRoute)
     }
 
     package var searchPath: [String] {
@@ -253,7 +270,9 @@ package struct DelegateBuilder {
         if let mac = selection?.mac { set("MAC", mac) }
         if let ips = selection?.ips, !ips.isEmpty {
             // CNI_ARGS holds one address for host-local; several go by capability where there is one.
-            let byCapability = list?.plugins.contains { $0["capabilities"]?["ips"]?.bool == true } ?? false
+            let byCapability =
+                list?.plugins.contains { $0.object?.find("capabilities")?.value["ips"]?.bool == true }
+                ?? false
             if ips.count == 1 || !byCapability { set("IP", ips.joined(separator: ",")) }
         }
         var text = ""

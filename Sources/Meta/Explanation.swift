@@ -36,7 +36,6 @@ package struct Explanation {
         var explanation = Explanation(version: plugin.version)
         for delegate in delegates {
             do throws(Failure) {
-                try runner.validate(delegate.spec)
                 let (lines, result) = try runner.explain(delegate.spec)
                 explanation.parts.append(Part(delegate: delegate, lines: lines, result: result))
             } catch {
@@ -120,6 +119,7 @@ extension Explained {
         case .lease: "lease"
         case .delegate: "delegate"
         case .unknown: "unknown"
+        case .remark: "remark"
         }
     }
 
@@ -128,7 +128,7 @@ extension Explained {
         case .step(let step): return step.commands()
         case .lease(let type, let ips): return ips.map { "# \(type) would give \($0.address) now" }
         case .delegate(let type, let path): return ["# \(type) is not built in: CNI_COMMAND=ADD \(path)"]
-        case .unknown(let text): return ["# \(text)"]
+        case .unknown(let text), .remark(let text): return ["# \(text)"]
         }
     }
 }

@@ -24,7 +24,7 @@ package struct MetaConfig: Sendable {
     package var externalPlugins: [String]
     package var log: Log
 
-    package static let keys = [
+    package static let vocabulary = Vocabulary([
         "cniVersion", "cniVersions", "name", "type", "capabilities", "runtimeConfig", "prevResult", "ipam",
         "dns", "args",
         "confDir",
@@ -33,7 +33,7 @@ package struct MetaConfig: Sendable {
         "readinessindicatorfile",
         "externalPlugins", "logLevel", "logFile", "logToStderr", "kubeconfig", "retryDeleteOnError",
         "cni.dev/valid-attachments", "cni.dev/attachments", "disableCheck", "disableGC",
-    ]
+    ])
     /// Keys of Multus that change what happens and have no counterpart here.
     private static let refused = ["auxiliaryCNIChainName", "logOptions", "daemonSocketDir"]
 
@@ -61,8 +61,14 @@ package struct MetaConfig: Sendable {
         func bool(_ key: String) throws(JSONError) -> Bool? {
             try read { () throws(JSONError) in try json.bool(key) }
         }
+        var unknown: [String] = []
         do throws(JSONError) {
-            if !isTolerant { try Self.refuseUnknown(json) }
+            if !isTolerant {
+                for key in Self.refused where json.has(key) {
+                    throw json.error(key, "\(unsupported) of Multus")
+                }
+                unknown = try json.judge(Self.vocabulary)
+            }
             confDir = try path("confDir") ?? "/etc/cni/\(role)/net.d"
             cniDir = try path("cniDir") ?? "/var/lib/cni/\(role)"
             binDir = try path("binDir") ?? "/opt/cni/bin"
@@ -85,9 +91,7 @@ package struct MetaConfig: Sendable {
         } catch {
             throw Failure(error.problem.hasPrefix(unsupported) ? .unsupportedField : .badConfig, "\(error)")
         }
-        for (key, suggestion) in log.isDebug ? json.unknownKeys(known: Self.keys) : [] {
-            log.debug("unknown key \(key) is passed over\(suggestion.map { "; did you mean \($0)?" } ?? "")")
-        }
+        for key in unknown { log.debug("unknown key \(key) is passed over") }
         if json.has("kubeconfig") {
             log.verbose("kubeconfig is not used: definitions come from \(cacheDir)")
         }
@@ -95,15 +99,6 @@ package struct MetaConfig: Sendable {
             throw Failure(
                 .badConfig, "at least one delegate/clusterNetwork must be specified",
                 details: "add the key delegates or clusterNetwork to the configuration of \(plugin.name)")
-        }
-    }
-
-    private static func refuseUnknown(_ json: Reader) throws(JSONError) {
-        for key in refused where json.has(key) { throw json.error(key, "\(unsupported) of Multus") }
-        for (key, suggestion) in json.unknownKeys(known: keys) {
-            if let suggestion {
-                throw json.error(nil, "unknown key \"\(key)\": did you mean \"\(suggestion)\"?")
-            }
         }
     }
 

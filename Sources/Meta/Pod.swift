@@ -43,7 +43,7 @@ extension Invocation {
 }
 
 /// The annotations that select networks.
-package struct PodAnnotations: Equatable, Sendable {
+package struct PodAnnotations: Sendable {
     package static let networksKey = "k8s.v1.cni.cncf.io/networks"
     package static let defaultNetworkKey = "v1.multus-cni.io/default-network"
 
@@ -52,6 +52,8 @@ package struct PodAnnotations: Equatable, Sendable {
 
     package var networks: String?
     package var defaultNetwork: String?
+    /// Keys that say nothing to anybody, and what they are meant to be.
+    package private(set) var misspelt: [(key: String, meant: String)] = []
 
     package init(networks: String? = nil, defaultNetwork: String? = nil) {
         self.networks = networks
@@ -61,6 +63,40 @@ package struct PodAnnotations: Equatable, Sendable {
     private init(_ json: Reader) throws(JSONError) {
         networks = try json.string(Self.networksKey)
         defaultNetwork = try json.string(Self.defaultNetworkKey)
+        for (key, value) in json.value.object?.members ?? [] where !value.saysNothing {
+            if let meant = Self.meaning(key) { misspelt.append((key, meant)) }
+        }
+    }
+
+    private static let vocabulary = Vocabulary([networksKey, defaultNetworkKey])
+    /// Annotations that others write, and what is no annotation of a pod's.
+    private static let known = [
+        networksKey, defaultNetworkKey, "k8s.v1.cni.cncf.io/network-status",
+        "k8s.v1.cni.cncf.io/networks-status",
+    ]
+
+    /// The annotation that a key is meant to be; nil for one of another purpose.
+    private static func meaning(_ key: String) -> String? {
+        if known.contains(key) || vocabulary.knows(key) { return nil }
+        switch key {
+        case "k8s.v1.cni.cncf.io/nets", "k8s.v1.cni.cncf.io/net-attach-def", "k8s.v1.cni.cncf.io/nad",
+            "k8s.cni.cncf.io/networks", "cni.cncf.io/networks", "v1.multus-cni.io/networks",
+            "multus-cni.io/networks":
+            return networksKey
+        case "k8s.v1.cni.cncf.io/default-network", "multus-cni.io/default-network":
+            return defaultNetworkKey
+        default:
+            // Two slips leave one of these as it was; most keys have none of them.
+            let isAlike =
+                ["k8s.v1.", "v1.multus"].contains { key.hasPrefix($0) }
+                || ["/network", "/networks", "-network"].contains { key.hasSuffix($0) }
+            return isAlike ? vocabulary.nearest(key) : nil
+        }
+    }
+
+    /// Whether the annotation of this key is there.
+    package func has(_ key: String) -> Bool {
+        (key == Self.networksKey ? networks : defaultNetwork) != nil
     }
 
     /// From the runtime if it offers them, even as `null`; else from the cache.

@@ -14,6 +14,8 @@ package struct Selection: Equatable, Sendable {
     package var cniArgs: JSONObject?
     /// Capability arguments besides `ips` and `mac`, under their `runtimeConfig` keys.
     package var capabilities: JSONObject = [:]
+    /// Keys that no built-in plugin looks at.
+    package var others: [String] = []
 
     /// Networks that one pod may ask for: each costs memory and time of the node before anything can be refused.
     package static let maximum = 256
@@ -95,22 +97,44 @@ package struct Selection: Equatable, Sendable {
         return selections
     }
 
-    private static let keys = [
-        "name", "namespace", "interface", "interfaceRequest", "ips", "mac", "default-route", "cni-args",
-        "portMappings", "bandwidth", "infiniband-guid", "deviceID", "ipam-claim-reference",
-    ]
+    package static let vocabulary = Vocabulary(
+        [
+            "name", "namespace", "interface", "interfaceRequest", "ips", "mac", "default-route", "cni-args",
+            "portMappings", "bandwidth", "infiniband-guid", "deviceID", "ipam-claim-reference",
+        ],
+        members: [
+            .init("portMappings", Vocabulary(["hostPort", "containerPort", "protocol", "hostIP"])),
+            .init("bandwidth", Vocabulary(rates)),
+        ]
+    ) { key in
+        switch key {
+        case "ip", "iprequest", "ipsrequest", "ipaddress", "ipaddresses", "address", "addresses", "staticip":
+            "ips"
+        case "macrequest", "macaddress", "hwaddr", "hwaddress": "mac"
+        case "ifname", "interfacename", "iface", "ifrequest", "ifnamerequest": "interface"
+        case "gateway", "gw", "defaultgateway", "defaultgw", "gatewayrequest", "defaultroutes":
+            "default-route"
+        case "args", "cniarg": "cni-args"
+        case "ns": "namespace"
+        case "network", "networkname", "netname": "name"
+        case "infinibandguidrequest", "guid": "infiniband-guid"
+        case "device", "pcibusid", "pciid": "deviceID"
+        case "vlan", "vlanid", "vlantag": "the VLAN is the network's: write it into the definition"
+        default: nil
+        }
+    }
+    private static let rates = ["ingressRate", "ingressBurst", "egressRate", "egressBurst"]
 
     private static func parseElement(_ json: Reader) throws(JSONError) -> Selection {
         try json.requireObject()
-        // A key that nobody here knows may be another program's; a slip of the pen is nobody's.
-        for case (let key, let suggestion?) in json.unknownKeys(known: keys) {
-            throw json.error(nil, "unknown key \"\(key)\": did you mean \"\(suggestion)\"?")
-        }
+        // A key that nobody here knows may be an external plugin's.
+        let others = try json.judge(vocabulary)
         guard let name = try json.string("name"), !name.isEmpty else {
             throw json.error("name", "is missing or empty")
         }
         guard Names.isSubdomain(name) else { throw json.error("name", "\"\(name)\" is no Kubernetes name") }
         var selection = Selection(name: name)
+        selection.others = others + (json.has("ipam-claim-reference") ? ["ipam-claim-reference"] : [])
         if let namespace = try json.string("namespace"), !namespace.isEmpty {
             guard Names.isLabel(namespace) else {
                 throw json.error("namespace", "\"\(namespace)\" is no namespace")
@@ -164,7 +188,7 @@ package struct Selection: Equatable, Sendable {
         }
         if let bandwidth = try json.object("bandwidth") {
             var rates: JSONObject = [:]
-            for key in ["ingressRate", "ingressBurst", "egressRate", "egressBurst"] {
+            for key in Self.rates {
                 rates[key] = .int(try bandwidth.int(key) ?? 0)
             }
             selection.capabilities["bandwidth"] = .object(rates)

@@ -1,5 +1,5 @@
 package import CNI
-import JSONC
+package import JSONC
 package import Network
 package import Plans
 
@@ -8,15 +8,37 @@ package import Plans
 package enum Bridge: Module {
     package static let type = "bridge"
     package static func arguments(_ verb: Verb) -> [String]? { ["MAC"] }
-    package static let keys = [
-        "bridge", "isGateway", "isDefaultGateway", "forceAddress", "ipMasq", "ipMasqBackend", "mtu",
-        "hairpinMode",
-        "promiscMode", "vlan", "vlanTrunk", "preserveDefaultVlan", "macspoofchk", "enabledad",
-        "disableContainerInterface", "portIsolation",
-    ]
+    package static let capabilities = ["mac"]
+    package static let podArguments = ["mac"]
+    package static let vocabulary = Vocabulary(
+        [
+            "bridge", "isGateway", "isDefaultGateway", "forceAddress", "ipMasq", "ipMasqBackend", "mtu",
+            "hairpinMode", "promiscMode", "vlan", "vlanTrunk", "preserveDefaultVlan", "macspoofchk",
+            "enabledad", "disableContainerInterface", "portIsolation",
+        ], members: [.init("vlanTrunk", trunkVocabulary)]
+    ) { key in
+        switch key {
+        case "bridgename", "br": "bridge"
+        case "vlanid", "vlantag", "vid": "vlan"
+        case "trunk", "trunks", "vlans", "vlantrunks": "vlanTrunk"
+        case "isolation", "isolated", "isolateport", "isolateports": "portIsolation"
+        case "spoofchk", "spoofcheck", "macspoof": "macspoofchk"
+        default: nil
+        }
+    }
+    private static let trunkVocabulary = Vocabulary(["minID", "maxID", "id"]) { key in
+        switch key {
+        case "min", "start", "from", "minvlan": "minID"
+        case "max", "end", "to", "maxvlan": "maxID"
+        case "vlan", "vlanid", "vid", "tag": "id"
+        default: nil
+        }
+    }
 
     package struct Config: Equatable, Sendable {
         package var bridge = "cni0"
+        /// The configuration chose it.
+        package var isNamed = false
         package var isGateway = false
         package var isDefaultGateway = false
         package var forceAddress = false
@@ -51,10 +73,12 @@ package enum Bridge: Module {
         let ours: [LinkName] = [.host(config.bridge), .sandbox(attachment.interface)]
         switch verb {
         case .add:
-            guard config.isGateway else { return FactsQuery(links: ours) }
-            let isNamed = ours.contains(config.gatewayLink)
-            return FactsQuery(
-                links: isNamed ? ours : ours + [config.gatewayLink], addresses: [config.gatewayLink])
+            var query = FactsQuery(links: ours)
+            if config.mtu != nil { query.ports = [config.bridge] }
+            guard config.isGateway else { return query }
+            if !ours.contains(config.gatewayLink) { query.links.append(config.gatewayLink) }
+            query.addresses = [config.gatewayLink]
+            return query
         case .check:
             // The peer has another name when the reference plugin made the pair.
             let promised = attachment.previous?.interfaces.filter { $0.sandbox ?? "" == "" } ?? []
@@ -151,6 +175,38 @@ package enum Bridge: Module {
         }
     }
 
+    package static func judge(
+        _ config: Config, _ attachment: Attachment, _ facts: Facts
+    ) throws(Failure) -> [Remark] {
+        var remarks: [Remark] = []
+        if !config.isNamed {
+            remarks.append(.choice("the key bridge is missing: it is a port of \(config.bridge)"))
+        }
+        if config.vlans != nil, facts.links[.host(config.bridge)]?.filtersVLANs == false {
+            remarks.append(
+                .concern(
+                    "\(config.bridge) keeps no VLANs apart: ip link set \(config.bridge) type bridge vlan_filtering 1"
+                ))
+        }
+        // A bridge without ports may take the MTU of its first one.
+        if let mtu = config.mtu, let bridge = facts.links[.host(config.bridge)], mtu > bridge.mtu,
+            let ports = bridge.portMTU
+        {
+            guard ports >= mtu else {
+                throw Failure(
+                    .badConfig, "invalid MTU \(mtu), must be [0, bridge MTU(\(bridge.mtu))]",
+                    details:
+                        "no port of \(config.bridge) takes so much: lower the key mtu, or raise the MTU of"
+                        + " \(config.bridge) and its ports (ip link set PORT mtu \(mtu))")
+            }
+            remarks.append(
+                .concern(
+                    "MTU \(mtu) is above the \(bridge.mtu) of \(config.bridge): some ports do not get larger frames"
+                ))
+        }
+        return remarks
+    }
+
     /// The veth pair with its bridge port. What a port receives is the bridge's: the port's own accept_ra, which the
     /// reference clears, is never looked at (net/bridge/br_input.c).
     private static func port(_ config: Config, _ attachment: Attachment, _ mac: MAC) -> [Step] {
@@ -204,7 +260,8 @@ extension Bridge {
         var config = Config()
         let json = input.config.reader
         do throws(JSONError) {
-            if json.present("bridge") { config.bridge = try json.string("bridge") ?? "cni0" }
+            config.isNamed = json.has("bridge")
+            if config.isNamed { config.bridge = try json.string("bridge") ?? "cni0" }
             config.isDefaultGateway = try json.bool("isDefaultGateway") ?? false
             config.isGateway = try json.bool("isGateway") ?? false || config.isDefaultGateway
             config.forceAddress = try json.bool("forceAddress") ?? false

@@ -16,6 +16,18 @@ struct ChildLink: Equatable, Sendable {
 
     var place: Place { linkInContainer ? .sandbox : .host }
 
+    static let vocabulary = Vocabulary(["master", "mode", "mtu", "linkInContainer"]) { key in
+        switch key {
+        case "parent", "parentinterface", "parentdevice", "hostinterface", "uplink", "nic", "link", "device":
+            "master"
+        case "macvlanmode", "ipvlanmode": "mode"
+        case "vlan", "vlanid", "vlantag", "vid":
+            "it tags nothing: make a link of that VLAN (ip link add link eth0 name eth0.100 type vlan id 100)"
+                + " and name it in master"
+        default: nil
+        }
+    }
+
     /// `master`, `linkInContainer` and what every plugin has; `mtu` means something else to each.
     init(_ input: PluginInput) throws(JSONError) {
         let json = input.config.reader
@@ -53,6 +65,12 @@ struct ChildLink: Equatable, Sendable {
                 details: "it is to be in \(side); the key linkInContainer says where")
         }
         return (name, found)
+    }
+
+    /// Names the master that nobody chose.
+    func remarks(_ facts: Facts) -> [Remark] {
+        guard master == nil, let name = facts.defaultRouteLink?.name else { return [] }
+        return [.choice("the key master is missing: it sits on \(name), by which the default route leaves")]
     }
 
     func refuseTaken(_ attachment: Attachment, _ facts: Facts) throws(Failure) {

@@ -1,12 +1,17 @@
 package import CNI
-import JSONC
+package import JSONC
 import Network
 package import Plans
 
 /// Hands a device of the host to the pod, and gives it back under its old name. CNI reference plugin `host-device`.
 package enum HostDevice: Module {
     package static let type = "host-device"
-    package static let keys = ["device", "hwaddr", "kernelpath", "pciBusID"]
+    package static let capabilities = ["deviceID"]
+    package static let vocabulary = Vocabulary(["device", "hwaddr", "kernelpath", "pciBusID"]) { key in
+        ["vlan", "vlanid", "vlantag"].contains(key)
+            ? "it tags nothing: hand over a link of that VLAN (ip link add link eth0 name eth0.100 type vlan id 100)"
+            : nil
+    }
     /// Drivers that take a device away from the kernel's network.
     private static let userspaceDrivers = ["vfio-pci", "uio_pci_generic", "igb_uio"]
     private static let stateDirectory = "/run/plexus/host-device"

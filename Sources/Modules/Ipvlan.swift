@@ -1,5 +1,5 @@
 package import CNI
-import JSONC
+package import JSONC
 import Network
 package import Plans
 
@@ -7,7 +7,7 @@ package import Plans
 /// drivers/net/ipvlan.
 package enum Ipvlan: Module {
     package static let type = "ipvlan"
-    package static let keys = ["master", "mode", "mtu", "linkInContainer"]
+    package static let vocabulary = ChildLink.vocabulary
 
     package struct Config: Equatable, Sendable {
         var link: ChildLink
@@ -56,6 +56,19 @@ package enum Ipvlan: Module {
         }
         _ = try chained(config, attachment).link.master(facts)
         try config.link.refuseTaken(attachment, facts)
+    }
+
+    package static func judge(
+        _ config: Config, _ attachment: Attachment, _ facts: Facts
+    ) throws(Failure) -> [Remark] {
+        let link = chained(config, attachment).link
+        let master = try link.master(facts)
+        guard let mtu = config.mtu, mtu > master.facts.mtu else { return link.remarks(facts) }
+        return link.remarks(facts) + [
+            .concern(
+                "MTU \(mtu) is above the \(master.facts.mtu) of \(master.name.name): larger frames do not leave it"
+            )
+        ]
     }
 
     package static func plan(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure)

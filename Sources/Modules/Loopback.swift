@@ -1,4 +1,5 @@
 package import CNI
+package import JSONC
 import Network
 package import Plans
 
@@ -7,7 +8,7 @@ package enum Loopback: Module {
     package static let type = "loopback"
     package static let usesIPAM = false
     package static let checksResult = false
-    package static let keys: [String] = []
+    package static let vocabulary = Vocabulary([])
 
     package struct Config: Equatable, Sendable {}
 

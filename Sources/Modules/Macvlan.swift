@@ -1,5 +1,5 @@
 package import CNI
-import JSONC
+package import JSONC
 import Network
 package import Plans
 
@@ -7,7 +7,10 @@ package import Plans
 /// drivers/net/macvlan.c.
 package enum Macvlan: Module {
     package static let type = "macvlan"
-    package static let keys = ["master", "mode", "mtu", "mac", "linkInContainer", "bcqueuelen"]
+    package static let capabilities = ["mac"]
+    package static let vocabulary = Vocabulary(["mac", "bcqueuelen"]) { key in
+        ["macaddress", "hwaddr", "hwaddress"].contains(key) ? "mac" : nil
+    }.with(ChildLink.vocabulary)
     /// What DEL does depends on none.
     package static func arguments(_ verb: Verb) -> [String]? { verb == .del ? nil : ["MAC"] }
 
@@ -65,6 +68,10 @@ package enum Macvlan: Module {
                 details: "lower the key mtu, or leave it away to take that of \(master.name.name)")
         }
         try config.link.refuseTaken(attachment, facts)
+    }
+
+    package static func judge(_ config: Config, _: Attachment, _ facts: Facts) throws(Failure) -> [Remark] {
+        config.link.remarks(facts)
     }
 
     package static func plan(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure)

@@ -1,5 +1,5 @@
 package import CNI
-import JSONC
+package import JSONC
 import Network
 package import Plans
 
@@ -7,7 +7,10 @@ package import Plans
 package enum RouteOverride: Module {
     package static let type = "route-override"
     package static let usesIPAM = false
-    package static let keys = ["flushroutes", "flushgateway", "delroutes", "addroutes", "skipcheck"]
+    package static let vocabulary = Vocabulary(
+        ["flushroutes", "flushgateway", "delroutes", "addroutes", "skipcheck"],
+        members: [.init("delroutes", Route.vocabulary), .init("addroutes", Route.vocabulary)])
+    package static let podArguments = vocabulary.keys
 
     package struct Config: Equatable, Sendable {
         var flushesRoutes = false

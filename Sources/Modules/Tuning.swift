@@ -1,5 +1,5 @@
 package import CNI
-import JSONC
+package import JSONC
 import Network
 package import Plans
 
@@ -8,7 +8,11 @@ package enum Tuning: Module {
     package static let type = "tuning"
     package static let usesIPAM = false
     package static func arguments(_ verb: Verb) -> [String]? { ["MAC"] }
-    package static let keys = ["sysctl", "mac", "mtu", "promisc", "allmulti", "txQLen", "dataDir"]
+    package static let capabilities = ["mac"]
+    package static let podArguments = ["sysctl", "mac", "mtu", "promisc", "allmulti", "txQLen"]
+    package static let vocabulary = Vocabulary(podArguments + ["dataDir"]) { key in
+        ["macaddress", "hwaddr", "hwaddress"].contains(key) ? "mac" : nil
+    }
 
     /// The administrator's list of sysctls that may be set, one regular expression a line.
     package static let allowList = "/etc/cni/tuning/allowlist.conf"

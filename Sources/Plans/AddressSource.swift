@@ -1,4 +1,5 @@
 package import CNI
+package import JSONC
 package import Network
 
 /// What IPAM hands out.
@@ -37,8 +38,13 @@ package struct LeaseRequest: Sendable {
 /// A built-in IPAM type. All verbs are idempotent but `allocate`.
 package protocol AddressSource: Sendable {
     static var type: String { get }
-    /// Refuses a configuration that `allocate` would refuse; reads no store.
-    static func validate(_ request: LeaseRequest) throws(Failure)
+    /// The keys of the `ipam` section, in the reference's spelling.
+    static var vocabulary: Vocabulary { get }
+    /// What it reads of `runtimeConfig`, and of `args.cni`.
+    static var capabilities: [String] { get }
+    static var podArguments: [String] { get }
+    /// Refuses a configuration that `allocate` would refuse, and in the meta role one that cannot work; reads no store.
+    static func validate(_ request: LeaseRequest) throws(Failure) -> [Remark]
     static func allocate(_ request: LeaseRequest) throws(Failure) -> Lease
     /// What `allocate` would give now; touches nothing.
     static func preview(_ request: LeaseRequest) throws(Failure) -> Lease

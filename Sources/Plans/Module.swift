@@ -1,4 +1,5 @@
 package import CNI
+package import JSONC
 
 /// A plugin's own view of one call: its configuration, CNI_ARGS, and what is asked.
 package struct PluginInput: Sendable {
@@ -25,7 +26,10 @@ package protocol Module: Sendable {
     /// Whether an `ipam` section is handed to an address source.
     static var usesIPAM: Bool { get }
     /// The keys of the configuration that belong to this plugin, in the reference's spelling.
-    static var keys: [String] { get }
+    static var vocabulary: Vocabulary { get }
+    /// What it reads of `runtimeConfig`, and of `args.cni`.
+    static var capabilities: [String] { get }
+    static var podArguments: [String] { get }
     /// The keys of CNI_ARGS that the plugin takes; nil for one that never looks at them.
     static func arguments(_ verb: Verb) -> [String]?
     static func parse(_ input: PluginInput) throws(Failure) -> Config
@@ -38,6 +42,8 @@ package protocol Module: Sendable {
     static func removal(of taken: TakenDevice, _ query: TakenQuery) -> Removal
     /// What the facts alone rule out; asked before an address is taken.
     static func refuse(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure)
+    /// What the reference lets pass, judged in the meta role alone: refused when it cannot work.
+    static func judge(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure) -> [Remark]
     /// Whether the pod has a link of this attachment, whose addresses and routes the verifier compares.
     static func hasLink(_ config: Config, _ facts: Facts) -> Bool
     /// CHECK compares with the result of ADD, which the runtime must pass.
@@ -54,7 +60,10 @@ extension Module {
     package static var checksResult: Bool { true }
     package static func takenDevice(_: Attachment) -> TakenQuery? { nil }
     package static func removal(of _: TakenDevice, _: TakenQuery) -> Removal { Removal() }
+    package static var capabilities: [String] { [] }
+    package static var podArguments: [String] { [] }
     package static func refuse(_: Config, _: Attachment, _: Facts) throws(Failure) {}
+    package static func judge(_: Config, _: Attachment, _: Facts) throws(Failure) -> [Remark] { [] }
     package static func hasLink(_: Config, _: Facts) -> Bool { true }
     package static func check(_: Config, _: Attachment, _: CNIResult, _: Facts) throws(Failure) {}
 }
@@ -65,14 +74,21 @@ package struct Registry: Sendable {
     package let source: @Sendable (String) -> (any AddressSource.Type)?
     /// Those that take devices of the host.
     package let takers: @Sendable () -> [any Module.Type]
+    /// IPAM plugins that are known and not built in.
+    package let externalSources: [String]
+    /// Plugins, built in or not, that take a device plugin's device.
+    package let resourceTakers: [String]
 
     package init(
         module: @escaping @Sendable (String) -> (any Module.Type)?,
         source: @escaping @Sendable (String) -> (any AddressSource.Type)?,
-        takers: @escaping @Sendable () -> [any Module.Type] = { [] }
+        takers: @escaping @Sendable () -> [any Module.Type] = { [] }, externalSources: [String] = [],
+        resourceTakers: [String] = []
     ) {
         self.module = module
         self.source = source
         self.takers = takers
+        self.externalSources = externalSources
+        self.resourceTakers = resourceTakers
     }
 }

@@ -35,7 +35,7 @@ enum Configurations {
             }
             for source in ["host-local", "static"].compactMap(builtins.source) {
                 let request = LeaseRequest(config: plugin, id: id, args: "", isLenient: true)
-                try? source.validate(request)
+                _ = try? source.validate(request)
             }
         }
         return nil

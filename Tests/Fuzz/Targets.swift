@@ -57,7 +57,8 @@ struct Target: Sendable, CustomTestStringConvertible {
     ].compactMap(builtins.module)
 
     static let keys: [String] =
-        modules.flatMap { $0.keys } + PluginConfig.keys + MetaConfig.keys
+        modules.flatMap { $0.vocabulary.keys } + PluginConfig.interfaceVocabulary.keys
+        + MetaConfig.vocabulary.keys
         + [
             "interfaces", "ips", "routes", "dst", "gw", "mtu", "address", "gateway", "subnet", "rangeStart",
             "rangeEnd",

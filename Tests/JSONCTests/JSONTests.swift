@@ -99,20 +99,48 @@ import YAML
             text { _ = try reader.int("n", in: 0...5) } == "cannot unmarshal: 7 is outside 0 to 5 (key n)")
     }
 
+    private static let route = Vocabulary(["dst", "gw"]) { key in
+        key == "via" ? "gw" : key == "blackhole" ? "there are none here" : nil
+    }
+    private static let vocabulary = Vocabulary(
+        ["bridge", "isGateway", "clusterNetwork", "mtu", "vlan", "routes", "dns"],
+        members: [.init("routes", route), .init("dns", Vocabulary(["nameservers"], strictness: .lenient))]
+    ) { key in key == "vlanid" ? "vlan" : nil }
+
     @Test(arguments: [
-        ("isGatway", "isGateway"), ("brigde", "bridge"), ("clusterNetwrok", "clusterNetwork"),
-        ("BRIDGE", "-"),
-        ("volume", "-none"), ("comment", "-none"), ("vlanId", "-none"),
+        (#"{"isGatway":1}"#, #"unknown key "isGatway": did you mean "isGateway"? (key isGatway)"#),
+        (#"{"brigde":1}"#, #"unknown key "brigde": did you mean "bridge"? (key brigde)"#),
+        (#"{"is_gateway":1}"#, #"unknown key "is_gateway": write "isGateway" (key is_gateway)"#),
+        (#"{"vlanId":1}"#, #"unknown key "vlanId": write "vlan" (key vlanId)"#),
+        (#"{"VLAN_ID":1,"vlan":0}"#, #"unknown key "VLAN_ID": write "vlan" (key VLAN_ID)"#),
+        (#"{"routes":[[{"via":"x"}]]}"#, #"unknown key "via": write "gw" (key routes[0][0].via)"#),
+        (
+            #"{"routes":[{"blackhole":true}]}"#,
+            #"unknown key "blackhole": there are none here (key routes[0].blackhole)"#
+        ),
+        (
+            #"{"vlanId":1,"isGatway":true}"#,
+            #"unknown key "vlanId": write "vlan" (key vlanId); unknown key "isGatway": did you mean "isGateway"?"#
+                + " (key isGatway)"
+        ),
     ])
-    func nearMissesAreSuggested(key: String, expected: String) {
-        let found = Reader(.object([key: 1])).unknownKeys(known: [
-            "bridge", "isGateway", "clusterNetwork", "mtu", "vlan",
-        ])
-        if expected == "-" {
-            #expect(found.isEmpty)
-        } else {
-            #expect(found.first?.suggestion == (expected == "-none" ? nil : expected))
-        }
+    func keysThatMeanOthersAreRefused(document: String, problem: String) throws {
+        let json = try JSON.parse(document).value
+        let error = #expect(throws: JSONError.self) { try Reader(json).judge(Self.vocabulary) }
+        #expect(error?.description == problem)
+    }
+
+    @Test(arguments: [
+        (#"{"BRIDGE":1,"_note":1,"//":1,"Comment":"x"}"#, []), (#"{"volume":1}"#, ["volume"]),
+        (#"{"vlanId":0,"isGatway":false,"brigde":"","volume":[],"routes":null}"#, []),
+        // The key that is meant has its value already.
+        (#"{"vlanId":5,"vlan":5}"#, ["vlanId"]),
+        (#"{"routes":[{"dst":"x","dev":"y"},5]}"#, ["routes[0].dev"]),
+        (#"{"dns":{"nameserver":["x"]}}"#, ["dns.nameserver"]), ("[]", []), ("5", []),
+    ])
+    func keysThatMeanNothingAreNamed(document: String, unknown: [String]) throws {
+        #expect(try Reader(JSON.parse(document).value).judge(Self.vocabulary) == unknown)
+        #expect(try Reader(JSON.parse(document).value).judge(Vocabulary([], strictness: .open)) == [])
     }
 }
 

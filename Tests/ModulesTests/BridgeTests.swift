@@ -68,6 +68,28 @@ import Testing
         #expect(try Self.commands(forced, attachment, facts).contains("ip addr delete 10.0.0.1/8 dev cni0"))
     }
 
+    @Test(arguments: [(1400, 0), (1500, 0), (9000, 1)])
+    func anMTUAboveAnIpvlansMasterIsNamed(mtu: Int, count: Int) throws {
+        let json: JSON = [
+            "cniVersion": "1.0.0", "name": "net", "type": "ipvlan", "master": "eth9", "mtu": .int(Int64(mtu)),
+        ]
+        let config = try Ipvlan.parse(PluginInput(config: PluginConfig(json), args: CNIArgs(), verb: .add))
+        var facts = Facts()
+        facts.links[.host("eth9")] = LinkFacts(kind: "")
+        #expect(try Ipvlan.judge(config, Self.attachment(), facts).count == count)
+    }
+
+    @Test func aBridgeThatKeepsNoVLANsApartIsNamed() throws {
+        var facts = Facts()
+        facts.links[.host("br0")] = LinkFacts(kind: "bridge")
+        for (filters, count) in [(false, 1), (true, 0), (nil, 0)] as [(Bool?, Int)] {
+            facts.links.update(.host("br0")) { $0.filtersVLANs = filters }
+            let config = try Self.config(#","bridge":"br0","vlan":100"#)
+            #expect(try Bridge.judge(config, Self.attachment(), facts).count == count)
+            #expect(try Bridge.judge(Self.config(#","bridge":"br0""#), Self.attachment(), facts).isEmpty)
+        }
+    }
+
     @Test(arguments: [
         (#","hairpinMode":true,"promiscMode":true"#, 7, "hairpin mode and promiscuous mode"),
         (

@@ -1,0 +1,181 @@
+import CNI
+import JSONC
+import Plans
+
+// What the reference plugins pass over in silence: in the meta role it is refused when the pod would be in a wrong
+// network, and else said.
+
+extension Plugin {
+    /// Keys and sections, before any of them is used.
+    func judge() throws(Failure) {
+        do throws(Failure) { try config.requireReadable(for: .add) } catch {
+            var error = error
+            error.details = error.details.isEmpty ? correction : error.details
+            throw error
+        }
+        guard !isAddressSource else {
+            throw Failure(
+                .badConfig, "\(type) is an IPAM plugin: it makes no interface",
+                details: "write it as ipam.type of a plugin that makes one, such as bridge or macvlan")
+        }
+        do throws(JSONError) {
+            switch kind {
+            case .module(let module):
+                _ = try config.reader.object("args")?.object("cni")
+                var vocabulary = module.vocabulary
+                if module.usesIPAM {
+                    try requireSource()
+                    vocabulary = vocabulary.with(PluginConfig.interfaceVocabulary)
+                    if let source = config.ipamType.flatMap(builtinSource) {
+                        vocabulary = vocabulary.with(
+                            Vocabulary([], members: [.init("ipam", source.vocabulary)]))
+                    }
+                } else {
+                    vocabulary = vocabulary.with(PluginConfig.vocabulary)
+                }
+                say(passedOver(try config.reader.judge(vocabulary)))
+            case .foreign: _ = try config.reader.judge(PluginConfig.openVocabulary)
+            }
+        } catch {
+            throw Failure(.badConfig, "\(error)", details: correction)
+        }
+    }
+
+    var isAddressSource: Bool {
+        runner.registry.source(type) != nil || runner.registry.externalSources.contains(type)
+    }
+
+    /// DEL has nothing to ask of what no ADD ran, unless a record says that another program did.
+    func wasRefused(_ isWrong: Bool) -> Bool { isWrong && runner.isMeta && attachment.previous == nil }
+
+    /// An `ipam` section that says something has a type, and that is no plugin that makes an interface.
+    private func requireSource() throws(JSONError) {
+        guard let section = try config.reader.object("ipam") else { return }
+        guard let ipam = config.ipamType else {
+            if section.value.object?.members.allSatisfy(\.value.saysNothing) ?? true { return }
+            throw section.error(
+                nil,
+                "ipam has no type: write \"type\": \"host-local\" or that of another IPAM plugin, or {} for no addresses"
+            )
+        }
+        guard runner.registry.module(ipam) == nil else {
+            throw section.error(
+                "type", "\"\(ipam)\" is no IPAM plugin: write host-local, static or another one")
+        }
+    }
+
+    private var correction: String { "correct it in the configuration of \(type), network \(spec.list.name)" }
+
+    /// To people who attach a pod, not to a runtime that asks for the state every few seconds.
+    func say(_ remarks: [Remark]) {
+        guard verb == .add, runner.isMeta else { return }
+        for remark in remarks { runner.say(remark, spec, type) }
+    }
+}
+
+extension ChainRunner {
+    /// The network as a whole, and what the pod asks of it.
+    func judge(_ spec: AttachmentSpec) throws(Failure) {
+        let unknown: [String]
+        do throws(JSONError) {
+            unknown = try Reader(.object(spec.list.others)).judge(NetworkList.vocabulary)
+        } catch {
+            throw Failure(
+                .badConfig, "\(error)",
+                details: "correct it in the configuration of network \(spec.list.name)")
+        }
+        for remark in passedOver(unknown) { say(remark, spec, nil) }
+        try requireDevice(spec)
+        let unmet = unmetWishes(spec)
+        guard !unmet.isEmpty else { return }
+        say(.concern("asked for and not given: \(listed(unmet))"), spec, nil)
+    }
+
+    /// What the pod asks for and no plugin of the list would take.
+    private func unmetWishes(_ spec: AttachmentSpec) -> [String] {
+        // What a runtime tells every plugin that wants to know is no wish.
+        let told = ["io.kubernetes.cri.pod-annotations", "cgroupPath", "dns", "aliases"]
+        let asked = spec.runtimeConfig.members.filter { !$0.value.saysNothing && !told.contains($0.key) }
+        let arguments = spec.cniArgs?.members ?? []
+        guard !asked.isEmpty || !arguments.isEmpty || !spec.wishes.isEmpty else { return [] }
+        let args = (try? CNIArgs.parse(spec.args, lenient: true)) ?? CNIArgs()
+        let takers = spec.list.plugins.map { Taker(Reader($0), args, spec, registry) }
+        var unmet: [String] = []
+        for (key, _) in asked where !takers.contains(where: { $0.takes(key) }) {
+            let isAddress = key == "ips" && !takers.contains(where: \.takesIP)
+            let reason =
+                isAddress
+                ? "the network has no ipam"
+                : "no plugin of the network takes it and has it in its capabilities"
+            unmet.append("\(key) (\(reason))")
+        }
+        for (key, _) in arguments where !takers.contains(where: { $0.takesArgument(key) }) {
+            unmet.append("cni-args.\(key)")
+        }
+        return unmet + (takers.allSatisfy(\.isBuiltin) ? spec.wishes : [])
+    }
+
+    /// A device plugin's resource is a scheduling hint, unless a plugin of the list takes a device.
+    private func requireDevice(_ spec: AttachmentSpec) throws(Failure) {
+        guard let resource = spec.resource, spec.runtimeConfig["deviceID"] == nil else { return }
+        let names = ["device", "hwaddr", "kernelpath", "pciBusID", "deviceID"]
+        for plugin in spec.list.plugins.map({ Reader($0) }) {
+            guard let type = try? plugin.string("type"), registry.resourceTakers.contains(type),
+                !names.contains(where: { (try? plugin.string($0))?.isEmpty == false })
+            else { continue }
+            throw Failure(
+                .badConfig, "\(type) needs a device of \(resource), and the pod was given none",
+                details:
+                    "this version takes no device from a device plugin: name one in the annotation's deviceID,"
+                    + " or in the definition")
+        }
+    }
+}
+
+/// What one plugin of a list takes of a pod's wishes. What an external one does is not known.
+private struct Taker {
+    private(set) var isBuiltin = false
+    private(set) var takesIP = true
+    private var takesMAC = true
+    private var capabilities: [String] = []
+    private var arguments: [String] = []
+    private let declared: Reader?
+    private let args: CNIArgs
+
+    init(_ plugin: Reader, _ args: CNIArgs, _ spec: AttachmentSpec, _ registry: Registry) {
+        self.args = args
+        declared = (try? plugin.object("capabilities")) ?? nil
+        func builtin<T>(_ type: String, _ find: (String) -> T?) -> T? {
+            spec.external.contains(type) ? nil : find(type)
+        }
+        let type = (try? plugin.string("type")) ?? ""
+        guard let module = builtin(type, registry.module) else { return }
+        let ipam = module.usesIPAM ? (try? plugin.object("ipam")?.string("type")) ?? "" : ""
+        let source = builtin(ipam, registry.source)
+        isBuiltin = ipam.isEmpty || source != nil
+        takesIP = !ipam.isEmpty
+        takesMAC = module.arguments(.add)?.contains("MAC") ?? false
+        capabilities = module.capabilities + (source?.capabilities ?? [])
+        arguments = module.podArguments + (source?.podArguments ?? [])
+    }
+
+    /// By its capability, or by CNI_ARGS.
+    func takes(_ key: String) -> Bool {
+        let isDeclared = declared?.value[key]?.bool == true
+        if isDeclared, !isBuiltin || capabilities.contains(key) { return true }
+        return key == "mac" && takesMAC && args["MAC"] != nil || key == "ips" && takesIP && args["IP"] != nil
+    }
+
+    func takesArgument(_ key: String) -> Bool { !isBuiltin || arguments.contains(key) }
+}
+
+/// One remark for all keys that nobody looks at.
+private func passedOver(_ keys: [String]) -> [Remark] {
+    keys.isEmpty ? [] : [.concern("unknown keys are passed over: \(listed(keys))")]
+}
+
+/// A line of a log for what may be many.
+private func listed(_ keys: [String]) -> String {
+    let rest = keys.count > 16 ? " and \(keys.count - 16) more" : ""
+    return keys.prefix(16).map { String($0.prefix(200)) }.joined(separator: ", ") + rest
+}
