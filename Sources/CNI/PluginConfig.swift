@@ -38,7 +38,7 @@ package struct PluginConfig: Sendable {
     /// What every plugin understands, and what stands beside it when a network is a single plugin.
     package static let vocabulary = Vocabulary(
         [
-            "cniVersion", "cniVersions", "name", "type", "capabilities", "args", "prevResult", "runtimeConfig",
+            "cniVersion", "name", "type", "capabilities", "args", "prevResult", "runtimeConfig",
             "cni.dev/valid-attachments", "cni.dev/attachments",
         ] + NetworkList.keys
     ) { $0 == "plugins" ? "a network has either type or plugins: take one of them away" : nil }

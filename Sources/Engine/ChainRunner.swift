@@ -163,7 +163,7 @@ package final class ChainRunner {
             }
         if explained != nil {
             let line = Explained(
-                attachment: spec.name, plugin: plugin ?? "", action: .remark(text), labels: [:])
+                attachment: spec.name, plugin: plugin ?? "", action: .remark(text))
             explained?.append(line)
             return
         }

@@ -1,5 +1,6 @@
 import Commands
 import IPAM
+import JSONC
 import Meta
 import Modules
 import Plans
@@ -15,6 +16,6 @@ import Testing
     @Test(arguments: moduleTypes) func aPluginsKeysAreAllThere(type: String) throws {
         let help = try #require(PluginHelp.of(type))
         let module = try #require(builtins.module(type))
-        #expect(Set(help.keys.map(\.name)) == Set(module.keys))
+        #expect(Set(help.keys.map(\.name)) == Set(module.vocabulary.keys))
     }
 }
