@@ -21,8 +21,7 @@ package struct HostLocalConfig: Equatable, Sendable {
     ///   that cannot express what an earlier one gave.
     init(_ request: LeaseRequest, allocates: Bool = true) throws(Failure) {
         do throws(JSONError) { try self.init(reading: request, allocates) } catch {
-            throw Failure(
-                .badConfig, "\(error)", details: "correct the ipam section of network \(request.config.name)")
+            throw Failure(.badConfig, error, details: request.fix(error))
         }
         let numbers = IPAddress.Family.allCases.map { family in sets.count { $0.family == family } }
         if allocates, request.config.version < .v0_3_0, numbers.contains(where: { $0 > 1 }) {
@@ -115,9 +114,16 @@ extension LeaseRequest {
     func refuseNearMisses(_ known: [String]) throws(Failure) {
         guard isLenient else { return }
         do throws(JSONError) { try config.reader.object("ipam")?.refuseNearMisses(known) } catch {
-            throw Failure(
-                .badConfig, "\(error)", details: "correct the ipam section of network \(config.name)")
+            throw Failure(.badConfig, error, details: fix(error))
         }
+    }
+
+    /// What helps; of a value that the meta role passed on, it says itself who wrote it.
+    func fix(_ error: JSONError) -> String {
+        guard isLenient, Failure.isOfTheCall(error.path) else {
+            return "correct the ipam section of network \(config.name)"
+        }
+        return error.problem.contains("CIDR") ? "write the prefix length too, as in 10.1.2.3/24" : ""
     }
 }
 

@@ -10,14 +10,23 @@ package enum Static: AddressSource {
 
     package static func validate(_ request: LeaseRequest) throws(Failure) {
         try request.refuseNearMisses(keys)
-        _ = try lease(request)
+        guard try lease(request).ips.isEmpty, request.isLenient else { return }
+        // Every plugin that has an address source wants an address.
+        throw Failure(
+            .badConfig, "static: there is no address: ipam.addresses is empty, and the pod asks for none",
+            details:
+                "write \"addresses\": [{\"address\": \"10.1.2.3/24\"}] into ipam, or ips into the pod's annotation"
+        )
     }
 
     package static func allocate(_ request: LeaseRequest) throws(Failure) -> Lease { try lease(request) }
     package static func preview(_ request: LeaseRequest) throws(Failure) -> Lease { try lease(request) }
     package static func release(_ request: LeaseRequest) throws(Failure) {}
     package static func collect(_ request: LeaseRequest, valid: [AttachmentID]) throws(Failure) {}
-    package static func status(_ request: LeaseRequest) throws(Failure) { try validate(request) }
+    package static func status(_ request: LeaseRequest) throws(Failure) {
+        try request.refuseNearMisses(keys)
+        _ = try lease(request)
+    }
 
     package static func check(_ request: LeaseRequest) throws(Failure) {
         guard let previous = request.config.previous else {
@@ -39,8 +48,7 @@ package enum Static: AddressSource {
     private static func lease(_ request: LeaseRequest) throws(Failure) -> Lease {
         let lease: Lease
         do throws(JSONError) { lease = try read(request) } catch {
-            throw Failure(
-                .badConfig, "\(error)", details: "correct the ipam section of network \(request.config.name)")
+            throw Failure(.badConfig, error, details: request.fix(error))
         }
         for family in IPAddress.Family.allCases where request.config.version < .v0_3_0 {
             guard lease.ips.count(where: { $0.address.family == family }) <= 1 else {

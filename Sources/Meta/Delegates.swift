@@ -10,12 +10,27 @@ package struct Delegate: Sendable {
     package var spec: AttachmentSpec
     /// nil: this network does not ask for the pod's default route.
     package var defaultRoute: [IPAddress]?
+    /// Where the network's configuration stands: a file, or a key of the meta-plugin's own.
+    package var origin = ""
+    /// What asked for the network; nil for one that every pod gets.
+    package var selection: Selection?
+
+    /// An error of this network: with its name in front, and at the end who wrote what is refused.
+    package func blamed(for error: Failure) -> Failure {
+        var error = error.prefixed("\(spec.name) on \(spec.id.interface)")
+        if let place = error.key.flatMap({ selection?.place(of: $0) }) {
+            error = error.ending(with: "asked for in \(place)")
+        }
+        return error.ending(with: origin.isEmpty ? "" : "configured in \(origin)")
+    }
 }
 
 /// A network by configuration or annotation, found.
 private struct Chosen {
     var list: NetworkList
     var name: String
+    /// See `Delegate`.
+    var origin: String
     var selection: Selection?
 }
 
@@ -47,15 +62,13 @@ package struct DelegateBuilder {
     package func build(_ given: PodAnnotations? = nil) throws(Failure) -> [Delegate] {
         let annotations = if let given { given } else { try PodAnnotations.find(pod, config, cache) }
         var delegates = try buildDefaults(annotations)
-        let selections =
-            try Selection.parse(config.networks ?? "", source: "networks of the configuration")
-            + Selection.parse(annotations.networks ?? "", source: PodAnnotations.networksKey)
+        let selections = try selections(annotations)
         // Isolation first: whether a definition exists in another namespace is nobody's business.
         for selection in selections { try checkIsolation(selection) }
         for selection in selections {
-            let (list, name) = try definition(namespace(of: selection), selection.name)
-            delegates.append(try delegate(list, name, selection, index: delegates.count))
+            delegates.append(try delegate(try chosen(selection), index: delegates.count))
         }
+        for delegate in delegates { try delegate.selection?.refuseImpossible() }
         try refuseDuplicates(delegates)
         return delegates
     }
@@ -65,13 +78,9 @@ package struct DelegateBuilder {
         // The pod may be gone.
         let annotations = (try? PodAnnotations.find(pod, config, cache)) ?? PodAnnotations()
         var delegates = try buildDefaults(annotations)
-        let texts = [(config.networks, "networks"), (annotations.networks, PodAnnotations.networksKey)]
-        var selections: [Selection] = []
-        for (text, source) in texts { selections += try Selection.parse(text ?? "", source: source) }
-        for selection in selections {
+        for selection in try selections(annotations) {
             do throws(Failure) {
-                let (list, name) = try definition(namespace(of: selection), selection.name)
-                delegates.append(try delegate(list, name, selection, index: delegates.count))
+                delegates.append(try delegate(try chosen(selection), index: delegates.count))
             } catch {
                 log.error("DEL without a record: \(error.message)")
             }
@@ -84,7 +93,7 @@ package struct DelegateBuilder {
     {
         var delegates: [Delegate] = []
         for chosen in try defaultLists(annotations) {
-            delegates.append(try delegate(chosen.list, chosen.name, chosen.selection, index: delegates.count))
+            delegates.append(try delegate(chosen, index: delegates.count))
         }
         return delegates
     }
@@ -96,21 +105,21 @@ package struct DelegateBuilder {
     ) throws(Failure) -> [Chosen] {
         var lists: [Chosen] = []
         if let name = config.clusterNetwork {
-            let (list, full) = try resolve(name)
-            lists.append(Chosen(list: list, name: full))
+            lists.append(try resolve(name))
             if pod.map({ !config.systemNamespaces.contains($0.namespace) }) ?? true {
                 for name in config.defaultNetworks {
-                    let (list, full) = try resolve(name)
-                    lists.append(Chosen(list: list, name: full))
+                    lists.append(try resolve(name))
                 }
             }
         } else {
             for (index, json) in config.delegates.enumerated() {
                 do throws(Failure) {
                     let list = try NetworkList.decode(json, defaultName: config.plugin.name)
-                    lists.append(Chosen(list: list, name: list.name))
+                    let origin = "delegates[\(index)] of the configuration \(config.plugin.name)"
+                    lists.append(Chosen(list: list, name: list.name, origin: origin))
                 } catch {
-                    throw error.prefixed("delegates[\(index)]")
+                    throw error.prefixed("delegates[\(index)]").ending(
+                        with: "correct it in the configuration \(config.plugin.name)")
                 }
             }
         }
@@ -119,47 +128,74 @@ package struct DelegateBuilder {
     }
 
     private func overridden(_ text: String) throws(Failure) -> Chosen {
-        let selections = try Selection.parse(text, source: PodAnnotations.defaultNetworkKey)
+        let source = annotation(PodAnnotations.defaultNetworkKey)
+        let selections = try Selection.parse(text, source: source)
         guard selections.count == 1, var selection = selections.first else {
             throw Failure(
                 .badConfig,
-                "annotation \(PodAnnotations.defaultNetworkKey): \(selections.count) networks, expected one")
+                "\(source): \(selections.count) networks, expected one",
+                details: "further networks stand in the annotation \(PodAnnotations.networksKey)")
         }
         let namespace = selection.namespace ?? config.multusNamespace
         if namespace != config.multusNamespace { try checkIsolation(selection) }
         // The runtime looks for the interface that it named.
         selection.interface = nil
-        let (list, name) = try definition(namespace, selection.name)
-        return Chosen(list: list, name: name, selection: selection)
+        let advice =
+            selection.namespace == nil
+            ? "short names of this annotation are those of multusNamespace, \(namespace)" : ""
+        return try definition(namespace, selection.name, selection, advice: advice)
+    }
+
+    /// How errors call an annotation.
+    private func annotation(_ key: String) -> String {
+        "annotation \(key)\(pod.map { " of pod \($0.description)" } ?? "")"
+    }
+
+    private func selections(_ annotations: PodAnnotations) throws(Failure) -> [Selection] {
+        try Selection.parse(
+            config.networks ?? "", source: "key networks of the configuration \(config.plugin.name)")
+            + Selection.parse(annotations.networks ?? "", source: annotation(PodAnnotations.networksKey))
     }
 
     /// A name: a definition in `multusNamespace`, else a file in `confDir`. With a '/': a path.
-    private func resolve(_ name: String) throws(Failure) -> (NetworkList, String) {
-        if name.utf8.contains(UInt8(ascii: "/")) {
-            let list = try NetworkFiles.load(name)
-            return (list, list.name)
-        }
+    private func resolve(_ name: String) throws(Failure) -> Chosen {
+        if name.utf8.contains(UInt8(ascii: "/")) { return Self.chosen(try NetworkFiles.load(name)) }
         guard Names.isIdentifier(name) else { throw Failure(.badConfig, "\"\(name)\" is no network name") }
-        do throws(Failure) { return try definition(config.multusNamespace, name) } catch {
-            if let list = NetworkFiles.find(name, in: config.confDir, config.log) { return (list, list.name) }
+        let advice = "names in the configuration are those of multusNamespace, \(config.multusNamespace)"
+        do throws(Failure) { return try definition(config.multusNamespace, name, advice: advice) } catch {
+            if let found = NetworkFiles.find(name, in: config.confDir, config.log) {
+                return Self.chosen(found)
+            }
             throw Failure(
                 code: error.code, "network \(name): \(error.message)",
                 details: "\(error.details); nor has \(config.confDir) a configuration of that name")
         }
     }
 
+    private static func chosen(_ found: NetworkFiles.Found) -> Chosen {
+        Chosen(list: found.list, name: found.list.name, origin: found.file)
+    }
+
     // MARK: Networks of this pod
+
+    private func chosen(_ selection: Selection) throws(Failure) -> Chosen {
+        let advice = selection.namespace == nil ? "short names are those of the pod's own namespace" : ""
+        return try definition(namespace(of: selection), selection.name, selection, advice: advice)
+    }
 
     private func namespace(of selection: Selection) -> String {
         selection.namespace ?? pod?.namespace ?? "default"
     }
 
+    private func mayName(_ namespace: String) -> Bool {
+        !config.namespaceIsolation || namespace == pod?.namespace ?? "default"
+            || config.globalNamespaces.contains(namespace)
+    }
+
     private func checkIsolation(_ selection: Selection) throws(Failure) {
-        let own = pod?.namespace ?? "default"
         let target = namespace(of: selection)
-        guard config.namespaceIsolation, target != own, !config.globalNamespaces.contains(target) else {
-            return
-        }
+        guard !mayName(target) else { return }
+        let own = pod?.namespace ?? "default"
         throw Failure(
             .badConfig,
             "namespace isolation enabled, annotation violates permission, pod is in namespace \(own)"
@@ -168,16 +204,44 @@ package struct DelegateBuilder {
                 "use a network of \(own) or of \(config.globalNamespaces.joined(separator: ", "))")
     }
 
-    private func definition(_ namespace: String, _ name: String) throws(Failure) -> (NetworkList, String) {
-        let definition = try cache.definition(namespace, name)
+    /// - Parameter advice: why the name was looked for in that namespace.
+    private func definition(
+        _ namespace: String, _ name: String, _ selection: Selection? = nil, advice: String
+    ) throws(Failure) -> Chosen {
+        guard let definition = try cache.definition(namespace, name) else {
+            throw missing(namespace, name, advice, selection)
+        }
+        do throws(Failure) {
+            var chosen = try read(definition)
+            chosen.selection = selection
+            return chosen
+        } catch {
+            throw error.ending(with: "correct \(definition.file)")
+        }
+    }
+
+    /// Says which other namespaces have it, but those that the pod may not ask for.
+    private func missing(
+        _ namespace: String, _ name: String, _ advice: String, _ selection: Selection?
+    ) -> Failure {
+        let others = cache.namespaces(having: name).filter { $0 != namespace && mayName($0) }
+        let found = others.map { "\($0)/\(name)" }.joined(separator: ", ")
+        let fix = selection == nil ? "there is \(found)" : "write \(found)"
+        let hints = others.isEmpty ? [] : [advice, fix].filter { !$0.isEmpty }
+        return Failure(
+            .badConfig, "cannot find a network-attachment-definition (\(name)) in namespace (\(namespace))",
+            details: (hints + [cache.missing(namespace, name)]).joined(separator: "; "))
+    }
+
+    private func read(_ definition: Definition) throws(Failure) -> Chosen {
         if trimmed(definition.config).isEmpty {
-            guard let list = NetworkFiles.find(name, in: config.confDir, config.log) else {
+            guard let found = NetworkFiles.find(definition.name, in: config.confDir, config.log) else {
                 throw Failure(
                     .badConfig,
                     "\(definition.fullName) has no spec.config, and no network available in the name"
-                        + " \(name) in cni dir \(config.confDir)")
+                        + " \(definition.name) in cni dir \(config.confDir)")
             }
-            return (list, definition.fullName)
+            return Chosen(list: found.list, name: definition.fullName, origin: found.file)
         }
         let failed = "\(definition.fullName): failed to unmarshal Spec.Config: spec.config"
         let document: JSONDocument
@@ -187,9 +251,9 @@ package struct DelegateBuilder {
         do throws(Failure) { try PluginConfig.refuseDuplicateSettings(document) } catch {
             throw error.prefixed(definition.fullName)
         }
-        let json = document.value
         do throws(Failure) {
-            return (try NetworkList.decode(json, defaultName: name), definition.fullName)
+            let list = try NetworkList.decode(document.value, defaultName: definition.name)
+            return Chosen(list: list, name: definition.fullName, origin: definition.file)
         } catch {
             throw error.prefixed(failed)
         }
@@ -197,15 +261,16 @@ package struct DelegateBuilder {
 
     // MARK: One delegate
 
-    private func delegate(
-        _ list: NetworkList, _ name: String, _ selection: Selection?, index: Int
-    ) throws(Failure) -> Delegate {
+    private func delegate(_ chosen: Chosen, index: Int) throws(Failure) -> Delegate {
+        let (list, name, selection) = (chosen.list, chosen.name, chosen.selection)
         for plugin in list.plugins {
             let type = plugin["type"]?.string ?? ""
             guard type != config.plugin.type, type != "plexus", type != "multus" else {
                 throw Failure(
                     .badConfig, "\(name): delegates to \(type), which is this plugin itself",
-                    details: "name the plugin that makes the interface in its type")
+                    details:
+                        "name the plugin that makes the interface in its type; configured in \(chosen.origin)"
+                )
             }
         }
         var runtime: JSONObject = index == 0 ? config.plugin.runtimeConfig?.value.object ?? [:] : [:]
@@ -227,7 +292,7 @@ package struct DelegateBuilder {
                 sandbox: invocation.netns, args: delegateArgs(selection, list, index: index), list: list,
                 runtimeConfig: runtime,
                 cniArgs: selection?.cniArgs, searchPath: searchPath, external: config.externalPlugins),
-            defaultRoute: selection?.defaultRoute)
+            defaultRoute: selection?.defaultRoute, origin: chosen.origin, selection: selection)
     }
 
     package var searchPath: [String] {

@@ -176,7 +176,7 @@ extension MetaPlugin {
     func storeDirectories(_ delegates: [Delegate]) -> Set<String> {
         let plugins =
             delegates.flatMap(\.spec.list.plugins) + config.delegates
-            + DefinitionCache(path: config.cacheDir).everyNetwork().flatMap(\.plugins)
+            + DefinitionCache(path: config.cacheDir).everyNetwork().flatMap(\.list.plugins)
         let configured = plugins.flatMap { $0["plugins"]?.array ?? [$0] }.compactMap {
             $0["ipam"]?["dataDir"]?.string
         }
@@ -190,7 +190,8 @@ extension MetaPlugin {
         if !others.isEmpty {
             first.details += (first.details.isEmpty ? "" : "; ") + others.joined(separator: "; ")
         }
-        config.log.error("\(invocation.verb?.rawValue ?? "") of \(id.containerID): \(first.logged)")
+        let subject = id.containerID.isEmpty ? "" : " of \(id.containerID)"
+        config.log.error("\(invocation.command)\(subject): \(first.logged)")
         throw first
     }
 }

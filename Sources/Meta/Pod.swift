@@ -65,7 +65,7 @@ package struct PodAnnotations: Equatable, Sendable {
             }
         }
         guard let pod else { return PodAnnotations() }
-        guard let manifest = try cache.pod(pod) else {
+        guard let found = try cache.pod(pod) else {
             if config.networks != nil { return PodAnnotations() }
             throw Failure(
                 .tryAgain, "pod \(pod.description) is unknown",
@@ -73,10 +73,10 @@ package struct PodAnnotations: Equatable, Sendable {
                     "neither runtimeConfig[\"\(key)\"] nor \(cache.path)/pods/\(pod.description).{json,yaml,yml}"
                     + " has its annotations; let the runtime pass them, or wait for the cache")
         }
-        return try from(manifest, pod)
+        return try from(found.json, found.file, pod)
     }
 
-    private static func from(_ manifest: JSON, _ pod: Pod) throws(Failure) -> PodAnnotations {
+    private static func from(_ manifest: JSON, _ file: String, _ pod: Pod) throws(Failure) -> PodAnnotations {
         let found: (uid: String, isStatic: Bool, annotations: PodAnnotations)
         do throws(JSONError) {
             let metadata = try Reader(manifest).object("metadata")
@@ -89,7 +89,8 @@ package struct PodAnnotations: Equatable, Sendable {
                     ?? PodAnnotations()
             )
         } catch {
-            throw Failure(.badConfig, "pod \(pod.description) in the cache: \(error)")
+            throw Failure(
+                .badConfig, "pod \(pod.description) in the cache: \(error)", details: "correct \(file)")
         }
         if !pod.uid.isEmpty, !found.uid.isEmpty, found.uid != pod.uid, !found.isStatic {
             throw Failure(

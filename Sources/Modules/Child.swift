@@ -55,6 +55,17 @@ struct ChildLink: Equatable, Sendable {
         return (name, found)
     }
 
+    /// The pod's link is up all the same, but nothing comes through.
+    func warnings(_ facts: Facts) -> [String] {
+        guard let (name, link) = try? master(facts) else { return [] }
+        if !link.isUp {
+            let command =
+                name.place == .host ? "ip link set \(name.name) up" : "a plugin before this one sets it up"
+            return ["its master \(name.name) is down: nothing comes through; \(command)"]
+        }
+        return link.hasCarrier ? [] : ["its master \(name.name) has no carrier: nothing comes through"]
+    }
+
     func refuseTaken(_ attachment: Attachment, _ facts: Facts) throws(Failure) {
         guard facts.links[.sandbox(attachment.interface)] == nil else {
             throw Failure(

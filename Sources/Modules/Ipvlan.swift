@@ -16,7 +16,7 @@ package enum Ipvlan: Module {
     }
 
     package static func parse(_ input: PluginInput) throws(Failure) -> Config {
-        do throws(JSONError) { return try read(input) } catch { throw Failure(.badConfig, "\(error)") }
+        do throws(JSONError) { return try read(input) } catch { throw Failure(.badConfig, error) }
     }
 
     private static func read(_ input: PluginInput) throws(JSONError) -> Config {
@@ -56,6 +56,10 @@ package enum Ipvlan: Module {
         }
         _ = try chained(config, attachment).link.master(facts)
         try config.link.refuseTaken(attachment, facts)
+    }
+
+    package static func warnings(_ config: Config, _ attachment: Attachment, _ facts: Facts) -> [String] {
+        chained(config, attachment).link.warnings(facts)
     }
 
     package static func plan(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure)

@@ -35,7 +35,7 @@ package enum RouteOverride: Module {
             }
             return config
         } catch {
-            throw Failure(.badConfig, "\(error)")
+            throw Failure(.badConfig, error)
         }
     }
 

@@ -35,6 +35,8 @@ package protocol Module: Sendable {
     static func removal(of taken: TakenDevice, _ query: TakenQuery) -> Removal
     /// What the facts alone rule out; asked before an address is taken.
     static func refuse(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure)
+    /// What the log says of facts that ADD does not refuse, though the network will hardly work.
+    static func warnings(_ config: Config, _ attachment: Attachment, _ facts: Facts) -> [String]
     /// Whether the pod has a link of this attachment, whose addresses and routes the verifier compares.
     static func hasLink(_ config: Config, _ facts: Facts) -> Bool
     /// CHECK compares with the result of ADD, which the runtime must pass.
@@ -52,6 +54,7 @@ extension Module {
     package static func takenDevice(_: Attachment) -> TakenQuery? { nil }
     package static func removal(of _: TakenDevice, _: TakenQuery) -> Removal { Removal() }
     package static func refuse(_: Config, _: Attachment, _: Facts) throws(Failure) {}
+    package static func warnings(_: Config, _: Attachment, _: Facts) -> [String] { [] }
     package static func hasLink(_: Config, _: Facts) -> Bool { true }
     package static func check(_: Config, _: Attachment, _: CNIResult, _: Facts) throws(Failure) {}
 }
