@@ -76,7 +76,7 @@ package struct DefinitionCache: Sendable {
     package func namespaces(having name: String) -> [String] {
         let root = "\(path)/net-attach-def"
         let namespaces = (try? Directory.open(root).names()) ?? []  // no cache, no namespace
-        return namespaces.sorted().filter { namespace in
+        return namespaces.filter(Names.isLabel).sorted().filter { namespace in
             Self.extensions.contains { fileExists("\(root)/\(namespace)/\(name).\($0)") }
         }
     }
