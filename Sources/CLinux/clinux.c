@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -91,6 +92,10 @@ ssize_t clinux_getdents(int directory, void *buffer, size_t size) { return getde
 
 int clinux_renameat(int directory, const char *from, const char *to) {
     return renameat(directory, from, directory, to);
+}
+
+int clinux_contains(const void *bytes, size_t count, const void *wanted, size_t length) {
+    return memmem(bytes, count, wanted, length) != NULL;
 }
 
 void clinux_timestamp(char *text, size_t size) {

@@ -1,4 +1,5 @@
 package import JSONC
+package import Network
 
 /// What leaves the process when a call fails: the CNI error object.
 package struct Failure: Error, Equatable, Sendable {
@@ -29,6 +30,26 @@ package struct Failure: Error, Equatable, Sendable {
     package var details: String { didSet { details = Self.bounded(details) } }
     /// Another plugin's error: its code is passed on as it is.
     package private(set) var isPassedOn = false
+    /// The JSON path of the value that is refused, as the plugin sees it; nil when it is no value's fault.
+    package var key: String?
+    /// What another attachment of this node may have, and who that is would explain the refusal.
+    package enum Claim: Equatable, Sendable {
+        case mac(MAC)
+        /// Of an ipvlan.
+        case address(IPAddress)
+        /// An address that host-local gave to a container.
+        case lease(IPAddress, container: String)
+        /// A link of the host's that macvlans and ipvlans sit on.
+        case master(String)
+        /// A device by the name or the address that a configuration has.
+        case device(String)
+    }
+    package var claim: Claim?
+
+    package init(_ code: Code, _ error: JSONError, details: String = "") {
+        self.init(code, "\(error)", details: details)
+        key = error.path
+    }
 
     package init(_ code: Code, _ message: String, details: String = "") {
         self.init(code: code.rawValue, message, details: details)
@@ -47,6 +68,11 @@ package struct Failure: Error, Equatable, Sendable {
         return String(decoding: text.utf8.prefix(limit), as: UTF8.self) + "… (\(text.utf8.count) bytes)"
     }
 
+    /// Whether plugins find the value of a path where runtimes and meta-plugins put what a caller asks for.
+    package static func isOfTheCall(_ key: String) -> Bool {
+        ["runtimeConfig", "args.cni", "CNI_ARGS"].contains { key.hasPrefix($0) }
+    }
+
     package static func ownNamespace(_ path: String) -> Failure {
         Failure(
             .ownNamespace, "plugin's netns and netns from CNI_NETNS should not be the same",
@@ -61,6 +87,14 @@ package struct Failure: Error, Equatable, Sendable {
         if message.hasPrefix("\(text):") { return self }
         var failure = self
         failure.message = "\(text): \(message)"
+        return failure
+    }
+
+    /// The same with more details behind those that it has, unless they say it already.
+    package func ending(with text: String) -> Failure {
+        guard !text.isEmpty, !details.contains(text) else { return self }
+        var failure = self
+        failure.details += (details.isEmpty ? "" : "; ") + text
         return failure
     }
 

@@ -27,7 +27,7 @@ package struct NetworkList: Equatable, Sendable {
         do throws(JSONError) {
             return try decode(Reader(json), defaultName, version)
         } catch {
-            throw Failure(.badConfig, "\(error)")
+            throw Failure(.badConfig, error)
         }
     }
 
@@ -91,7 +91,7 @@ package struct NetworkList: Equatable, Sendable {
             }
             if let single = try json.string("cniVersion"), !single.isEmpty { texts.append(single) }
         } catch {
-            throw Failure(.badConfig, "\(error)")
+            throw Failure(.badConfig, error)
         }
         if let highest = texts.compactMap({ Version(rawValue: $0) }).max() { return highest }
         return try Version(parsing: texts.last)

@@ -84,7 +84,7 @@ package final class ChainRunner {
 
     /// Steps that belong to no plugin, such as a default route that moves.
     package func run(_ steps: [Step], _ journal: inout Journal) throws(Failure) {
-        do throws(StepError) { try executor.run(steps, &journal) } catch { throw error.failure }
+        do throws(StepError) { try executor.run(steps, &journal) } catch { throw executor.failure(of: error) }
     }
 
     /// Which of `names` the sandbox has; the others need not be looked for before they are made.
@@ -144,14 +144,20 @@ package final class ChainRunner {
         _ spec: AttachmentSpec, valid: [AttachmentID], own: [AttachmentID]
     ) throws(Failure) {
         for index in spec.list.plugins.indices {
-            try Plugin(spec, index, .gc, previous: nil, self, valid: own).collect(valid)
+            let plugin = try Plugin(spec, index, .gc, previous: nil, self, valid: own)
+            do throws(Failure) { try plugin.collect(valid) } catch {
+                throw isMeta ? error.prefixed(plugin.type) : error
+            }
         }
     }
 
     /// STATUS of each plugin: configurations are valid, executables there, addresses to be had.
     package func status(_ spec: AttachmentSpec) throws(Failure) {
         for index in spec.list.plugins.indices {
-            try Plugin(spec, index, .status, previous: nil, self).status()
+            let plugin = try Plugin(spec, index, .status, previous: nil, self)
+            do throws(Failure) { try plugin.status() } catch {
+                throw isMeta ? error.prefixed(plugin.type) : error
+            }
         }
     }
 

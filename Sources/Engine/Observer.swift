@@ -130,6 +130,7 @@ extension LinkFacts {
             index: link.index, kind: link.kind ?? "", mac: link.mac, mtu: link.mtu, isUp: link.isUp,
             isPromiscuous: link.isPromiscuous, peerIndex: link.parentIndex)
         mode = link.mode
+        hasCarrier = link.hasCarrier
         alias = link.alias
         filtersVLANs = link.filtersVLANs
         alternativeNames = link.alternativeNames

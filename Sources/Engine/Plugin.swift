@@ -91,7 +91,9 @@ struct Plugin {
         if !saved.isEmpty { try willSave(saved) }
         do throws(StepError) { try runner.executor.run(plan.steps, &journal) } catch {
             // Who runs a plugin by itself may use a container's ID for two pods: the other one has the names.
-            guard !runner.isMeta, error.isTakenName else { throw error.failure }
+            guard !runner.isMeta, error.isTakenName else {
+                throw runner.executor.failure(of: error)
+            }
             attachment.digest = Attachment.randomDigest()
             plan = try M.plan(parsed, attachment, facts)
             try runner.run(plan.steps, &journal)
@@ -111,7 +113,12 @@ struct Plugin {
         _ = try parse(M.self)
         guard M.usesIPAM, let ipam = config.ipamType else { return }
         if let source = builtinSource(ipam) {
-            say(try source.validate(leaseRequest))
+            // STATUS has no pod, which might bring addresses of its own.
+            if verb == .status {
+                try source.status(leaseRequest)
+            } else {
+                say(try source.validate(leaseRequest))
+            }
         } else {
             _ = try foreign(.add, ipam)
         }
@@ -179,9 +186,8 @@ struct Plugin {
         case .module(let module):
             guard module.usesIPAM, let ipam = config.ipamType else { return }
             if let source = builtinSource(ipam) { return try source.collect(leaseRequest, valid: valid) }
-            if config.version >= .v1_1_0 { _ = try foreign(.gc, ipam).run() }
-        case .foreign:
-            if config.version >= .v1_1_0 { _ = try foreign(.gc).run() }
+            try call(.gc, ipam)
+        case .foreign: try call(.gc, type)
         }
     }
 
@@ -190,10 +196,19 @@ struct Plugin {
         switch kind {
         case .module(let module):
             guard module.usesIPAM, let ipam = config.ipamType else { return }
-            if let source = builtinSource(ipam) { return try source.status(leaseRequest) }
-            if config.version >= .v1_1_0 { _ = try foreign(.status, ipam).run() }
-        case .foreign:
-            if config.version >= .v1_1_0 { _ = try foreign(.status).run() }
+            guard builtinSource(ipam) == nil else { return }
+            try call(.status, ipam)
+        case .foreign: try call(.status, type)
+        }
+    }
+
+    /// A verb of CNI 1.1, of a plugin that is configured with that version.
+    private func call(_ verb: Verb, _ name: String) throws(Failure) {
+        guard config.version >= .v1_1_0 else { return }
+        do throws(Failure) { _ = try foreign(verb, name).run() } catch {
+            guard error.isPassedOn, error.code == Failure.Code.badEnvironment.rawValue else { throw error }
+            throw error.ending(
+                with: "if \(name) does not know \(verb.rawValue), the network's cniVersion is to be 1.0.0")
         }
     }
 
@@ -236,7 +251,9 @@ struct Plugin {
         let input = PluginInput(config: config, args: args, verb: verb, isMeta: runner.isMeta)
         do throws(Failure) { return try M.parse(input) } catch {
             var error = error
-            if error.details.isEmpty {
+            // Of what a caller asked for, the meta role says itself who wrote it.
+            let isOurs = error.key.map { !runner.isMeta || !Failure.isOfTheCall($0) } ?? true
+            if error.details.isEmpty, isOurs {
                 error.details = "correct it in the configuration of \(type), network \(spec.name)"
             }
             throw error

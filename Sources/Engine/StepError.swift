@@ -1,4 +1,3 @@
-package import CNI
 package import Plans
 
 /// A step that the kernel refused.
@@ -20,10 +19,8 @@ package struct StepError: Error, Equatable, Sendable, CustomStringConvertible {
     /// The host has a link of that name already.
     package var isTakenName: Bool { if case .addVeth = step { code == alreadyExists } else { false } }
 
-    /// What leaves the process: the cause, and the command that a person can try.
-    package var failure: Failure {
-        Failure(.generic, description, details: "refused step: " + step.commands().joined(separator: "; "))
-    }
+    /// The command that a person can try.
+    var command: String { "refused step: " + step.commands().joined(separator: "; ") }
 }
 
 // errno-base.h and errno.h; the numbers are the same on every architecture that Swift runs on.
@@ -37,5 +34,11 @@ let noSuchDevice: CInt = 19
 let invalid: CInt = 22
 let readOnly: CInt = 30
 let outOfRange: CInt = 34
+let exchangeFull: CInt = 54
+let noSuchProtocol: CInt = 93
 let notSupported: CInt = 95
+let noSuchFamily: CInt = 97
+let addressInUse: CInt = 98
 let noSuchAddress: CInt = 99
+let networkUnreachable: CInt = 101
+let hostUnreachable: CInt = 113

@@ -83,7 +83,7 @@ package final class Teardown {
                 if isVital { held.insert(interface) }
                 // In the meta role the next DEL tries again; the reference never does.
                 if isVital || runner.isMeta {
-                    problems.append(error.failure)
+                    problems.append(runner.executor.failure(of: error))
                 } else {
                     runner.log.error("DEL: \(error)")
                 }

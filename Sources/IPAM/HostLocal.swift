@@ -69,17 +69,22 @@ package enum HostLocal: AddressSource {
                     error.code == 0 ? .generic : .io, "failed to allocate for range \(index): \(error)",
                     details: "who has which is in \(config.directory); DEL what is no longer used")
             }
-            guard let found else { throw exhausted(set, index, asked, config) }
+            guard let found else {
+                let holder = asked.flatMap { store.owner(of: $0) }
+                throw exhausted(set, index, asked, config, holder: holder)
+            }
             lease.ips.append(
                 .init(address: CIDR(found.address, found.range.subnet.length), gateway: found.range.gateway))
         }
         guard wanted.isEmpty else {
-            throw Failure(
+            var failure = Failure(
                 .generic,
                 "failed to allocate all requested IPs: \(wanted.map { "\($0)" }.joined(separator: " "))",
                 details:
                     "each range set gives one address; ranges: \(config.sets.map(\.text).joined(separator: "; "))"
             )
+            failure.key = "runtimeConfig.ips"
+            throw failure
         }
         return lease
     }
@@ -110,14 +115,19 @@ package enum HostLocal: AddressSource {
     }
 
     private static func exhausted(
-        _ set: RangeSet, _ index: Int, _ asked: IPAddress?, _ config: HostLocalConfig
+        _ set: RangeSet, _ index: Int, _ asked: IPAddress?, _ config: HostLocalConfig, holder: String? = nil
     ) -> Failure {
         let cause =
             asked.map { "requested IP address \($0) is not available in range set \(set.text)" }
             ?? "no IP addresses available in range set: \(set.text)"
-        return Failure(
+        var failure = Failure(
             .generic, "failed to allocate for range \(index): \(cause)",
             details: "who has which is in \(config.directory); widen the range or DEL what is no longer used")
+        if let asked {
+            failure.key = "runtimeConfig.ips"
+            failure.claim = holder.map { .lease(asked, container: $0) }
+        }
+        return failure
     }
 
     package static func preview(_ request: LeaseRequest) throws(Failure) -> Lease {
@@ -253,7 +263,7 @@ package enum HostLocal: AddressSource {
     private static func releaseDirectory(_ request: LeaseRequest) throws(Failure) -> String {
         guard request.isLenient else { return try HostLocalConfig(request, allocates: false).directory }
         do throws(JSONError) { return try HostLocalConfig.directory(request) } catch {
-            throw Failure(.badConfig, "\(error)")
+            throw Failure(.badConfig, error)
         }
     }
 

@@ -31,9 +31,7 @@ package struct HostLocalConfig: Equatable, Sendable {
     ///   - mustWork: refuses what the reference takes and no pod can use.
     init(_ request: LeaseRequest, allocates: Bool = true, mustWork: Bool = false) throws(Failure) {
         do throws(JSONError) { try self.init(reading: request, allocates, mustWork) } catch {
-            throw Failure(
-                .badConfig, "\(error)", details: "correct the ipam section of network \(request.config.label)"
-            )
+            throw Failure(.badConfig, error, details: request.fix(error))
         }
         let numbers = IPAddress.Family.allCases.map { family in sets.count { $0.family == family } }
         if allocates, request.config.version < .v0_3_0, numbers.contains(where: { $0 > 1 }) {
@@ -139,6 +137,16 @@ extension HostLocalConfig {
             }
         }
         return remarks
+    }
+}
+
+extension LeaseRequest {
+    /// What helps; of a value that the meta role passed on, it says itself who wrote it.
+    func fix(_ error: JSONError) -> String {
+        guard isLenient, Failure.isOfTheCall(error.path) else {
+            return "correct the ipam section of network \(config.label)"
+        }
+        return error.problem.contains("CIDR") ? "write the prefix length too, as in 10.1.2.3/24" : ""
     }
 }
 

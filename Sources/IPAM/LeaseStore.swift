@@ -51,6 +51,13 @@ struct LeaseStore: ~Copyable {
         !directory.contains("\(address)") || directory.isEmptyFile("\(address)")
     }
 
+    /// The container that has an address, for an error.
+    func owner(of address: IPAddress) -> String? {
+        guard let bytes = try? directory.read("\(address)", limit: Self.limit) else { return nil }
+        let owner = Self.parse(String(decoding: bytes, as: UTF8.self))
+        return owner.containerID.isEmpty ? nil : owner.containerID
+    }
+
     func lastReserved(set: Int) -> IPAddress? {
         // A hint, no more.
         let bytes = try? directory.readIfPresent("last_reserved_ip.\(set)", limit: Self.limit)

@@ -32,9 +32,16 @@ package enum Static: AddressSource {
     }
 
     package static func validate(_ request: LeaseRequest) throws(Failure) -> [Remark] {
-        try lease(request, mustWork: request.isLenient).ips.compactMap {
-            gatewayRemark($0.gateway, $0.address)
+        let ips = try lease(request, mustWork: request.isLenient).ips
+        // Every plugin that has an address source wants an address.
+        guard !ips.isEmpty || !request.isLenient else {
+            throw Failure(
+                .badConfig, "static: there is no address: ipam.addresses is empty, and the pod asks for none",
+                details:
+                    "write \"addresses\": [{\"address\": \"10.1.2.3/24\"}] into ipam, or ips into the pod's annotation"
+            )
         }
+        return ips.compactMap { gatewayRemark($0.gateway, $0.address) }
     }
 
     package static func allocate(_ request: LeaseRequest) throws(Failure) -> Lease { try lease(request) }
@@ -63,9 +70,7 @@ package enum Static: AddressSource {
     private static func lease(_ request: LeaseRequest, mustWork: Bool = false) throws(Failure) -> Lease {
         let lease: Lease
         do throws(JSONError) { lease = try read(request, mustWork) } catch {
-            throw Failure(
-                .badConfig, "\(error)", details: "correct the ipam section of network \(request.config.label)"
-            )
+            throw Failure(.badConfig, error, details: request.fix(error))
         }
         for family in IPAddress.Family.allCases where request.config.version < .v0_3_0 {
             guard lease.ips.count(where: { $0.address.family == family }) <= 1 else {

@@ -36,7 +36,9 @@ extension JSON {
         defer { json_object_put(root) }
         let status = json_tokener_get_error(tokener)
         guard status == json_tokener_success else {
-            throw JSONError(path: "", problem: String(cString: json_tokener_error_desc(status)))
+            let place = "byte \(json_tokener_get_parse_end(tokener) + 1)"
+            throw JSONError(
+                path: "", problem: "\(String(cString: json_tokener_error_desc(status))) (\(place))")
         }
         return JSONDocument(
             value: JSON(root, isMarked: !scanner.duplicates.isEmpty), duplicates: scanner.duplicates)

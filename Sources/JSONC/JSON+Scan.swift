@@ -38,7 +38,7 @@ struct Scanner {
         case UInt8(ascii: "f"): try scanWord("false")
         case UInt8(ascii: "n"): try scanWord("null")
         case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"): try scanNumber()
-        default: throw error("expected a value, found \(found)")
+        default: throw error("expected a value, found \(found)\(hint)")
         }
     }
 
@@ -50,7 +50,7 @@ struct Scanner {
         if take("}") { return leave() }
         while true {
             skipSpace()
-            guard peek == UInt8(ascii: "\"") else { throw error("expected a key, found \(found)") }
+            guard peek == UInt8(ascii: "\"") else { throw error("expected a key, found \(found)\(hint)") }
             let key = String(decoding: try scanString(keeps: true), as: UTF8.self)
             guard !key.utf8.contains(0) else { throw error("a key contains NUL") }
             path.append(path.isEmpty ? key : "." + key)
@@ -133,12 +133,15 @@ struct Scanner {
                 unescaped += bytes[plain..<position]
                 try scanEscape(into: &unescaped)
                 plain = position
-            case 0..<0x20: throw error("raw control character \(byte) in a string")
+            case 0..<0x20:
+                let what = byte == 0x0a ? " (a line break; does the string end?)" : ""
+                throw error("raw control character \(byte) in a string\(what)")
             default:
                 if byte >= 0x80 { isASCII = false }
                 position += 1
             }
         }
+        position = start - 1
         throw error("a string does not end")
     }
 
@@ -248,13 +251,38 @@ struct Scanner {
     private var found: String {
         guard position < bytes.count else { return "the end of the document" }
         let byte = bytes[position]
-        return (0x21...0x7e).contains(byte) ? "'\(Character(Unicode.Scalar(byte)))'" : "byte \(byte)"
+        if (0x21...0x7e).contains(byte) { return "'\(Character(Unicode.Scalar(byte)))'" }
+        let character = String(decoding: bytes[position...].prefix(4), as: UTF8.self).unicodeScalars.first
+        guard byte >= 0x80, let character, character != "\u{fffd}" else { return "byte \(byte)" }
+        let number = "U+\(String(character.value, radix: 16, uppercase: true))"
+        return character.properties.isGraphemeBase ? "'\(character)' (\(number))" : number
     }
 
+    /// What people mean most often who put such a character where a key or a value belongs.
+    private var hint: String {
+        guard position < bytes.count else { return "" }
+        let before = bytes[..<position].last { !" \t\r\n".utf8.contains($0) }
+        switch bytes[position] {
+        case UInt8(ascii: "}"), UInt8(ascii: "]"):
+            return before == UInt8(ascii: ",") ? ": remove the comma before it" : ""
+        case UInt8(ascii: "'"): return ": keys and strings stand in double quotes"
+        // The block of U+2018 to U+201F, the quotes of a word processor.
+        case 0xe2 where bytes[position...].starts(with: [0xe2, 0x80]):
+            return ": keys and strings stand in plain double quotes"
+        case UInt8(ascii: "/"), UInt8(ascii: "#"): return ": JSON has no comments"
+        case 0xef where position == 0: return ": save the file without a byte order mark"
+        case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"):
+            return ": words stand in double quotes, except true, false and null as values"
+        default: return ""
+        }
+    }
+
+    /// Columns are counted in characters, as editors do.
     private func error(_ problem: String) -> JSONError {
         let before = bytes[..<min(position, bytes.count)]
         let line = before.count { $0 == 0x0a } + 1
-        let column = before.count - (before.lastIndex(of: 0x0a).map { $0 + 1 } ?? 0) + 1
+        let start = before.lastIndex(of: 0x0a).map { $0 + 1 } ?? 0
+        let column = before[start...].count { $0 & 0xc0 != 0x80 } + 1
         return JSONError(path: path.joined(), problem: "\(problem) (line \(line), column \(column))")
     }
 }

@@ -9,14 +9,20 @@ package struct Descriptor: ~Copyable, Sendable {
 
     deinit { close(raw) }
 
-    /// - Parameter flags: fcntl.h, O_…; O_CLOEXEC is added.
+    /// - Parameters:
+    ///   - flags: fcntl.h, O_…; O_CLOEXEC is added.
+    ///   - parent: the path of `directory`, for errors.
     static func open(
-        _ path: String, _ flags: CInt, mode: UInt32 = 0o600, in directory: CInt = AT_FDCWD
+        _ path: String, _ flags: CInt, mode: UInt32 = 0o600, in directory: CInt = AT_FDCWD,
+        below parent: String = ""
     ) throws(SystemError) -> Descriptor {
         // The C library would stop there, at another file.
         guard !path.utf8.contains(0) else { throw SystemError(operation: "open \(path)", code: EINVAL) }
         let raw = retrying { clinux_openat(directory, path, flags | O_CLOEXEC, mode) }
-        guard raw >= 0 else { throw SystemError("open \(path)") }
+        guard raw >= 0 else {
+            let code = errno
+            throw SystemError(operation: "open \(parent.isEmpty ? path : "\(parent)/\(path)")", code: code)
+        }
         return Descriptor(adopting: raw)
     }
 

@@ -58,7 +58,8 @@ package struct Directory: ~Copyable, Sendable {
     package func trusted(_ parent: String, _ name: String) throws(SystemError) -> Directory {
         // Nobody else can put another one there afterwards.
         try requireTrusted(descriptor, parent, path)
-        let found = try Descriptor.open("\(parent)/\(name)", Self.flags | O_NOFOLLOW, in: descriptor.raw)
+        let found = try Descriptor.open(
+            "\(parent)/\(name)", Self.flags | O_NOFOLLOW, in: descriptor.raw, below: path)
         return try Directory(descriptor: found, path: "\(path)/\(parent)/\(name)").trusted()
     }
 
@@ -66,7 +67,8 @@ package struct Directory: ~Copyable, Sendable {
     ///
     /// - Parameter isTrusted: refuses a file that others can write to.
     package func read(_ name: String, limit: Int, isTrusted: Bool = false) throws(SystemError) -> [UInt8] {
-        let file = try Descriptor.open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, in: descriptor.raw)
+        let file = try Descriptor.open(
+            name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, in: descriptor.raw, below: path)
         if isTrusted { try requireTrusted(file, "", "\(path)/\(name)") }
         return try file.readAll(limit: limit, name: "\(path)/\(name)", isRegular: true)
     }
@@ -219,6 +221,12 @@ package struct Directory: ~Copyable, Sendable {
         }
     }
 
+    /// Whether a file has these bytes somewhere; false for one that cannot be read.
+    package func contains(_ bytes: [UInt8], in name: String, limit: Int) -> Bool {
+        guard let content = try? read(name, limit: limit) else { return false }
+        return clinux_contains(content, content.count, bytes, bytes.count) != 0
+    }
+
     package func contains(_ name: String) -> Bool {
         faccessat(descriptor.raw, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0
     }
@@ -250,11 +258,18 @@ private func requireTrusted(
     guard name.isEmpty || info.st_mode & S_IFMT == S_IFDIR else {
         throw SystemError(operation: "\(path) is no directory", code: ENOTDIR)
     }
-    let isOurs = info.st_uid == 0 || info.st_uid == geteuid()
-    let isOpen = info.st_mode & S_IWOTH != 0 || (info.st_mode & S_IWGRP != 0 && info.st_gid != 0)
-    guard isOurs, !isOpen else {
+    guard info.st_uid == 0 || info.st_uid == geteuid() else {
         throw SystemError(
-            operation: "\(path) is writable by others, or not owned by this user: refused", code: 0)
+            operation: "\(path) belongs to user \(info.st_uid), not to root: refused", code: 0,
+            fix: "chown root \(path)")
+    }
+    let isOpenToAll = info.st_mode & S_IWOTH != 0
+    guard !isOpenToAll, info.st_mode & S_IWGRP == 0 || info.st_gid == 0 else {
+        let others = isOpenToAll ? "everybody" : "group \(info.st_gid)"
+        let mode = String(info.st_mode & 0o7777, radix: 8)
+        throw SystemError(
+            operation: "\(path) is writable by \(others) (mode \(mode)): refused", code: 0,
+            fix: "chmod go-w \(path)")
     }
 }
 

@@ -6,10 +6,13 @@ package struct SystemError: Error, Equatable, Sendable, CustomStringConvertible 
     package let operation: String
     /// errno; 0 when `operation` says it all.
     package let code: CInt
+    /// What helps, as a command line; empty where that depends.
+    package let fix: String
 
-    package init(operation: String, code: CInt) {
+    package init(operation: String, code: CInt, fix: String = "") {
         self.operation = operation
         self.code = code
+        self.fix = fix
     }
 
     /// Takes errno as the last call left it.
@@ -19,6 +22,8 @@ package struct SystemError: Error, Equatable, Sendable, CustomStringConvertible 
     package var isNotFound: Bool { code == ENOENT }
     /// Something is there, but no regular file: a link, a directory, a pipe.
     package var isNoFile: Bool { code == ELOOP || code == EISDIR || code == ENXIO || code == 0 }
+    /// This user may not.
+    package var isForbidden: Bool { code == EACCES || code == EPERM }
     /// The disk takes nothing new: it is full or read-only.
     package var hasNoRoom: Bool { code == ENOSPC || code == EROFS || code == EDQUOT }
     /// The file is there, but what it says is not told: it is write-only, or has no value yet.

@@ -13,37 +13,31 @@ package struct DefinitionCache: Sendable {
 
     package init(path: String) { self.path = path }
 
-    /// `spec.config` of a definition; empty when the definition has none.
-    ///
-    /// - Throws: code 7 when there is no such definition.
-    package func definition(_ namespace: String, _ name: String) throws(Failure) -> Definition {
-        guard let found = try find("net-attach-def", namespace, name) else {
-            throw Failure(
-                .badConfig,
-                "cannot find a network-attachment-definition (\(name)) in namespace (\(namespace))",
-                details:
-                    "no file \(path)/net-attach-def/\(namespace)/\(name).{json,yaml,yml}: correct the name, or copy it"
-                    + " there: \(command(toCopy: "net-attach-def", namespace, name))")
-        }
+    /// A definition; nil when there is none of that name.
+    package func definition(_ namespace: String, _ name: String) throws(Failure) -> Definition? {
+        guard let found = try find("net-attach-def", namespace, name) else { return nil }
         do throws(JSONError) {
             let manifest = Reader(found.json)
-            try manifest.requireObject()
-            if let kind = try manifest.string("kind"), kind != "NetworkAttachmentDefinition" {
-                throw manifest.error("kind", "is \(kind), expected NetworkAttachmentDefinition")
-            }
+            try Self.requireKind("NetworkAttachmentDefinition", manifest)
             for (key, wanted) in [("namespace", namespace), ("name", name)] {
                 if let found = try manifest.object("metadata")?.string(key), found != wanted {
                     throw manifest.error("metadata.\(key)", "is \(found), the file's path says \(wanted)")
                 }
             }
+            let spec = try manifest.object("spec")
+            if let config = spec?.value["config"], config.object != nil {
+                throw manifest.error(
+                    "spec.config", "is an object, expected its JSON as text: config: '{...}'")
+            }
+            let resource = try manifest.object("metadata")?.object("annotations")?
+                .string("k8s.v1.cni.cncf.io/resourceName")
             return Definition(
-                namespace: namespace, name: name, config: try manifest.object("spec")?.string("config") ?? "",
-                resource: try manifest.object("metadata")?.object("annotations")?
-                    .string("k8s.v1.cni.cncf.io/resourceName").flatMap { $0.isEmpty ? nil : $0 })
+                namespace: namespace, name: name, config: try spec?.string("config") ?? "",
+                resource: resource.flatMap { $0.isEmpty ? nil : $0 }, file: found.file)
         } catch {
             throw Failure(
                 .badConfig, "network-attachment-definition \(namespace)/\(name): \(error)",
-                details: found.file)
+                details: "correct \(found.file)")
         }
     }
 
@@ -57,23 +51,63 @@ package struct DefinitionCache: Sendable {
     /// Whether anybody keeps pods here.
     package var hasPods: Bool { (try? Directory.open("\(path)/pods")) != nil }
 
-    /// The pod's manifest, or nil when the cache has none.
-    package func pod(_ pod: Pod) throws(Failure) -> JSON? {
-        try find("pods", pod.namespace, pod.name)?.json
+    /// One object a file, of this kind if it says so.
+    private static func requireKind(_ wanted: String, _ manifest: Reader) throws(JSONError) {
+        try manifest.requireObject()
+        guard let kind = try manifest.string("kind") else {
+            let isConfiguration = manifest.has("type") || manifest.has("plugins")
+            guard isConfiguration, !manifest.has("spec") else { return }
+            throw manifest.error(
+                nil, "it is a CNI configuration, expected a \(wanted) that has it as text in spec.config")
+        }
+        guard kind != "List" else {
+            throw manifest.error("kind", "is List: write each of its items into a file of its own")
+        }
+        guard kind == wanted else { throw manifest.error("kind", "is \(kind), expected \(wanted)") }
+    }
+
+    /// What of the path to a definition is not there, and what to do.
+    package func missing(_ namespace: String, _ name: String) -> String {
+        let folder = "\(path)/net-attach-def/\(namespace)"
+        let fix = "correct the name, or copy it there: \(command(toCopy: "net-attach-def", namespace, name))"
+        for place in [path, "\(path)/net-attach-def", folder] where !fileExists(place) {
+            return "there is no folder \(place): \(place == path ? "correct cacheDir, " : "")\(fix)"
+        }
+        return "no file \(folder)/\(name).{json,yaml,yml}: \(fix)"
+    }
+
+    /// The namespaces that have a definition of that name.
+    package func namespaces(having name: String) -> [String] {
+        let root = "\(path)/net-attach-def"
+        let namespaces = (try? Directory.open(root).names()) ?? []  // no cache, no namespace
+        return namespaces.filter(Names.isLabel).sorted().filter { namespace in
+            Self.extensions.contains { fileExists("\(root)/\(namespace)/\(name).\($0)") }
+        }
+    }
+
+    /// The pod's manifest and its file, or nil when the cache has none.
+    package func pod(_ pod: Pod) throws(Failure) -> (json: JSON, file: String)? {
+        guard let found = try find("pods", pod.namespace, pod.name) else { return nil }
+        do throws(JSONError) { try Self.requireKind("Pod", Reader(found.json)) } catch {
+            throw Failure(
+                .badConfig, "pod \(pod.description) in the cache: \(error)", details: "correct \(found.file)")
+        }
+        return found
     }
 
     /// The network of every definition that can be read, for a DEL that has nothing else to go by, and for GC.
-    package func everyNetwork() -> [NetworkList] {
+    package func everyNetwork() -> [(name: String, list: NetworkList)] {
         let root = "\(path)/net-attach-def"
         let namespaces = (try? Directory.open(root).names()) ?? []  // no cache, nothing to add
-        return namespaces.filter(Names.isLabel).flatMap { namespace -> [NetworkList] in
+        return namespaces.filter(Names.isLabel).flatMap { namespace -> [(name: String, list: NetworkList)] in
             let files = (try? Directory.open("\(root)/\(namespace)").names()) ?? []
             return files.compactMap { file in
                 guard let dot = file.lastIndex(of: "."),
-                    let found = try? definition(namespace, String(file[..<dot])),
-                    let json = try? JSON.parse(found.config).value
+                    let found = try? definition(namespace, String(file[..<dot])) ?? nil,
+                    let json = try? JSON.parse(found.config).value,
+                    let list = try? NetworkList.decode(json, defaultName: found.name)
                 else { return nil }
-                return try? NetworkList.decode(json, defaultName: found.name)
+                return (found.fullName, list)
             }
         }
     }
@@ -95,10 +129,23 @@ package struct DefinitionCache: Sendable {
                 found = (bytes, full)
             }
         } catch {
-            throw Failure(.io, "cache \(path): \(error)")
+            throw refusal(error, "\(path)/\(kind)", namespace, name)
         }
         guard let found else { return nil }
         return (try decode(found.bytes, found.file), found.file)
+    }
+
+    private func refusal(
+        _ error: SystemError, _ folder: String, _ namespace: String, _ name: String
+    ) -> Failure {
+        let files = Self.extensions.map { "\(folder)/\(namespace)/\(name).\($0)" }
+        if let link = ([folder, "\(folder)/\(namespace)"] + files).first(where: { linkTarget($0) != nil }) {
+            return Failure(
+                .io, "cache \(path): \(link) is a symbolic link: links are not followed here",
+                details: "put the file or folder itself in its place, as cp -rL copies it")
+        }
+        let details = error.isForbidden ? "this user may not read it: Plexus runs as root" : error.fix
+        return Failure(.io, "cache \(path): \(error)", details: details)
     }
 
     /// The cache is written by root alone: what others can write is not believed.
@@ -111,14 +158,18 @@ package struct DefinitionCache: Sendable {
     }
 
     private func decode(_ bytes: [UInt8], _ file: String) throws(Failure) -> JSON {
+        guard bytes.contains(where: { $0 > 0x20 }) else {
+            throw Failure(
+                .badJSON, "\(file) is empty",
+                details: "whatever wrote it failed, as kubectl does without an API server: write it again")
+        }
+        let problem: String
         if file.hasSuffix(".json") {
-            do throws(JSONError) { return try JSON.parse(bytes).value } catch {
-                throw Failure(.badJSON, "\(file): \(error)")
-            }
+            do throws(JSONError) { return try JSON.parse(bytes).value } catch { problem = "\(error)" }
+        } else {
+            do throws(YAMLError) { return try YAML.parse(bytes) } catch { problem = "\(error)" }
         }
-        do throws(YAMLError) { return try YAML.parse(bytes) } catch {
-            throw Failure(.badJSON, "\(file): \(error)")
-        }
+        throw Failure(.badJSON, "\(file): \(problem)", details: "correct \(file)")
     }
 }
 
@@ -126,10 +177,11 @@ package struct DefinitionCache: Sendable {
 package struct Definition: Equatable, Sendable {
     package let namespace: String
     package let name: String
-    /// The text of `spec.config`.
+    /// The text of `spec.config`; empty when there is none.
     package let config: String
     /// The device plugin's resource whose devices the network may need.
     package let resource: String?
+    package let file: String
 
     package var fullName: String { "\(namespace)/\(name)" }
 }

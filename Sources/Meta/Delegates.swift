@@ -10,6 +10,19 @@ package struct Delegate: Sendable {
     package var spec: AttachmentSpec
     /// nil: this network does not ask for the pod's default route.
     package var defaultRoute: [IPAddress]?
+    /// Where the network's configuration stands: a file, or a key of the meta-plugin's own.
+    package var origin = ""
+    /// What asked for the network; nil for one that every pod gets.
+    package var selection: Selection?
+
+    /// An error of this network: with its name in front, and at the end who wrote what is refused.
+    package func blamed(for error: Failure) -> Failure {
+        var error = error.prefixed("\(spec.name) on \(spec.id.interface)")
+        if let place = error.key.flatMap({ selection?.place(of: $0) }) {
+            error = error.ending(with: "asked for in \(place)")
+        }
+        return error.ending(with: origin.isEmpty ? "" : "configured in \(origin)")
+    }
 }
 
 /// A network by configuration or annotation, found.
@@ -18,6 +31,8 @@ private struct Chosen {
     var name: String
     /// The device plugin's resource that the definition names.
     var resource: String?
+    /// See `Delegate`.
+    var origin: String
     var selection: Selection?
 }
 
@@ -50,16 +65,13 @@ package struct DelegateBuilder {
         let annotations = if let given { given } else { try PodAnnotations.find(pod, config, cache) }
         try judge(annotations)
         var delegates = try buildDefaults(annotations)
-        let selections =
-            try Selection.parse(config.networks ?? "", source: "networks of the configuration")
-            + Selection.parse(annotations.networks ?? "", source: PodAnnotations.networksKey)
+        let selections = try selections(annotations)
         // Isolation first: whether a definition exists in another namespace is nobody's business.
         for selection in selections { try checkIsolation(selection) }
         for selection in selections {
-            var chosen = try definition(namespace(of: selection), selection.name)
-            chosen.selection = selection
-            delegates.append(try delegate(chosen, index: delegates.count))
+            delegates.append(try delegate(try chosen(selection), index: delegates.count))
         }
+        for delegate in delegates { try delegate.selection?.refuseImpossible() }
         try refuseDuplicates(delegates)
         return delegates
     }
@@ -69,14 +81,9 @@ package struct DelegateBuilder {
         // The pod may be gone.
         let annotations = (try? PodAnnotations.find(pod, config, cache)) ?? PodAnnotations()
         var delegates = try buildDefaults(annotations)
-        let texts = [(config.networks, "networks"), (annotations.networks, PodAnnotations.networksKey)]
-        var selections: [Selection] = []
-        for (text, source) in texts { selections += try Selection.parse(text ?? "", source: source) }
-        for selection in selections {
+        for selection in try selections(annotations) {
             do throws(Failure) {
-                var chosen = try definition(namespace(of: selection), selection.name)
-                chosen.selection = selection
-                delegates.append(try delegate(chosen, index: delegates.count))
+                delegates.append(try delegate(try chosen(selection), index: delegates.count))
             } catch {
                 log.error("DEL of \(invocation.subject) without a record: \(error.message)")
             }
@@ -123,9 +130,11 @@ package struct DelegateBuilder {
             for (index, json) in config.delegates.enumerated() {
                 do throws(Failure) {
                     let list = try NetworkList.decode(json, defaultName: config.plugin.name)
-                    lists.append(Chosen(list: list, name: list.name))
+                    let origin = "delegates[\(index)] of the configuration \(config.plugin.name)"
+                    lists.append(Chosen(list: list, name: list.name, origin: origin))
                 } catch {
-                    throw error.prefixed("delegates[\(index)]")
+                    throw error.prefixed("delegates[\(index)]").ending(
+                        with: "correct it in the configuration \(config.plugin.name)")
                 }
             }
         }
@@ -134,31 +143,43 @@ package struct DelegateBuilder {
     }
 
     private func overridden(_ text: String) throws(Failure) -> Chosen {
-        let selections = try Selection.parse(text, source: PodAnnotations.defaultNetworkKey)
+        let source = annotation(PodAnnotations.defaultNetworkKey)
+        let selections = try Selection.parse(text, source: source)
         guard selections.count == 1, var selection = selections.first else {
             throw Failure(
                 .badConfig,
-                "annotation \(PodAnnotations.defaultNetworkKey): \(selections.count) networks, expected one")
+                "\(source): \(selections.count) networks, expected one",
+                details: "further networks stand in the annotation \(PodAnnotations.networksKey)")
         }
         let namespace = selection.namespace ?? config.multusNamespace
         if namespace != config.multusNamespace { try checkIsolation(selection) }
         // The runtime looks for the interface that it named.
         if selection.interface.take() != nil { selection.others.append("interface") }
-        var chosen = try definition(namespace, selection.name)
-        chosen.selection = selection
-        return chosen
+        let advice =
+            selection.namespace == nil
+            ? "short names of this annotation are those of multusNamespace, \(namespace)" : ""
+        return try definition(namespace, selection.name, selection, advice: advice)
+    }
+
+    /// How errors call an annotation.
+    private func annotation(_ key: String) -> String {
+        "annotation \(key)\(pod.map { " of pod \($0.description)" } ?? "")"
+    }
+
+    private func selections(_ annotations: PodAnnotations) throws(Failure) -> [Selection] {
+        try Selection.parse(
+            config.networks ?? "", source: "key networks of the configuration \(config.plugin.name)")
+            + Selection.parse(annotations.networks ?? "", source: annotation(PodAnnotations.networksKey))
     }
 
     /// A name: a definition in `multusNamespace`, else a file in `confDir`. With a '/': a path.
     private func resolve(_ name: String) throws(Failure) -> Chosen {
-        if name.utf8.contains(UInt8(ascii: "/")) {
-            let list = try NetworkFiles.load(name)
-            return Chosen(list: list, name: list.name)
-        }
+        if name.utf8.contains(UInt8(ascii: "/")) { return Self.chosen(try NetworkFiles.load(name)) }
         guard Names.isIdentifier(name) else { throw Failure(.badConfig, "\"\(name)\" is no network name") }
-        do throws(Failure) { return try definition(config.multusNamespace, name) } catch {
-            if let list = NetworkFiles.find(name, in: config.confDir, config.log) {
-                return Chosen(list: list, name: list.name)
+        let advice = "names in the configuration are those of multusNamespace, \(config.multusNamespace)"
+        do throws(Failure) { return try definition(config.multusNamespace, name, advice: advice) } catch {
+            if let found = NetworkFiles.find(name, in: config.confDir, config.log) {
+                return Self.chosen(found)
             }
             throw Failure(
                 code: error.code, "network \(name): \(error.message)",
@@ -166,18 +187,30 @@ package struct DelegateBuilder {
         }
     }
 
+    private static func chosen(_ found: NetworkFiles.Found) -> Chosen {
+        Chosen(list: found.list, name: found.list.name, origin: found.file)
+    }
+
     // MARK: Networks of this pod
+
+    private func chosen(_ selection: Selection) throws(Failure) -> Chosen {
+        let advice = selection.namespace == nil ? "short names are those of the pod's own namespace" : ""
+        return try definition(namespace(of: selection), selection.name, selection, advice: advice)
+    }
 
     private func namespace(of selection: Selection) -> String {
         selection.namespace ?? pod?.namespace ?? "default"
     }
 
+    private func mayName(_ namespace: String) -> Bool {
+        !config.namespaceIsolation || namespace == pod?.namespace ?? "default"
+            || config.globalNamespaces.contains(namespace)
+    }
+
     private func checkIsolation(_ selection: Selection) throws(Failure) {
-        let own = pod?.namespace ?? "default"
         let target = namespace(of: selection)
-        guard config.namespaceIsolation, target != own, !config.globalNamespaces.contains(target) else {
-            return
-        }
+        guard !mayName(target) else { return }
+        let own = pod?.namespace ?? "default"
         let allowed = [own] + config.globalNamespaces.filter { $0 != own }
         throw Failure(
             .badConfig,
@@ -186,16 +219,46 @@ package struct DelegateBuilder {
             details: "use a network of \(allowed.joined(separator: " or of "))")
     }
 
-    private func definition(_ namespace: String, _ name: String) throws(Failure) -> Chosen {
-        let definition = try cache.definition(namespace, name)
+    /// - Parameter advice: why the name was looked for in that namespace.
+    private func definition(
+        _ namespace: String, _ name: String, _ selection: Selection? = nil, advice: String
+    ) throws(Failure) -> Chosen {
+        guard let definition = try cache.definition(namespace, name) else {
+            throw missing(namespace, name, advice, selection)
+        }
+        do throws(Failure) {
+            var chosen = try read(definition)
+            chosen.selection = selection
+            return chosen
+        } catch {
+            throw error.ending(with: "correct \(definition.file)")
+        }
+    }
+
+    /// Says which other namespaces have it, but those that the pod may not ask for.
+    private func missing(
+        _ namespace: String, _ name: String, _ advice: String, _ selection: Selection?
+    ) -> Failure {
+        let others = cache.namespaces(having: name).filter { $0 != namespace && mayName($0) }
+        let found = others.map { "\($0)/\(name)" }.joined(separator: ", ")
+        let fix = selection == nil ? "there is \(found)" : "write \(found)"
+        let hints = others.isEmpty ? [] : [advice, fix].filter { !$0.isEmpty }
+        return Failure(
+            .badConfig, "cannot find a network-attachment-definition (\(name)) in namespace (\(namespace))",
+            details: (hints + [cache.missing(namespace, name)]).joined(separator: "; "))
+    }
+
+    private func read(_ definition: Definition) throws(Failure) -> Chosen {
         if trimmed(definition.config).isEmpty {
-            guard let list = NetworkFiles.find(name, in: config.confDir, config.log) else {
+            guard let found = NetworkFiles.find(definition.name, in: config.confDir, config.log) else {
                 throw Failure(
                     .badConfig,
                     "\(definition.fullName) has no spec.config, and no network available in the name"
-                        + " \(name) in cni dir \(config.confDir)")
+                        + " \(definition.name) in cni dir \(config.confDir)")
             }
-            return Chosen(list: list, name: definition.fullName, resource: definition.resource)
+            return Chosen(
+                list: found.list, name: definition.fullName, resource: definition.resource, origin: found.file
+            )
         }
         let failed = "\(definition.fullName): failed to unmarshal Spec.Config: spec.config"
         let document: JSONDocument
@@ -205,11 +268,10 @@ package struct DelegateBuilder {
         do throws(Failure) { try PluginConfig.refuseDuplicateSettings(document) } catch {
             throw error.prefixed(definition.fullName)
         }
-        let json = document.value
         do throws(Failure) {
+            let list = try NetworkList.decode(document.value, defaultName: definition.name)
             return Chosen(
-                list: try NetworkList.decode(json, defaultName: name), name: definition.fullName,
-                resource: definition.resource)
+                list: list, name: definition.fullName, resource: definition.resource, origin: definition.file)
         } catch {
             throw error.prefixed(failed)
         }
@@ -224,7 +286,9 @@ package struct DelegateBuilder {
             guard type != config.plugin.type, type != "plexus", type != "multus" else {
                 throw Failure(
                     .badConfig, "\(name): delegates to \(type), which is this plugin itself",
-                    details: "name the plugin that makes the interface in its type")
+                    details:
+                        "name the plugin that makes the interface in its type; configured in \(chosen.origin)"
+                )
             }
         }
         var runtime: JSONObject = index == 0 ? config.plugin.runtimeConfig?.value.object ?? [:] : [:]
@@ -244,7 +308,8 @@ package struct DelegateBuilder {
             cniArgs: selection?.cniArgs, searchPath: searchPath, external: config.externalPlugins)
         spec.wishes = selection?.others ?? []
         spec.resource = chosen.resource
-        return Delegate(spec: spec, defaultRoute: selection?.defaultRoute)
+        return Delegate(
+            spec: spec, defaultRoute: selection?.defaultRoute, origin: chosen.origin, selection: selection)
     }
 
     package var searchPath: [String] {

@@ -39,7 +39,7 @@ package struct Explanation {
                 let (lines, result) = try runner.explain(delegate.spec)
                 explanation.parts.append(Part(delegate: delegate, lines: lines, result: result))
             } catch {
-                throw error.prefixed("\(delegate.spec.name) on \(delegate.spec.id.interface)")
+                throw delegate.blamed(for: error)
             }
         }
         let facts = try runner.observe(FactsQuery(routes: true))

@@ -177,7 +177,8 @@ extension MetaPlugin {
         let defaults = (try? builder?.buildDefaults())?.map(\.spec) ?? []
         let cached = DefinitionCache(path: config.cacheDir).everyNetwork().map {
             AttachmentSpec(
-                name: $0.name, id: id, sandbox: "", args: "", list: $0, searchPath: builder?.searchPath ?? [],
+                name: $0.name, id: id, sandbox: "", args: "", list: $0.list,
+                searchPath: builder?.searchPath ?? [],
                 external: config.externalPlugins)
         }
         for spec in defaults + kept + cached where !seen.contains(spec.list) && !spec.list.disableGC {
@@ -201,7 +202,9 @@ extension MetaPlugin {
         do throws(Failure) {
             let kernel = try Kernel.open(sandbox: "", mayBeGone: true)
             for delegate in try DelegateBuilder(config, invocation).buildDefaults() {
-                try runner(kernel).status(delegate.spec)
+                do throws(Failure) { try runner(kernel).status(delegate.spec) } catch {
+                    throw error.prefixed(delegate.spec.name).ending(with: "configured in \(delegate.origin)")
+                }
             }
             _ = try StateStore.open(config.cniDir)
         } catch {

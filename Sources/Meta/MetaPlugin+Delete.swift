@@ -179,7 +179,7 @@ extension MetaPlugin {
     func storeDirectories(_ delegates: [Delegate]) -> Set<String> {
         let plugins =
             delegates.flatMap(\.spec.list.plugins) + config.delegates
-            + DefinitionCache(path: config.cacheDir).everyNetwork().flatMap(\.plugins)
+            + DefinitionCache(path: config.cacheDir).everyNetwork().flatMap(\.list.plugins)
         let configured = plugins.flatMap { $0["plugins"]?.array ?? [$0] }.compactMap {
             $0["ipam"]?["dataDir"]?.string
         }
@@ -193,7 +193,7 @@ extension MetaPlugin {
         if !others.isEmpty {
             first.details += (first.details.isEmpty ? "" : "; ") + others.joined(separator: "; ")
         }
-        config.log.error("\(invocation.verb?.rawValue ?? "") of \(subject): \(first.logged)")
+        config.log.error("\(invocation.command) of \(subject): \(first.logged)")
         throw first
     }
 }

@@ -35,6 +35,7 @@ package struct MetaPlugin {
         writtenAs version: Version, _ respond: (JSON) throws(Failure) -> Void
     ) throws(Failure) {
         do throws(Failure) { try attachAll(version, respond) } catch {
+            let error = namingHolder(error)
             config.log.error("ADD of \(subject): \(error.logged)")
             throw error
         }
@@ -77,6 +78,7 @@ package struct MetaPlugin {
             try store.write(record)
             try attach(delegates, runner, store, &record, &journal)
             try store.write(record)
+            warnOfCollisions(record, store)
             guard let result = record.entries.first?.attached?.result else {
                 throw Failure(.badConfig, "there is no network to attach to")
             }
@@ -163,7 +165,9 @@ package struct MetaPlugin {
         let steps = DefaultRoute.plan(delegates, routes)
         try named(asking) { () throws(Failure) in
             do throws(Failure) { try runner.run(steps, &journal) } catch {
-                throw error.prefixed("default-route")
+                var error = error.prefixed("default-route")
+                error.key = "default-route"
+                throw error
             }
         }
         for index in record.entries.indices {
@@ -210,7 +214,7 @@ package struct MetaPlugin {
         _ delegate: Delegate, _ body: () throws(Failure) -> R
     ) throws(Failure) -> R {
         do throws(Failure) { return try body() } catch {
-            throw error.prefixed("\(delegate.spec.name) on \(delegate.spec.id.interface)")
+            throw delegate.blamed(for: error)
         }
     }
 

@@ -7,12 +7,15 @@ import Network
 package enum NetworkFiles {
     private static let limit = 2 << 20
 
+    /// A network and the file that it is in.
+    package typealias Found = (list: NetworkList, file: String)
+
     /// The network called `name` in the first file of `directory` that has it; nil when none does.
-    package static func find(_ name: String, in directory: String, _ log: Log) -> NetworkList? {
+    package static func find(_ name: String, in directory: String, _ log: Log) -> Found? {
         for file in candidates(directory) {
             do throws(Failure) {
-                let list = try load("\(directory)/\(file)")
-                if list.name == name { return list }
+                let found = try load("\(directory)/\(file)")
+                if found.list.name == name { return found }
             } catch {
                 // A broken neighbour must not hide the network that is wanted.
                 log.error("\(directory)/\(file): \(error.message)")
@@ -22,18 +25,24 @@ package enum NetworkFiles {
     }
 
     /// A file, or the first file of a directory.
-    package static func load(_ path: String) throws(Failure) -> NetworkList {
+    package static func load(_ path: String) throws(Failure) -> Found {
         if path.hasSuffix("/") || !isRegularFile(path) {
             guard let first = candidates(path).first else {
                 throw Failure(
                     .badConfig, "no network configuration at \(path)",
-                    details: "it has no .conf, .json or .conflist")
+                    details: fileExists(path)
+                        ? "it has no .conf, .json or .conflist"
+                        : "there is no such file: correct clusterNetwork or defaultNetworks")
             }
             return try load("\(path)/\(first)")
         }
         let json = try read(path)
-        return try NetworkList.decode(
-            path.hasSuffix(".conflist") ? extended(json, path) : json, defaultName: nil)
+        do throws(Failure) {
+            let whole = path.hasSuffix(".conflist") ? try extended(json, path) : json
+            return (try NetworkList.decode(whole, defaultName: nil), path)
+        } catch {
+            throw error.ending(with: path)
+        }
     }
 
     /// libcni 1.3: further plugins of a list lie in a directory called as the list, and a list may have only those.
@@ -59,7 +68,8 @@ package enum NetworkFiles {
             throw Failure(.badConfig, "network configuration: \(error)")
         }
         do throws(JSONError) { return try JSON.parse(bytes).value } catch {
-            throw Failure(.badConfig, "network configuration \(path): \(error)")
+            throw Failure(
+                .badConfig, "network configuration \(path): \(error)", details: "correct \(path)")
         }
     }
 

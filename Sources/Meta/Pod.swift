@@ -116,11 +116,11 @@ package struct PodAnnotations: Sendable {
             }
         }
         guard let pod else { return PodAnnotations() }
-        guard let manifest = try cache.pod(pod) else {
+        guard let found = try cache.pod(pod) else {
             if config.networks != nil { return PodAnnotations() }
             throw unknown(pod, config, cache)
         }
-        return try from(manifest, pod, cache.command(toCopy: "pod", pod.namespace, pod.name))
+        return try from(found.json, found.file, pod, cache.command(toCopy: "pod", pod.namespace, pod.name))
     }
 
     private static func unknown(_ pod: Pod, _ config: MetaConfig, _ cache: DefinitionCache) -> Failure {
@@ -143,7 +143,7 @@ package struct PodAnnotations: Sendable {
 
     /// - Parameter command: what to type to have a newer manifest.
     private static func from(
-        _ manifest: JSON, _ pod: Pod, _ command: @autoclosure () -> String
+        _ manifest: JSON, _ file: String, _ pod: Pod, _ command: @autoclosure () -> String
     ) throws(Failure) -> PodAnnotations {
         let found: (uid: String, isStatic: Bool, annotations: PodAnnotations)
         do throws(JSONError) {
@@ -157,7 +157,8 @@ package struct PodAnnotations: Sendable {
                     ?? PodAnnotations()
             )
         } catch {
-            throw Failure(.badConfig, "pod \(pod.description) in the cache: \(error)")
+            throw Failure(
+                .badConfig, "pod \(pod.description) in the cache: \(error)", details: "correct \(file)")
         }
         if !pod.uid.isEmpty, !found.uid.isEmpty, found.uid != pod.uid, !found.isStatic {
             throw Failure(

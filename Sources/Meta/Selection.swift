@@ -16,6 +16,8 @@ package struct Selection: Equatable, Sendable {
     package var capabilities: JSONObject = [:]
     /// Keys that no built-in plugin looks at.
     package var others: [String] = []
+    /// Where it stands: `annotation k8s.v1.cni.cncf.io/networks, networks[0]`.
+    package var place = ""
 
     /// Networks that one pod may ask for: each costs memory and time of the node before anything can be refused.
     package static let maximum = 256
@@ -28,27 +30,29 @@ package struct Selection: Equatable, Sendable {
 
     /// The annotation's value: JSON if it contains `[`, `{` or `"`, else the comma-separated short form.
     ///
-    /// - Parameter source: how errors call the value: the annotation's or the key's name.
+    /// - Parameter source: how errors call the value: `annotation ...` or `key ...`.
     package static func parse(_ text: String, source: String) throws(Failure) -> [Selection] {
-        let selections = try parseAny(text, source)
+        var selections = try parseAny(text, source)
         guard selections.count <= maximum else {
-            throw Failure(
-                .badConfig, "annotation \(source): \(selections.count) networks, the limit is \(maximum)")
+            throw Failure(.badConfig, "\(source): \(selections.count) networks, the limit is \(maximum)")
         }
+        for index in selections.indices { selections[index].place = "\(source), networks[\(index)]" }
         return selections
     }
 
     private static func parseAny(_ text: String, _ source: String) throws(Failure) -> [Selection] {
         if text.isEmpty { return [] }
         guard text.contains(where: { "[{\"".contains($0) }) else { return try parseShort(text, source) }
-        do throws(JSONError) {
-            return try parse(Reader(.object(["networks": JSON.parse(text).value])), source)
-        } catch {
+        let grammar =
+            "it is a JSON list of objects with name, or [namespace/]name[@interface], comma-separated"
+        let document: JSON
+        do throws(JSONError) { document = try JSON.parse(text).value } catch {
+            throw Failure(.badConfig, "\(source): \(error)", details: grammar)
+        }
+        do throws(JSONError) { return try parse(Reader(.object(["networks": document])), source) } catch {
+            let isList = document.array != nil
             throw Failure(
-                .badConfig, "annotation \(source): \(error)",
-                details:
-                    "it is a JSON list of objects with name, or [namespace/]name[@interface], comma-separated"
-            )
+                .badConfig, "\(source): \(error)", details: isList ? "correct the \(source)" : grammar)
         }
     }
 
@@ -65,14 +69,18 @@ package struct Selection: Equatable, Sendable {
     private static func parseItem(_ item: String, _ source: String) throws(Failure) -> Selection {
         func refuse(_ problem: String) -> Failure {
             Failure(
-                .badConfig, "annotation \(source): item \"\(item)\": \(problem)",
-                details: "write [namespace/]name[@interface]")
+                .badConfig, "\(source): item \"\(item)\": \(problem)",
+                details: "write [namespace/]name[@interface], joined by commas")
         }
         let ends = item.parts(by: "@").map { trimmed($0) }
         guard ends.count <= 2 else { throw refuse("more than one '@'") }
         let names = ends[0].parts(by: "/").map { trimmed($0) }
         guard names.count <= 2 else { throw refuse("more than one '/'") }
-        guard let name = names.last, !name.isEmpty else { throw refuse("the network has no name") }
+        guard let name = names.last, !name.isEmpty else {
+            throw refuse(
+                item.isEmpty
+                    ? "the network has no name; is there a comma too many?" : "the network has no name")
+        }
         for label in names where !label.isEmpty {
             guard Names.isLabel(label) else {
                 throw refuse("\"\(label)\" is no name: lower-case letters, digits and inner hyphens")
@@ -132,7 +140,9 @@ package struct Selection: Equatable, Sendable {
         guard let name = try json.string("name"), !name.isEmpty else {
             throw json.error("name", "is missing or empty")
         }
-        guard Names.isSubdomain(name) else { throw json.error("name", "\"\(name)\" is no Kubernetes name") }
+        guard Names.isSubdomain(name) else {
+            throw json.error("name", "\"\(name)\" is no Kubernetes name\(hint(name))")
+        }
         var selection = Selection(name: name)
         selection.others = others + (json.has("ipam-claim-reference") ? ["ipam-claim-reference"] : [])
         if let namespace = try json.string("namespace"), !namespace.isEmpty {
@@ -159,6 +169,18 @@ package struct Selection: Equatable, Sendable {
         selection.cniArgs = try json.object("cni-args")?.value.object
         try readCapabilities(json, into: &selection)
         return selection
+    }
+
+    /// For those who write the short form's item as a name.
+    private static func hint(_ name: String) -> String {
+        let parts = name.parts(by: "/")
+        if parts.count == 2, Names.isLabel(String(parts[0])), Names.isSubdomain(String(parts[1])) {
+            return ": write \"name\": \"\(parts[1])\", \"namespace\": \"\(parts[0])\""
+        }
+        if let at = name.utf8.firstIndex(of: UInt8(ascii: "@")), Names.isSubdomain(String(name[..<at])) {
+            return ": the interface's name is written in the key interface"
+        }
+        return ""
     }
 
     private static func macAddress(_ json: Reader) throws(JSONError) -> String? {
@@ -199,5 +221,33 @@ package struct Selection: Equatable, Sendable {
         if let device = try json.string("deviceID"), !device.isEmpty {
             selection.capabilities["deviceID"] = .string(device)
         }
+    }
+
+    /// Refuses what no network could give. Not part of reading it: DEL reads what older versions attached.
+    package func refuseImpossible() throws(Failure) {
+        guard let address = mac.flatMap(MAC.init(parsing:)), address.isMulticast || address == .zero else {
+            return
+        }
+        let kind = address == .zero ? "zero" : "a multicast address, as its first octet is odd"
+        throw Failure(
+            .badConfig, "\(place).mac: \(address) can be no interface's: it is \(kind)",
+            details: "write six octets, the first one even, as in 02:00:00:00:00:01")
+    }
+
+    /// Where the value is written that plugins find under `key`; nil when it is not of this selection.
+    package func place(of key: String) -> String? {
+        let name = key.prefix { $0 != "[" }.split(separator: ".").last.map(String.init) ?? ""
+        let own: String? =
+            switch key.prefix(while: { $0 != "." && $0 != "[" }) {
+            case "default-route" where defaultRoute != nil: "default-route"
+            case "CNI_ARGS MAC" where mac != nil: "mac"
+            case "CNI_ARGS IP" where !ips.isEmpty: "ips"
+            case "args" where cniArgs?[name] != nil: "cni-args.\(name)"
+            case "runtimeConfig" where name == "mac" && mac != nil || name == "ips" && !ips.isEmpty: name
+            case "runtimeConfig" where capabilities[name] != nil:
+                name == "infinibandGUID" ? "infiniband-guid" : name
+            default: nil
+            }
+        return own.map { "\(place).\($0)" }
     }
 }

@@ -74,7 +74,9 @@ package struct StateStore: ~Copyable {
     }
 
     private static func refusal(_ error: SystemError) -> Failure {
-        Failure(.io, "state: \(error)", details: "cniDir must be a directory that only root writes to")
+        let fix = error.fix.isEmpty ? "" : ": \(error.fix)"
+        return Failure(
+            .io, "state: \(error)", details: "cniDir must be a directory that only root writes to\(fix)")
     }
 
     /// Held for a whole verb, so that two calls for one attachment run one after another.
@@ -205,6 +207,21 @@ package struct StateStore: ~Copyable {
         let found = try? directory.readIfPresent(Self.unrecorded, limit: Self.limit)
         guard let bytes = found ?? nil else { return false }
         return String(decoding: bytes, as: UTF8.self).split(separator: "\n").contains { $0 == id.containerID }
+    }
+
+    /// The records of living pods besides `own` that have a text in them. Only those are parsed: a node has hundreds.
+    ///
+    /// - Parameter text: as JSON has it, without the quotes.
+    package func others(than own: AttachmentID, mentioning text: String, _ log: Log) -> [PodRecord] {
+        let bytes = Array(text.utf8)
+        // Who cannot be asked is not named.
+        return ((try? all()) ?? []).compactMap { id in
+            guard id.containerID != own.containerID,
+                directory.contains(bytes, in: fileName(id), limit: Self.limit),
+                let record = try? read(id, log), fileExists(record.sandbox)
+            else { return nil }
+            return record
+        }
     }
 
     /// Container IDs and interface names were validated, and neither may contain '/'.

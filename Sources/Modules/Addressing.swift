@@ -2,6 +2,12 @@ import CNI
 import Network
 import Plans
 
+/// Of the places where one value may be written, the last one that has it.
+func lastGiven(_ places: [(key: String, text: String?)]) -> (key: String, text: String)? {
+    for case (let key, let text?) in places.reversed() where !text.isEmpty { return (key, text) }
+    return nil
+}
+
 /// The layer 3 side of an attachment: what IPAM gave, for the pod's link.
 struct Addressing {
     var ips: [CNIResult.IP]

@@ -278,7 +278,7 @@ extension Bridge {
             let mtu = try json.int("mtu", in: Int64(Int32.min)...Int64(Int32.max)) ?? 0
             config.mtu = mtu > 0 ? UInt32(mtu) : nil
         } catch {
-            throw Failure(.badConfig, "\(error)")
+            throw Failure(.badConfig, error)
         }
         config.dns = input.config.givenDNS
         config.hasIPAM = input.config.ipamType != nil
@@ -292,18 +292,23 @@ extension Bridge {
 
     /// CNI_ARGS, then `args.cni.mac`, then `runtimeConfig.mac`: the last one given wins.
     private static func requestedMAC(_ input: PluginInput) throws(Failure) -> MAC? {
-        var text = input.args["MAC"]
+        let asked: (key: String, text: String)?
         do throws(JSONError) {
-            text = try input.config.reader.object("args")?.object("cni")?.string("mac") ?? text
-            text = try input.config.runtimeConfig?.string("mac") ?? text
+            asked = lastGiven([
+                ("CNI_ARGS MAC", input.args["MAC"]),
+                ("args.cni.mac", try input.config.reader.object("args")?.object("cni")?.string("mac")),
+                ("runtimeConfig.mac", try input.config.runtimeConfig?.string("mac")),
+            ])
         } catch {
-            throw Failure(.badConfig, "\(error)")
+            throw Failure(.badConfig, error)
         }
-        guard let text, !text.isEmpty else { return nil }
-        guard let mac = MAC(parsing: text), !mac.isMulticast else {
-            throw Failure(
-                .badConfig, "failed to make veth pair: invalid MAC address \"\(text)\"",
+        guard let asked else { return nil }
+        guard let mac = MAC(parsing: asked.text), !mac.isMulticast else {
+            var failure = Failure(
+                .badConfig, "failed to make veth pair: invalid MAC address \"\(asked.text)\"",
                 details: "write six octets, the first one even, as in 02:00:00:00:00:01")
+            failure.key = asked.key
+            throw failure
         }
         return mac
     }

@@ -67,10 +67,22 @@ struct ChildLink: Equatable, Sendable {
         return (name, found)
     }
 
-    /// Names the master that nobody chose.
+    /// Names the master that nobody chose, and one through which nothing comes, though the pod's link is up all the same.
     func remarks(_ facts: Facts) -> [Remark] {
-        guard master == nil, let name = facts.defaultRouteLink?.name else { return [] }
-        return [.choice("the key master is missing: it sits on \(name), by which the default route leaves")]
+        var remarks: [Remark] = []
+        if master == nil, let name = facts.defaultRouteLink?.name {
+            remarks.append(
+                .choice("the key master is missing: it sits on \(name), by which the default route leaves"))
+        }
+        guard let (name, link) = try? master(facts) else { return remarks }
+        if !link.isUp {
+            let command =
+                name.place == .host ? "ip link set \(name.name) up" : "a plugin before this one sets it up"
+            remarks.append(.concern("its master \(name.name) is down: nothing comes through; \(command)"))
+        } else if !link.hasCarrier {
+            remarks.append(.concern("its master \(name.name) has no carrier: nothing comes through"))
+        }
+        return remarks
     }
 
     func refuseTaken(_ attachment: Attachment, _ facts: Facts) throws(Failure) {

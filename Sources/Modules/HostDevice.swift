@@ -25,7 +25,7 @@ package enum HostDevice: Module {
     }
 
     package static func parse(_ input: PluginInput) throws(Failure) -> Config {
-        do throws(JSONError) { return try read(input) } catch { throw Failure(.badConfig, "\(error)") }
+        do throws(JSONError) { return try read(input) } catch { throw Failure(.badConfig, error) }
     }
 
     private static func read(_ input: PluginInput) throws(JSONError) -> Config {
@@ -170,20 +170,27 @@ package enum HostDevice: Module {
 
     private static func find(_ config: Config, _ facts: Facts) throws(Failure) -> (String, LinkFacts) {
         if let name = facts.devices.first?.link, let link = facts.links[name] { return (name.name, link) }
-        throw switch config.device {
-        case .name(let name):
-            Failure(
-                .generic, "failed to find host device \"\(name)\": Link not found",
-                details: "the host has no link of this name; another pod may have it")
-        case .mac(let mac):
-            Failure(
-                .generic, "failed to find host device: failed to find physical interface with MAC \(mac)",
-                details: "the host has no link with this address; another pod may have it")
-        case .path(let path), .pci(let path), .id(let path):
-            Failure(
-                .generic, "failed to find host device: failed to find network device in path \(path)",
-                details: "it has no network driver, or another pod has it")
-        }
+        var failure =
+            switch config.device {
+            case .name(let name):
+                Failure(
+                    .generic, "failed to find host device \"\(name)\": Link not found",
+                    details: "the host has no link of this name; another pod may have it")
+            case .mac(let mac):
+                Failure(
+                    .generic, "failed to find host device: failed to find physical interface with MAC \(mac)",
+                    details: "the host has no link with this address; another pod may have it")
+            case .path(let path), .pci(let path), .id(let path):
+                Failure(
+                    .generic, "failed to find host device: failed to find network device in path \(path)",
+                    details: "it has no network driver, or another pod has it")
+            }
+        failure.claim =
+            switch config.device {
+            case .mac(let mac): .mac(mac)
+            case .name(let name), .path(let name), .pci(let name), .id(let name): .device(name)
+            }
+        throw failure
     }
 
     // MARK: DEL and CHECK

@@ -16,7 +16,7 @@ package enum Ipvlan: Module {
     }
 
     package static func parse(_ input: PluginInput) throws(Failure) -> Config {
-        do throws(JSONError) { return try read(input) } catch { throw Failure(.badConfig, "\(error)") }
+        do throws(JSONError) { return try read(input) } catch { throw Failure(.badConfig, error) }
     }
 
     private static func read(_ input: PluginInput) throws(JSONError) -> Config {

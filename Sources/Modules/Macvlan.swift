@@ -25,7 +25,7 @@ package enum Macvlan: Module {
     }
 
     package static func parse(_ input: PluginInput) throws(Failure) -> Config {
-        do throws(JSONError) { return try read(input) } catch { throw Failure(.badConfig, "\(error)") }
+        do throws(JSONError) { return try read(input) } catch { throw Failure(.badConfig, error) }
     }
 
     private static func read(_ input: PluginInput) throws(JSONError) -> Config {
@@ -35,7 +35,6 @@ package enum Macvlan: Module {
         let queue = try json.int("bcqueuelen", in: 0...Int64(UInt32.max)) ?? 0
         config.broadcastQueue = queue == 0 ? nil : UInt32(queue)
         let mode = try json.string("mode") ?? ""
-        var mac = try json.string("mac")
         guard input.verb != .del else { return config }
         guard let known = mode.isEmpty ? .bridge : MACVLANMode.allCases.first(where: { $0.name == mode })
         else {
@@ -43,11 +42,15 @@ package enum Macvlan: Module {
                 "mode", "unknown macvlan mode: \"\(mode)\": write bridge, private, vepa or passthru")
         }
         config.mode = known
-        if let text = input.args["MAC"], !text.isEmpty { mac = text }
-        if let text = try input.config.runtimeConfig?.string("mac"), !text.isEmpty { mac = text }
-        if let mac, !mac.isEmpty {
-            guard let address = MAC(parsing: mac), !address.isMulticast else {
-                throw json.error(nil, "invalid args \"\(mac)\" for MAC addr: six octets, the first one even")
+        let asked = lastGiven([
+            ("mac", try json.string("mac")), ("CNI_ARGS MAC", input.args["MAC"]),
+            ("runtimeConfig.mac", try input.config.runtimeConfig?.string("mac")),
+        ])
+        if let asked {
+            guard let address = MAC(parsing: asked.text), !address.isMulticast else {
+                throw JSONError(
+                    path: asked.key,
+                    problem: "invalid args \"\(asked.text)\" for MAC addr: six octets, the first one even")
             }
             config.mac = address
         }

@@ -38,7 +38,7 @@ package enum RouteOverride: Module {
             }
             return config
         } catch {
-            throw Failure(.badConfig, "\(error)")
+            throw Failure(.badConfig, error)
         }
     }
 

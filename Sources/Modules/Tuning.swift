@@ -44,7 +44,7 @@ package enum Tuning: Module {
     }
 
     package static func parse(_ input: PluginInput) throws(Failure) -> Config {
-        do throws(JSONError) { return try read(input) } catch { throw Failure(.badConfig, "\(error)") }
+        do throws(JSONError) { return try read(input) } catch { throw Failure(.badConfig, error) }
     }
 
     private static func read(_ input: PluginInput) throws(JSONError) -> Config {
@@ -70,15 +70,18 @@ package enum Tuning: Module {
             config.queueLength = queue ?? config.queueLength
         }
         // Configuration, CNI_ARGS, runtimeConfig, args.cni: the last one given wins.
-        let macs = [
-            try json.string("mac"), input.args["MAC"], try input.config.runtimeConfig?.string("mac"),
-            try arguments?.string("mac"),
-        ]
-        config.mac = macs.compactMap(\.self).last { !$0.isEmpty }
-        if let mac = config.mac {
-            guard let address = MAC(parsing: mac), !address.isMulticast else {
-                throw json.error(
-                    "mac", "invalid args \"\(mac)\" for MAC addr: write six octets, the first one even")
+        let asked = lastGiven([
+            ("mac", try json.string("mac")), ("CNI_ARGS MAC", input.args["MAC"]),
+            ("runtimeConfig.mac", try input.config.runtimeConfig?.string("mac")),
+            ("args.cni.mac", try arguments?.string("mac")),
+        ])
+        config.mac = asked?.text
+        if let asked {
+            guard let address = MAC(parsing: asked.text), !address.isMulticast else {
+                throw JSONError(
+                    path: asked.key,
+                    problem:
+                        "invalid args \"\(asked.text)\" for MAC addr: write six octets, the first one even")
             }
         }
         return config

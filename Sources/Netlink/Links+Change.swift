@@ -146,8 +146,21 @@ extension RouteSocket {
 // MARK: Changing and deleting
 
 extension RouteSocket {
+    /// Sends a request for one link; a refusal has the link's name, which is looked up only then.
+    private mutating func acknowledge(
+        _ request: borrowing Request, of index: Int32, _ operation: (_ name: String) -> String
+    ) throws(NetlinkError) {
+        do throws(NetlinkError) { try socket.acknowledge(request, "") } catch {
+            // It may be in another namespace by now.
+            let name = (try? link(index: index)?.name) ?? "\(index)"
+            throw NetlinkError(
+                operation: operation(name), code: error.code, text: error.text,
+                isUnanswered: error.isUnanswered)
+        }
+    }
+
     package mutating func change(index: Int32, _ change: LinkChange) throws(NetlinkError) {
-        try socket.acknowledge(Self.changing(index, change), "set link \(index) \(change)")
+        try acknowledge(Self.changing(index, change), of: index) { "set link \($0) \(change)" }
     }
 
     static func changing(_ index: Int32, _ change: LinkChange) -> Request {
@@ -187,7 +200,7 @@ extension RouteSocket {
             $0.put(.name, name)
             $0.put(.alias, alias)
         }
-        try socket.acknowledge(request, "failed to move link \(index) and call it \(name)")
+        try acknowledge(request, of: index) { "failed to move link \($0) and call it \(name)" }
     }
 
     /// A link that is down gets this name.
@@ -195,7 +208,7 @@ extension RouteSocket {
         let request = Request(RTM_SETLINK, 0)
         request.extra(ifinfomsg.of(index: index))
         request.attributes(of: LinkSpace.self) { $0.put(.name, name) }
-        try socket.acknowledge(request, "rename link \(index) to \(name)")
+        try acknowledge(request, of: index) { "rename link \($0) to \(name)" }
     }
 
     /// Takes alternative names off a link. Linux 5.5.
@@ -206,7 +219,7 @@ extension RouteSocket {
             request.attributes(of: LinkSpace.self) {
                 $0.put(.properties) { $0.put(.alternativeName, name) }
             }
-            try socket.acknowledge(request, "remove the alternative name \(name) of link \(index)")
+            try acknowledge(request, of: index) { "remove the alternative name \(name) of link \($0)" }
         }
     }
 
@@ -214,12 +227,12 @@ extension RouteSocket {
         let request = Request(RTM_SETLINK, 0)
         request.extra(ifinfomsg.of(index: index))
         request.attributes(of: LinkSpace.self) { $0.put(.alias, "") }
-        try socket.acknowledge(request, "clear the alias of link \(index)")
+        try acknowledge(request, of: index) { "clear the alias of link \($0)" }
     }
 
     /// Flags of a bridge port.
     package mutating func setPort(index: Int32, _ settings: PortSettings) throws(NetlinkError) {
-        try socket.acknowledge(Self.port(index, settings), "set bridge port \(index)")
+        try acknowledge(Self.port(index, settings), of: index) { "set bridge port \($0)" }
     }
 
     static func port(_ index: Int32, _ settings: PortSettings) -> Request {
@@ -239,12 +252,13 @@ extension RouteSocket {
         if !vlans.keepsDefault {
             // A VLAN of the range that the port does not have is passed over (net/bridge/br_netlink.c).
             let all = Self.portVLANs(RTM_DELLINK, index, [(1...4094, 0)])
-            try socket.acknowledge(all, "clear the VLANs of bridge port \(index)")
+            try acknowledge(all, of: index) { "clear the VLANs of bridge port \($0)" }
         }
         let native = (vlans.native...vlans.native, BRIDGE_VLAN_INFO_PVID | BRIDGE_VLAN_INFO_UNTAGGED)
         let wanted = [native] + vlans.tagged.map { ($0, 0) }
-        try socket.acknowledge(
-            Self.portVLANs(RTM_SETLINK, index, wanted), "set the VLANs of bridge port \(index)")
+        try acknowledge(Self.portVLANs(RTM_SETLINK, index, wanted), of: index) {
+            "set the VLANs of bridge port \($0)"
+        }
     }
 
     static func portVLANs(
@@ -273,7 +287,7 @@ extension RouteSocket {
     package mutating func delete(index: Int32) throws(NetlinkError) {
         let request = Request(RTM_DELLINK, 0)
         request.extra(ifinfomsg.of(index: index))
-        try socket.acknowledge(request, "delete link \(index)")
+        try acknowledge(request, of: index) { "delete link \($0)" }
     }
 
     /// All links of a group at once, or none when one of them cannot be deleted.

@@ -11,6 +11,9 @@ package struct LinkInfo: Equatable, Sendable {
     package var kind: String?
     package var mac: MAC?
     package var mtu: UInt32 = 0
+    /// IFLA_MIN_MTU and IFLA_MAX_MTU; 0 for no bound, or from a kernel that does not say.
+    package var leastMTU: UInt32 = 0
+    package var greatestMTU: UInt32 = 0
     var flags: UInt32 = 0
     /// RFC 2863: 6 is up, 0 unknown.
     package var operationalState: UInt8 = 0
@@ -42,6 +45,8 @@ package struct LinkInfo: Equatable, Sendable {
     package var isPromiscuous: Bool { flags & UInt32(IFF_PROMISC) != 0 }
     package var isAllMulticast: Bool { flags & UInt32(IFF_ALLMULTI) != 0 }
     package var isOperational: Bool { operationalState == 6 }
+    /// False for one that is down, and for one whose cable or lower link is; "unknown" counts as up.
+    package var hasCarrier: Bool { !(1...4).contains(operationalState) }
 }
 
 /// One property to change, in one message.
@@ -56,6 +61,23 @@ package enum LinkChange: Equatable, Sendable {
     case allMulticast(Bool)
     case queueLength(UInt32)
     case group(UInt32)
+}
+
+extension LinkChange: CustomStringConvertible {
+    /// In the words of `ip link set`.
+    package var description: String {
+        switch self {
+        case .up(let up): up ? "up" : "down"
+        case .mtu(let bytes): "mtu \(bytes)"
+        case .mac(let mac): "address \(mac)"
+        case .name(let name): "name \(name)"
+        case .controller(let index): index.map { "master \($0)" } ?? "nomaster"
+        case .promiscuous(let on): "promisc \(on ? "on" : "off")"
+        case .allMulticast(let on): "allmulticast \(on ? "on" : "off")"
+        case .queueLength(let packets): "txqueuelen \(packets)"
+        case .group(let group): "group \(group)"
+        }
+    }
 }
 
 // MARK: Looking
@@ -157,6 +179,8 @@ extension LinkInfo {
             case Int(IFLA_IFNAME): link.name = value.asString
             case Int(IFLA_ADDRESS): link.mac = value.asMAC
             case Int(IFLA_MTU): link.mtu = value.asUInt32 ?? 0
+            case Int(IFLA_MIN_MTU): link.leastMTU = value.asUInt32 ?? 0
+            case Int(IFLA_MAX_MTU): link.greatestMTU = value.asUInt32 ?? 0
             case Int(IFLA_OPERSTATE): link.operationalState = value.asUInt8 ?? 0
             case Int(IFLA_MASTER): link.controllerIndex = value.asInt32
             case Int(IFLA_LINK): link.parentIndex = value.asInt32

@@ -8,6 +8,8 @@ package struct LinkFacts: Equatable, Sendable {
     package var mac: MAC?
     package var mtu: UInt32
     package var isUp: Bool
+    /// False for one whose cable or lower link is down.
+    package var hasCarrier = true
     package var isPromiscuous: Bool
     /// Name of the bridge that the link is a port of.
     package var controller: String?

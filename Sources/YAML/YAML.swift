@@ -52,7 +52,7 @@ private struct Composer {
         guard case .document = try next() else { return .null }
         let value = try value(next())
         _ = try next()
-        guard case .endOfStream = try next() else { throw error("more than one document") }
+        guard case .endOfStream = try next() else { throw error("more than one document: a file has one") }
         return value
     }
 

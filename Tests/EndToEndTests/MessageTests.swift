@@ -90,8 +90,10 @@ import Testing
         let answer = try refused(node, MetaEndToEnd.config(node, networks: "mine"))
         #expect(answer.code == 999)
         #expect(answer.message == "default/mine on net1: netplugin failed: plugin mine ended with status 3")
+        let file = "\(node.directory)/cache/net-attach-def/default/mine.yaml"
         #expect(
-            answer.json["details"].string == "stderr: sorry; undo: DEL of mine: it failed in the same way")
+            answer.json["details"].string
+                == "stderr: sorry; configured in \(file); undo: DEL of mine: it failed in the same way")
     }
 
     /// Two definitions may give their network one name.

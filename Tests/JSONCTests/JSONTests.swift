@@ -24,7 +24,17 @@ import YAML
         (#"["\x"]"#, "unknown escape"), (#"["\ud800"]"#, "half a surrogate"), (#"{"a\u0000b":1}"#, "NUL"),
         ("[\"abc", "does not end"), ("{\"a\" 1}", "expected ':'"), ("[1 2]", "expected ',' or ']'"),
         ("tru", "expected true"),
-        ("/* c */ {}", "expected a value"),
+        ("/* c */ {}", "expected a value, found '/': JSON has no comments (line 1, column 1)"),
+        ("{\"a\": 1,\n  }", "expected a key, found '}': remove the comma before it (line 2, column 3)"),
+        ("[1,\n]", "expected a value, found ']': remove the comma before it (line 2, column 1)"),
+        ("{}}", "unexpected '}' after the document (line 1, column 3)"),
+        ("{'a':1}", "found '\u{27}': keys and strings stand in double quotes"),
+        ("{\u{201c}a\": 1}", "found '\u{201c}' (U+201C): keys and strings stand in plain double quotes"),
+        ("{a: 1}", "found 'a': words stand in double quotes"), ("[True]", "found 'T': words stand"),
+        ("[\u{202e}1]", "expected a value, found U+202E"), ("\u{feff}{}", "byte order mark"),
+        ("{\"ä\": \"ö\" x}", "expected ',' or '}', found 'x' (line 1, column 11)"),
+        ("{\"a\": \"b,\n\"c\": 1}", "a line break; does the string end?) (line 1, column 10)"),
+        ("[1,\n \"abc", "a string does not end (line 2, column 2)"), ("[1", "found the end of the document"),
     ])
     func whatIsNoJSONIsRefusedWithItsPlace(text: String, problem: String) {
         let error = #expect(throws: JSONError.self) { try JSON.parse(text) }

@@ -7,7 +7,7 @@ import Testing
 
 @Suite struct Selections {
     static func parse(_ text: String) throws(Failure) -> [Selection] {
-        try Selection.parse(text, source: "networks")
+        try Selection.parse(text, source: "annotation networks")
     }
 
     @Test func theShortForm() throws {
@@ -54,6 +54,8 @@ import Testing
         (#"[{"name":"a","ips":["x"]}]"#, "networks[0].ips[0]"),
         (#"[{"name":"a","mac":"x"}]"#, "networks[0].mac"),
         (#"[{"name":"../a"}]"#, "networks[0].name"),
+        (#"[{"name":"ns/a"}]"#, #"write "name": "a", "namespace": "ns" (key networks[0].name)"#),
+        (#"[{"name":"a@net5"}]"#, "is written in the key interface (key networks[0].name)"),
         (#"[{"name":"a","namespace":".."}]"#, "networks[0].namespace"),
         (#"[{"name":"a","default-route":[""]}]"#, "networks[0].default-route[0]"), ("[{", "expected a key"),
         (#"[{"name":"a","cni-args":[]}]"#, "networks[0].cni-args"),
@@ -64,6 +66,36 @@ import Testing
     func malformedValuesNameTheirPlace(text: String, problem: String) {
         let error = #expect(throws: Failure.self) { try Self.parse(text) }
         #expect(error?.message.contains(problem) == true, "\(String(describing: error))")
+    }
+
+    @Test(
+        arguments: [
+            ("03:00:00:00:00:01", "multicast"), ("0000.0000.0000", "zero"), ("02:00:00:00:00:01", nil),
+        ] as [(String, String?)])
+    func aMACThatNoInterfaceCanHaveIsRefused(mac: String, kind: String?) throws {
+        let selection = try #require(try Self.parse("[{\"name\":\"a\",\"mac\":\"\(mac)\"}]").first)
+        var message: String?
+        do throws(Failure) { try selection.refuseImpossible() } catch { message = error.message }
+        #expect(message?.hasPrefix("annotation networks, networks[0].mac: ") == kind.map { _ in true })
+        #expect(message?.contains(kind ?? "") == kind.map { _ in true })
+    }
+
+    /// What a plugin refuses under its own key is found where it was written.
+    @Test(arguments: [
+        ("runtimeConfig.mac", "mac"), ("CNI_ARGS MAC", "mac"), ("runtimeConfig.ips[1]", "ips"),
+        ("args.cni.mtu", "cni-args.mtu"), ("runtimeConfig.deviceID", "deviceID"),
+        ("runtimeConfig.infinibandGUID", "infiniband-guid"), ("default-route", "default-route"),
+        ("args.cni.other", nil), ("runtimeConfig.ipRanges", nil), ("mtu", nil), ("ipam.subnet", nil),
+        ("", nil),
+    ])
+    func aPluginsKeyIsTracedBack(key: String, written: String?) throws {
+        let text = """
+            [{"name":"b"},{"name":"a","mac":"02:00:00:00:00:01","ips":["10.0.0.1"],"default-route":["10.0.0.2"],
+              "cni-args":{"mtu":1},"deviceID":"x","infiniband-guid":"y"}]
+            """
+        let selections = try Self.parse(text)
+        #expect(selections[1].place(of: key) == written.map { "annotation networks, networks[1].\($0)" })
+        #expect(selections[0].place(of: key) == nil)
     }
 
     @Test(arguments: [

@@ -75,7 +75,7 @@ import Testing
         ]
         let config = try Ipvlan.parse(PluginInput(config: PluginConfig(json), args: CNIArgs(), verb: .add))
         var facts = Facts()
-        facts.links[.host("eth9")] = LinkFacts(kind: "")
+        facts.links[.host("eth9")] = LinkFacts(kind: "", isUp: true)
         #expect(try Ipvlan.judge(config, Self.attachment(), facts).count == count)
     }
 

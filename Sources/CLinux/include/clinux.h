@@ -38,6 +38,8 @@ int clinux_spawn(pid_t *pid, const char *path, char *const arguments[], char *co
                  int output, int errors);
 /// getdents64(2).
 ssize_t clinux_getdents(int directory, void *buffer, size_t size);
+/// memmem(3): whether some bytes occur in others.
+int clinux_contains(const void *bytes, size_t count, const void *wanted, size_t length);
 int clinux_renameat(int directory, const char *from, const char *to);
 /// The current time in UTC as RFC 3339, at least 32 bytes.
 void clinux_timestamp(char *text, size_t size);

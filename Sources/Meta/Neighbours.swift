@@ -1,0 +1,144 @@
+import CNI
+import Engine
+import JSONC
+import Linux
+import Network
+import Plans
+
+/// What other pods of this node have, as their records say.
+extension MetaPlugin {
+    /// An error with the name of the pod that has what was refused, if it is one of this node's.
+    func namingHolder(_ error: Failure) -> Failure {
+        guard let claim = error.claim, let store = try? StateStore.open(config.cniDir) else { return error }
+        var holder: String?
+        for record in store.others(than: id, mentioning: claim.text, config.log) where holder == nil {
+            holder = record.entries.first { $0.has(claim) }.map { entry in
+                // The error reaches the pod's author, whose matter other namespaces are not.
+                let isHidden = config.namespaceIsolation && entry.pod?.namespace != ownNamespace
+                return isHidden ? "container \(record.id.containerID) of another namespace" : entry.holder
+            }
+        }
+        if holder == nil, case .lease(_, let container) = claim { holder = "container \(container)" }
+        guard let holder else { return error }
+        var error = error
+        if case .master = claim {
+            error.details = "\(holder) has a link on it; \(error.details)"
+        } else {
+            error.details = "\(holder) has it; \(error.details)"
+        }
+        return error
+    }
+
+    private var ownNamespace: String? { Meta.pod(invocation.args)?.namespace }
+
+    /// Names in the log what is attached as it was asked for and yet hardly works. It is no reason to refuse: whether
+    /// two addresses meet is the network's matter, and a pod that is being replaced may have its successor's.
+    func warnOfCollisions(_ record: PodRecord, _ store: borrowing StateStore) {
+        for (index, entry) in record.entries.enumerated() {
+            for other in record.entries[..<index] {
+                guard let (mine, others) = entry.sharedSubnet(with: other) else { continue }
+                config.log.error(
+                    "\(other.spec.id.interface) (\(other.spec.name)) and \(entry.spec.id.interface) (\(entry.spec.name))"
+                        + " of container \(id.containerID) are in one subnet, with \(others) and \(mine):"
+                        + " the pod answers over one of them; give the networks subnets of their own")
+            }
+            let isStatic = entry.spec.list.plugins.contains { $0["ipam"]?["type"]?.string == "static" }
+            for ip in isStatic ? entry.attached?.result.ips ?? [] : [] {
+                warn(of: ip.address.address, entry, store)
+            }
+        }
+    }
+
+    private func warn(
+        of address: IPAddress, _ entry: PodRecord.Entry, _ store: borrowing StateStore
+    ) {
+        for record in store.others(than: id, mentioning: "\(address)/", config.log) {
+            let other = record.entries.first {
+                $0.hasAddress(address) && $0.spec.isOnTheLinkLayer(of: entry.spec)
+            }
+            guard let other else { continue }
+            config.log.error(
+                "\(entry.spec.name) on \(entry.spec.id.interface) of container \(id.containerID): \(other.holder)"
+                    + " has the address \(address) too; give each pod its own, in ips of its annotation")
+        }
+    }
+}
+
+/// The pod that CNI_ARGS name.
+private func pod(_ args: String) -> Pod? {
+    (try? CNIArgs.parse(args, lenient: true)).flatMap { try? Pod($0) } ?? nil
+}
+
+extension PodRecord.Entry {
+    fileprivate func has(_ claim: Failure.Claim) -> Bool {
+        switch claim {
+        case .mac(let mac):
+            attached?.result.interfaces.contains {
+                $0.sandbox != nil && $0.mac.flatMap(MAC.init(parsing:)) == mac
+            } ?? false
+        case .address(let address):
+            isOf("ipvlan") && hasAddress(address)
+        case .lease(let address, let container):
+            spec.id.containerID == container && hasAddress(address)
+        case .master(let name):
+            spec.list.plugins.contains {
+                ["macvlan", "ipvlan"].contains($0["type"]?.string) && $0["master"]?.string == name
+            }
+        case .device(let name):
+            spec.runtimeConfig["deviceID"]?.string == name
+                || spec.list.plugins.contains { plugin in
+                    plugin["type"]?.string == "host-device"
+                        && ["device", "hwaddr", "kernelpath", "pciBusID"].contains {
+                            plugin[$0]?.string == name
+                        }
+                }
+        }
+    }
+
+    fileprivate func hasAddress(_ address: IPAddress) -> Bool {
+        attached?.result.ips.contains { $0.address.address == address } ?? false
+    }
+
+    private func isOf(_ type: String) -> Bool { spec.list.plugins.contains { $0["type"]?.string == type } }
+
+    /// `pod default/b (net1, network default/net-a)`.
+    fileprivate var holder: String {
+        (pod.map { "pod \($0.description)" } ?? "container \(spec.id.containerID)")
+            + " (\(spec.id.interface), network \(spec.name))"
+    }
+
+    fileprivate var pod: Pod? { Meta.pod(spec.args) }
+
+    /// Two addresses in one subnet, unless a plugin of the chain makes the source decide the route.
+    fileprivate func sharedSubnet(with other: PodRecord.Entry) -> (CIDR, CIDR)? {
+        let routes = (spec.list.plugins + other.spec.list.plugins).contains {
+            ["sbr", "vrf"].contains($0["type"]?.string)
+        }
+        guard !routes else { return nil }
+        for mine in attached?.result.ips ?? [] {
+            for others in other.attached?.result.ips ?? [] where mine.address.overlaps(others.address) {
+                return (mine.address, others.address)
+            }
+        }
+        return nil
+    }
+}
+
+extension AttachmentSpec {
+    /// The same kind of link on the same link of the host, in the same VLAN.
+    fileprivate func isOnTheLinkLayer(of other: AttachmentSpec) -> Bool {
+        guard let own = list.plugins.first, let others = other.list.plugins.first else { return false }
+        return ["type", "bridge", "master", "vlan"].allSatisfy { own[$0] == others[$0] }
+    }
+}
+
+extension Failure.Claim {
+    /// As a record has it.
+    fileprivate var text: String {
+        switch self {
+        case .mac(let mac): "\(mac)"
+        case .address(let address), .lease(let address, _): "\(address)/"
+        case .master(let name), .device(let name): "\"\(name)\""
+        }
+    }
+}
