@@ -2,7 +2,7 @@ package import CNI
 import JSONC
 package import Linux
 import Netlink
-import Network
+package import Network
 package import Plans
 
 /// Runs the plugins of one network list after another: each is observed, planned and applied before the next,
@@ -88,17 +88,36 @@ package final class ChainRunner {
     }
 
     /// Which of `names` the sandbox has; the others need not be looked for before they are made.
-    package func present(_ names: [String]) -> [String] {
-        let found = sandboxLinks().map(\.name)
+    package func present(_ names: [String]) throws(Failure) -> [String] {
+        let found = try sandboxLinks().map(\.name)
         kernel.absent = names.filter { !found.contains($0) }
         return names.filter(found.contains)
     }
 
     /// The links in the sandbox; none when it is gone.
-    package func sandboxLinks() -> [(name: String, index: Int32)] {
+    package func sandboxLinks() throws(Failure) -> [(name: String, index: Int32)] {
         guard kernel.hasSandbox else { return [] }
-        let links = try? kernel.with(.sandbox) { socket throws(NetlinkError) in try socket.links() }
-        return (links ?? []).map { ($0.name, $0.index) }
+        do throws(NetlinkError) {
+            return try kernel.with(.sandbox) { socket throws(NetlinkError) in try socket.links() }
+                .map { ($0.name, $0.index) }
+        } catch {
+            throw Failure(.generic, "\(error)")
+        }
+    }
+
+    /// The addresses on the sandbox's links, whatever they are called.
+    package func sandboxAddresses() throws(Failure) -> Set<IPAddress> {
+        var found: Set<IPAddress> = []
+        for (_, index) in try sandboxLinks() {
+            do throws(NetlinkError) {
+                try kernel.with(.sandbox) { socket throws(NetlinkError) in
+                    for address in try socket.addresses(index: index) { found.insert(address.cidr.address) }
+                }
+            } catch {
+                throw Failure(.generic, "\(error)")
+            }
+        }
+        return found
     }
 
     /// Whether the sandbox has each of these links, with its MAC address.

@@ -155,10 +155,18 @@ extension Kernel {
     }
 
     /// The records of a container's devices, by the one of an attachment of it.
-    func records(like query: TakenQuery, of containerID: String) -> [TakenQuery] {
+    func records(like query: TakenQuery, of containerID: String) throws(Failure) -> [TakenQuery] {
         let parts = query.record.parts(by: "/")
         let folder = parts.dropLast().joined(separator: "/")
-        return entries(folder).compactMap { name in
+        let names: [String]
+        do throws(SystemError) { names = try Directory.open(folder).names().sorted() } catch
+            where error.isNotFound
+        {
+            return []
+        } catch {
+            throw Failure(.io, "records of devices: \(error)")
+        }
+        return names.compactMap { name in
             guard name.hasPrefix("\(containerID)_"), name.hasSuffix(".json") else { return nil }
             let interface = String(name.dropFirst(containerID.utf8.count + 1).dropLast(5))
             return TakenQuery(record: "\(folder)/\(name)", interface: interface)

@@ -40,12 +40,16 @@ package final class Teardown {
         runner.given = attached?.given ?? []
         let previous = attached.flatMap { $0.isWhole ? $0.result : nil }
         isRestored = true
-        do throws(Failure) { try runner.recognize(spec, attached?.index) } catch { note(error, spec, false) }
+        do throws(Failure) { try runner.recognize(spec, attached?.index) } catch {
+            isRestored = false
+            note(error, spec, false)
+        }
         for index in spec.list.plugins.indices.reversed() {
             let pending: Pending
             do throws(Failure) {
                 pending = try Plugin(spec, index, .del, previous: previous, runner).removal()
             } catch {
+                isRestored = false
                 note(error, spec, isGuess)
                 continue
             }
@@ -72,7 +76,12 @@ package final class Teardown {
         {
             // What the restores need is kept until they have worked, those of other plugins of the chain as well.
             if case .removeFile = step, !isRestored { continue }
-            do throws(StepError) { try run(step) } catch {
+            // A device that is home is up: its addresses would be of the MAC address that the pod had.
+            if case .returnDevice = step, !isRestored {
+                held.insert(interface)
+                continue
+            }
+            do throws(StepError) { try run(step, isRepeated: !isVital) } catch {
                 if error.isGone { continue }
                 // A pod could ask for what cannot be put back, and must not stay for that.
                 if !isVital, error.isFinal, runner.isMeta {
@@ -95,10 +104,11 @@ package final class Teardown {
         throw problem
     }
 
-    /// A refusal that looks final must be repeated.
-    private func run(_ step: Step) throws(StepError) {
+    /// - Parameter isRepeated: a refusal that looks final is one when it comes again.
+    private func run(_ step: Step, isRepeated: Bool) throws(StepError) {
         var scrap = Journal()
-        do throws(StepError) { try runner.executor.run([step], &scrap) } catch  where error.isFinal {
+        do throws(StepError) { try runner.executor.run([step], &scrap) } catch {
+            guard isRepeated, error.isFinal else { throw error }
             try runner.executor.run([step], &scrap)
         }
     }
@@ -222,21 +232,26 @@ package final class Teardown {
             id: id, sandbox: "", networkName: "", digest: Array(repeating: 0, count: 32))
         for module in runner.registry.takers() {
             guard let query = module.takenDevice(attachment) else { continue }
-            for query in runner.kernel.records(like: query, of: id.containerID) where isOurs(query.interface)
-            {
-                do throws(Failure) {
+            do throws(Failure) {
+                for query in try runner.kernel.records(like: query, of: id.containerID)
+                where isOurs(query.interface) {
+                    isRestored = true
                     guard let taken = try runner.kernel.find(query) else { continue }
                     try detach(Pending(removal: module.removal(of: taken, query)), query.interface)
-                } catch {
-                    problems.append(error)
                 }
+            } catch {
+                problems.append(error)
             }
         }
     }
 
     /// Without a record of the pod: the veth pairs whose host end has the name derived for this container.
     package func detachByName(_ containerID: String, _ likely: [String], where isOurs: (String) -> Bool) {
-        let names = Set(likely + runner.sandboxLinks().map(\.name)).filter(isOurs)
+        var names = Set(likely)
+        do throws(Failure) { names.formUnion(try runner.sandboxLinks().map(\.name)) } catch {
+            problems.append(error)
+        }
+        names = names.filter(isOurs)
         hostLinks += names.sorted().map { hostLinkName(containerID, $0) }
     }
 }

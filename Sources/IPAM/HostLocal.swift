@@ -1,7 +1,7 @@
 package import CNI
 package import JSONC
 import Linux
-import Network
+package import Network
 package import Plans
 
 /// Addresses from ranges of this node, written down in files. CNI reference plugin `host-local`.
@@ -213,9 +213,9 @@ package enum HostLocal: AddressSource {
 
     /// Every address of a container, in all networks below `directory`: for a DEL that has no record.
     ///
-    /// - Parameter isGone: whether the container no longer has an interface; nil is that of a file of the old form.
+    /// - Parameter isGone: whether the container no longer has an interface, nil in a file of the old form, and its address.
     package static func releaseEverything(
-        of containerID: String, below directory: String, where isGone: (String?) -> Bool
+        of containerID: String, below directory: String, where isGone: (String?, IPAddress) -> Bool
     ) throws(Failure) {
         do throws(SystemError) {
             for network in try networks(below: directory) {
@@ -224,7 +224,8 @@ package enum HostLocal: AddressSource {
                 defer { extendLifetime(lock) }
                 let gone = try store.entries(of: containerID).filter { entry in
                     let owner = LeaseStore.parse(entry.owner)
-                    return entry.owner.isEmpty || owner.containerID == containerID && isGone(owner.interface)
+                    return entry.owner.isEmpty
+                        || owner.containerID == containerID && isGone(owner.interface, entry.address)
                 }
                 if let problem = store.remove(gone) { throw problem }
             }

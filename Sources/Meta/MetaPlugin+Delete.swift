@@ -3,6 +3,7 @@ import Engine
 import IPAM
 import JSONC
 import Linux
+import Network
 import Plans
 
 extension MetaPlugin {
@@ -38,6 +39,7 @@ extension MetaPlugin {
                 + " \(isClean ? "done" : "incomplete"), \(monotonicMilliseconds() - start) ms")
         if !isClean, unread.isEmpty, !store.has(id) { store.forgetLock(id) }
         try report(problems + unread)
+        if record == nil { store.forget(unrecorded: id) }
         if lock != nil || record != nil { try store.remove(id) }
         try multus?.remove()
     }
@@ -150,7 +152,14 @@ extension MetaPlugin {
         of id: AttachmentID, _ delegates: [Delegate], _ runner: ChainRunner, _ kept: [String]?
     ) -> [Failure] {
         var problems: [Failure] = []
-        let present = Set(runner.sandboxLinks().map(\.name))
+        let present: Set<String>
+        let addresses: Set<IPAddress>
+        do throws(Failure) {
+            present = Set(try runner.sandboxLinks().map(\.name))
+            addresses = try runner.sandboxAddresses()
+        } catch {
+            return [error]
+        }
         func isOurs(_ interface: String) -> Bool {
             !present.contains(interface)
                 && kept.map { !$0.contains(interface) } ?? (interface == id.interface)
@@ -164,9 +173,10 @@ extension MetaPlugin {
         }
         for directory in storeDirectories(delegates) {
             do throws(Failure) {
-                // An address that is still on a link is not handed out: another program may have attached it.
-                try HostLocal.releaseEverything(of: id.containerID, below: directory) { interface in
-                    isOurs(interface ?? id.interface)
+                // An address that is still on a link is not handed out: another program may have attached it, or the pod
+                // has renamed it.
+                try HostLocal.releaseEverything(of: id.containerID, below: directory) { interface, address in
+                    isOurs(interface ?? id.interface) && !addresses.contains(address)
                 }
             } catch {
                 problems.append(error)

@@ -92,13 +92,13 @@ package struct MetaPlugin {
     private func clearAway(_ record: PodRecord) throws(Failure) {
         let (kernel, sandbox) = try open(record, given: "")
         let runner = runner(kernel)
-        guard !hasLinks(record, runner) else { throw attachedAlready }
+        guard try !hasLinks(record, runner) else { throw attachedAlready }
         config.log.verbose("ADD of \(subject): clearing away a dead namespace's remains")
         try report(detach(record, sandbox: sandbox, runner))
     }
 
-    private func hasLinks(_ record: PodRecord, _ runner: ChainRunner) -> Bool {
-        let present = runner.sandboxLinks()
+    private func hasLinks(_ record: PodRecord, _ runner: ChainRunner) throws(Failure) -> Bool {
+        let present = try runner.sandboxLinks()
         return record.entries.contains { entry in
             present.contains { $0.name == entry.spec.id.interface || $0.index == entry.attached?.index }
         }
@@ -115,10 +115,11 @@ package struct MetaPlugin {
     private func clearAwayUnrecorded(
         _ delegates: [Delegate], _ runner: ChainRunner, _ store: borrowing StateStore
     ) throws(Failure) {
-        let present = Set(runner.sandboxLinks().map(\.name))
+        let present = Set(try runner.sandboxLinks().map(\.name))
         guard delegates.allSatisfy({ !present.contains($0.spec.id.interface) }) else { throw attachedAlready }
         config.log.verbose("ADD of \(subject): clearing away what has no record")
         try report(detachUnrecorded(runner, try neighbours(of: id, store)))
+        store.forget(unrecorded: id)
     }
 
     /// Records may have been lost with their directory: who has addresses then is looked after at its next ADD.
@@ -133,7 +134,7 @@ package struct MetaPlugin {
     /// Before the first network is attached: a name that the pod has would stop a later one.
     private func refusePresent(_ delegates: [Delegate], _ runner: ChainRunner) throws(Failure) {
         guard delegates.count > 1 else { return }
-        let present = runner.present(delegates.map(\.spec.id.interface))
+        let present = try runner.present(delegates.map(\.spec.id.interface))
         for delegate in delegates where present.contains(delegate.spec.id.interface) {
             try named(delegate) { () throws(Failure) in
                 throw Failure(

@@ -201,6 +201,22 @@ package struct StateStore: ~Copyable {
         }
     }
 
+    /// Forgets a container whose addresses are given back.
+    package func forget(unrecorded id: AttachmentID) {
+        let found = try? directory.readIfPresent(Self.unrecorded, limit: Self.limit)
+        guard let bytes = found ?? nil else { return }
+        let all = String(decoding: bytes, as: UTF8.self).split(separator: "\n")
+        let others = all.filter { $0 != id.containerID }
+        guard others.count < all.count else { return }
+        // A hint: one that stays costs the container's next ADD a look.
+        if others.isEmpty {
+            _ = try? directory.remove(Self.unrecorded)
+        } else {
+            let text = others.map { "\($0)\n" }.joined()
+            try? directory.replace(Self.unrecorded, with: Array(text.utf8))
+        }
+    }
+
     /// Whether a container had addresses before there were records.
     package func isUnrecorded(_ id: AttachmentID) -> Bool {
         // What cannot be read says nothing.
