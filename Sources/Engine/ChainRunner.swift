@@ -48,7 +48,9 @@ package final class ChainRunner {
         var attached = Attached(
             result: previous ?? CNIResult(), saved: journal.saved(since: start),
             given: journal.given(since: start))
-        if isMeta, explained == nil { attached.index = executor.index(ofMade: .sandbox(spec.id.interface)) }
+        if isMeta, explained == nil {
+            attached.index = try executor.index(ofMade: .sandbox(spec.id.interface))
+        }
         return attached
     }
 

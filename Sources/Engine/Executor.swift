@@ -152,7 +152,13 @@ extension Executor {
     }
 
     /// The index of a link that an attachment has made, or another program for it; nil without one.
-    func index(ofMade link: LinkName) -> Int32? { try? index(of: link) }
+    func index(ofMade link: LinkName) throws(Failure) -> Int32? {
+        do throws(NetlinkError) { return try index(of: link) } catch  where error.code == noSuchDevice {
+            return nil
+        } catch {
+            throw Failure(.generic, "\(error)")
+        }
+    }
 
     private func on(
         _ link: LinkName, _ body: (inout RouteSocket, Int32) throws(NetlinkError) -> Void

@@ -219,7 +219,7 @@ package enum HostLocal: AddressSource {
     ) throws(Failure) {
         do throws(SystemError) {
             for network in try networks(below: directory) {
-                guard let store = try? LeaseStore.openIfPresent("\(directory)/\(network)") else { continue }
+                guard let store = try LeaseStore.openIfPresent("\(directory)/\(network)") else { continue }
                 let lock = try store.lockIfThere()
                 defer { extendLifetime(lock) }
                 let gone = try store.entries(of: containerID).filter { entry in
@@ -239,7 +239,7 @@ package enum HostLocal: AddressSource {
         var owners: [AttachmentID] = []
         do throws(SystemError) {
             for network in try networks(below: directory) {
-                guard let store = try? LeaseStore.openIfPresent("\(directory)/\(network)") else { continue }
+                guard let store = try LeaseStore.openIfPresent("\(directory)/\(network)") else { continue }
                 for entry in try store.entries() {
                     let (containerID, interface) = LeaseStore.parse(entry.owner)
                     guard Names.isIdentifier(containerID) else { continue }

@@ -17,7 +17,7 @@ struct LeaseStore: ~Copyable {
     /// nil when nothing was ever given out.
     static func openIfPresent(_ path: String) throws(SystemError) -> LeaseStore? {
         do throws(SystemError) { return LeaseStore(directory: try Directory.open(path)) } catch
-            where error.isNotFound
+            where error.isNotFound || error.isNoDirectory
         {
             return nil
         }

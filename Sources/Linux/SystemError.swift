@@ -24,6 +24,8 @@ package struct SystemError: Error, Equatable, Sendable, CustomStringConvertible 
     package var isNoFile: Bool { code == ELOOP || code == EISDIR || code == ENXIO || code == 0 }
     /// This user may not.
     package var isForbidden: Bool { code == EACCES || code == EPERM }
+    /// Something is there, but no directory.
+    package var isNoDirectory: Bool { code == ENOTDIR }
     /// The disk takes nothing new: it is full or read-only.
     package var hasNoRoom: Bool { code == ENOSPC || code == EROFS || code == EDQUOT }
     /// The file is there, but what it says is not told: it is write-only, or has no value yet.

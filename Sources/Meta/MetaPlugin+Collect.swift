@@ -131,13 +131,15 @@ extension MetaPlugin {
                     living?.interface ?? known.first?.interface
                     ?? MultusCache.results(of: containerID, below: cache.directory).first?.interface ?? "eth0"
                 let id = AttachmentID(containerID: containerID, interface: interface)
-                guard let found = multusRecord(id) else { continue }
-                if living != nil || isOthers {
+                do throws(Failure) {
+                    guard let found = try multusRecord(id) else { continue }
+                    guard living != nil || isOthers else {
+                        problems += try detachDead(found, census)
+                        continue
+                    }
                     census.keep(id, found.record)
                     if !found.isWhole { census.keep(id, nil) }
-                    continue
-                }
-                do throws(Failure) { problems += try detachDead(found, census) } catch {
+                } catch {
                     problems.append(error)
                 }
             }

@@ -22,7 +22,10 @@ extension MetaPlugin {
         defer { extendLifetime(lock) }
         var record: PodRecord?
         do throws(Failure) { record = try store.read(id, config.log) } catch { unread.append(error) }
-        let multus = record == nil ? multusRecord(id) : nil
+        var multus: MultusRecord?
+        do throws(Failure) { multus = record == nil ? try multusRecord(id) : nil } catch {
+            unread.append(error)
+        }
         var problems: [Failure] = []
         if let known = record ?? multus?.record {
             let (kernel, sandbox) = try open(known, given: invocation.netns)
@@ -79,10 +82,10 @@ extension MetaPlugin {
     }
 
     /// What Multus knew of a container: in our cniDir when it was Multus's, or in its own.
-    func multusRecord(_ id: AttachmentID) -> MultusRecord? {
+    func multusRecord(_ id: AttachmentID) throws(Failure) -> MultusRecord? {
         guard let builder = try? DelegateBuilder(config, invocation) else { return nil }
         for cache in multusCaches {
-            let record = cache.record(id, sandbox: invocation.netns, config.log) { name, id, list in
+            let record = try cache.record(id, sandbox: invocation.netns, config.log) { name, id, list in
                 AttachmentSpec(
                     name: name, id: id, sandbox: invocation.netns, args: builder.plainArgs, list: list,
                     runtimeConfig: config.plugin.runtimeConfig?.value.object ?? [:],

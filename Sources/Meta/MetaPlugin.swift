@@ -242,7 +242,8 @@ package struct MetaPlugin {
         let lock = try store.lock(id)
         defer { extendLifetime(lock) }
         let own = try store.read(id, config.log)
-        guard let record = own ?? multusRecord(id)?.record else {
+        let multus = own == nil ? try multusRecord(id) : nil
+        guard let record = own ?? multus?.record else {
             if !store.has(id) { store.forgetLock(id) }
             throw Failure(
                 .containerUnknown, "nothing is known of container \(id.containerID) \(id.interface)",

@@ -22,15 +22,19 @@ package struct MultusCache {
     func record(
         _ id: AttachmentID, sandbox: String, _ log: Log,
         _ spec: (String, AttachmentID, NetworkList) -> AttachmentSpec
-    ) -> MultusRecord? {
+    ) throws(Failure) -> MultusRecord? {
         let bytes: [UInt8]
         do throws(SystemError) {
             let cache = try Directory.open(directory).trusted()
             bytes = try cache.read(id.containerID, limit: Self.limit, isTrusted: true)
-        } catch {
-            // Our own cniDir has directories beside Multus' files.
-            if !error.isNotFound, !error.isNoFile { log.error("state of Multus is passed over: \(error)") }
+        } catch  where error.isNotFound {
             return nil
+        } catch  where error.isNoFile {
+            // Our own cniDir has directories beside Multus' files; what others can write is not believed.
+            if error.code == 0 { log.error("state of Multus is passed over: \(error)") }
+            return nil
+        } catch {
+            throw Failure(.io, "state of Multus: \(error)")
         }
         var found = MultusRecord(cache: self, record: PodRecord(id: id, sandbox: sandbox, entries: []))
         do throws(JSONError) {
