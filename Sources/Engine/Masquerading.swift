@@ -122,17 +122,30 @@ extension Kernel {
 
     /// GC: removes the masquerade rules that `owner` made for attachments that are not in `alive`, and spoof checks of
     /// attachments that are not and of ports that are gone.
-    package func collectRules(of owner: String, sparing alive: Set<AttachmentID>) throws(Failure) {
+    ///
+    /// - Parameter containers: those that may have attachments of other names as well.
+    package func collectRules(
+        of owner: String, sparing alive: Set<AttachmentID>, _ containers: Set<String>
+    ) throws(Failure) {
         let hashes = Set(alive.map(Self.hash))
         let names = Set(alive.map(Self.name))
+        func lives(_ comment: String) -> Bool {
+            guard let hash = Self.hash(in: comment), !hashes.contains(hash) else { return true }
+            let part = comment.parts(by: ",").map { trimmed($0) }.first { $0.hasPrefix("if: ") }
+            guard let interface = part?.dropFirst(4) else { return true }
+            return containers.contains {
+                Self.hash(AttachmentID(containerID: $0, interface: String(interface))) == hash
+            }
+        }
         do throws(NetlinkError) {
             var checks: [(id: String, port: String)] = []
             try nftables { socket throws(NetlinkError) in
                 try socket.removeMasquerade { comment, made in
-                    !owner.isEmpty && made == owner
-                        && Self.hash(in: comment).map { !hashes.contains($0) } ?? false
+                    !owner.isEmpty && made == owner && !lives(comment)
                 }
-                checks = try socket.spoofChecks().filter { !names.contains($0.id) }
+                checks = try socket.spoofChecks().filter { check in
+                    !names.contains(check.id) && !containers.contains { check.id.hasPrefix("\($0)-") }
+                }
             }
             for (id, port) in checks {
                 let isThere = try with(.host) { socket throws(NetlinkError) in

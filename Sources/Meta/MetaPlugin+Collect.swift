@@ -34,6 +34,7 @@ extension MetaPlugin {
                     problems += try detachDead(id, record, store)
                 }
             } catch {
+                census.isComplete = false
                 problems.append(error)
             }
         }
@@ -57,8 +58,8 @@ extension MetaPlugin {
         // A living container of which nothing is written down may have any network.
         let unrecorded = alive.subtracting(census.recorded)
         for id in unrecorded { census.keep(id, nil) }
-        problems += collectNetworks(census)
-        problems += collectRules(census)
+        // Who cannot be counted may live.
+        if census.isComplete { problems += collectNetworks(census) + collectRules(census) }
         if store.isNew { try noteUnrecorded([], store) }
         try report(problems)
     }
@@ -72,6 +73,10 @@ extension MetaPlugin {
         var namespaces: Set<NamespaceIdentity> = []
         var recorded: Set<AttachmentID> = []
         var hasOthers = false
+        /// Containers that may have interfaces of any name.
+        var unread: Set<String> = []
+        /// False when a record could not even be looked at.
+        var isComplete = true
 
         init(alive: Set<AttachmentID>) { self.alive = alive }
 
@@ -80,6 +85,7 @@ extension MetaPlugin {
             alive.insert(id)
             guard let record else {
                 alive.formUnion(MetaPlugin.likelyInterfaces(id))
+                unread.insert(id.containerID)
                 return
             }
             recorded.insert(id)
@@ -140,6 +146,7 @@ extension MetaPlugin {
                     census.keep(id, found.record)
                     if !found.isWhole { census.keep(id, nil) }
                 } catch {
+                    census.isComplete = false
                     problems.append(error)
                 }
             }
@@ -163,7 +170,8 @@ extension MetaPlugin {
     /// Rules of containers that are gone, by what the rules say: with records and definitions lost nothing else knows them.
     private func collectRules(_ census: Census) -> [Failure] {
         do throws(Failure) {
-            try Kernel.open(sandbox: "", mayBeGone: true).collectRules(of: network, sparing: census.alive)
+            try Kernel.open(sandbox: "", mayBeGone: true).collectRules(
+                of: network, sparing: census.alive, census.unread)
             return []
         } catch {
             return [error]
