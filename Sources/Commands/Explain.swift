@@ -65,7 +65,8 @@ struct Explain: ParsableCommand {
     private func bytes() throws(Failure) -> [UInt8] {
         do throws(SystemError) {
             return config == "-"
-                ? try readStandardInput(limit: 8 << 20) : try readFile(config, limit: 8 << 20, waits: true)
+                ? try readStandardInput(limit: JSON.maximumSize)
+                : try readFile(config, limit: JSON.maximumSize, waits: true)
         } catch {
             throw Failure(.io, "\(error)", details: "name the runtime's configuration with --config")
         }

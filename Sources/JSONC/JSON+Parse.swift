@@ -16,23 +16,18 @@ extension JSON {
         try parse(Array(text.utf8))
     }
 
-    /// Strict RFC 8259, at most 8 MiB and 128 levels deep, integers of 64 bits.
+    /// Strict RFC 8259, integers of 64 bits, within the limits of size, count and depth.
     package static func parse(_ bytes: [UInt8]) throws(JSONError) -> JSONDocument {
         var scanner = Scanner(bytes)
         try scanner.scanDocument()
-        guard let tokener = json_tokener_new_ex(Int32(Scanner.maximumDepth + 1)) else {
+        guard let tokener = json_tokener_new_ex(Int32(maximumDepth + 1)) else {
             throw JSONError(path: "", problem: "out of memory")
         }
         defer { json_tokener_free(tokener) }
         json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8)
+        var root = read(marked(bytes, scanner.duplicateEnds), with: tokener)
         // The NUL ends a number that is the whole document.
-        let root = (marked(bytes, scanner.duplicateEnds) + [0]).withUnsafeBufferPointer { buffer in
-            buffer.baseAddress.map { start in
-                start.withMemoryRebound(to: CChar.self, capacity: buffer.count) {
-                    json_tokener_parse_ex(tokener, $0, Int32(buffer.count))
-                }
-            } ?? nil
-        }
+        if json_tokener_get_error(tokener) == json_tokener_continue { root = read([0], with: tokener) }
         defer { json_object_put(root) }
         let status = json_tokener_get_error(tokener)
         guard status == json_tokener_success else {
@@ -42,6 +37,15 @@ extension JSON {
         }
         return JSONDocument(
             value: JSON(root, isMarked: !scanner.duplicates.isEmpty), duplicates: scanner.duplicates)
+    }
+
+    private static func read(_ bytes: [UInt8], with tokener: UnsafeMutablePointer<json_tokener>)
+        -> OpaquePointer?
+    {
+        bytes.withUnsafeBytes { buffer in
+            json_tokener_parse_ex(
+                tokener, buffer.bindMemory(to: CChar.self).baseAddress, Int32(buffer.count))
+        }
     }
 
     /// The document with a mark and a number behind each key that its object had already: json-c would drop the
@@ -87,8 +91,8 @@ extension JSON {
         while json_object_iter_equal(&iterator, &end) == 0 {
             let key = json_object_iter_peek_name(&iterator).map { String(cString: $0) } ?? ""
             let value = JSON(json_object_iter_peek_value(&iterator), isMarked: isMarked)
-            if isMarked {
-                object.add(String(key.unicodeScalars.prefix { $0 != duplicateMark }), value)
+            if isMarked, let mark = key.unicodeScalars.firstIndex(of: duplicateMark) {
+                object.add(String(key[..<mark]), value)
             } else {
                 object.members.append((key, value))
             }

@@ -1,14 +1,13 @@
 /// One pass over the bytes that refuses what json-c lets through: single quotes, NaN, raw control characters, keys
-/// with NUL, integers beyond 64 bits; and that notes duplicate keys. RFC 8259.
+/// with NUL, integers beyond 64 bits, more than a document may be; and that notes duplicate keys. RFC 8259.
 struct Scanner {
-    static let maximumSize = 8 << 20
-    static let maximumDepth = 128
     /// Keys that stand twice; each is remembered with its path.
     static let maximumDuplicates = 100
 
     private let bytes: [UInt8]
     private var position = 0
     private var depth = 0
+    private var count = 0
     private var path: [String] = []
     /// Paths of keys that their object had already.
     private(set) var duplicates: [String] = []
@@ -18,9 +17,9 @@ struct Scanner {
     init(_ bytes: [UInt8]) { self.bytes = bytes }
 
     mutating func scanDocument() throws(JSONError) {
-        guard bytes.count <= Self.maximumSize else {
+        guard bytes.count <= JSON.maximumSize else {
             throw JSONError(
-                path: "", problem: "document of \(bytes.count) bytes, the limit is \(Self.maximumSize)")
+                path: "", problem: "document of \(bytes.count) bytes, the limit is \(JSON.maximumSize)")
         }
         skipSpace()
         guard position < bytes.count else { throw JSONError(path: "", problem: "empty document") }
@@ -30,6 +29,10 @@ struct Scanner {
     }
 
     private mutating func scanValue() throws(JSONError) {
+        count += 1
+        guard count <= JSON.maximumCount else {
+            throw error("document of more than \(JSON.maximumCount) values")
+        }
         switch peek {
         case UInt8(ascii: "{"): try scanObject()
         case UInt8(ascii: "["): try scanArray()
@@ -107,7 +110,7 @@ struct Scanner {
     private mutating func enter() throws(JSONError) {
         position += 1
         depth += 1
-        guard depth <= Self.maximumDepth else { throw error("nested deeper than \(Self.maximumDepth)") }
+        guard depth <= JSON.maximumDepth else { throw error("nested deeper than \(JSON.maximumDepth)") }
     }
 
     private mutating func leave() { depth -= 1 }
@@ -173,7 +176,7 @@ struct Scanner {
             unit = 0x10000 + (unit - 0xd800) << 10 + (low - 0xdc00)
         }
         guard let scalar = Unicode.Scalar(unit) else { throw error("half a surrogate pair") }
-        text += Array(Character(scalar).utf8)
+        text += String(scalar).utf8
     }
 
     /// The letter u and four hexadecimal digits; the position is on the u.

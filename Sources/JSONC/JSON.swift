@@ -1,3 +1,12 @@
+/// What a document may be, JSON or YAML: a value costs up to a hundred times the memory of its text.
+extension JSON {
+    /// Bytes.
+    package static let maximumSize = 8 << 20
+    /// Values: texts, numbers, lists, objects.
+    package static let maximumCount = 32768
+    static let maximumDepth = 128
+}
+
 /// A JSON value. Objects keep the order and the spelling of their keys.
 package indirect enum JSON: Equatable, Sendable {
     case null
@@ -29,9 +38,18 @@ extension JSON {
         }
     }
 
+    /// Itself and all that is in it.
+    package var count: Int {
+        switch self {
+        case .array(let values): values.reduce(1) { $0 + $1.count }
+        case .object(let object): object.members.reduce(1) { $0 + $1.value.count }
+        default: 1
+        }
+    }
+
     /// Whether `parse` takes it back when it is written in so many bytes.
-    package func isReadable(in count: Int) -> Bool {
-        count <= Scanner.maximumSize && isReadable(levels: Scanner.maximumDepth)
+    package func isReadable(in bytes: Int) -> Bool {
+        bytes <= Self.maximumSize && count <= Self.maximumCount && isReadable(levels: Self.maximumDepth)
     }
 
     /// JSON has no way to write a number of no bounds: 1e999 is read as one.
@@ -117,7 +135,10 @@ private func lowercase(_ byte: UInt8) -> UInt8 { (0x41...0x5a).contains(byte) ? 
 extension JSONObject: Equatable {
     /// The order of members does not matter.
     package static func == (a: JSONObject, b: JSONObject) -> Bool {
-        a.members.count == b.members.count && a.members.allSatisfy { b[$0.key] == $0.value }
+        a.members.count == b.members.count
+            && (a.members.elementsEqual(b.members, by: ==)
+                || a.members.sorted { $0.key < $1.key }.elementsEqual(
+                    b.members.sorted { $0.key < $1.key }, by: ==))
     }
 }
 

@@ -33,7 +33,7 @@ package struct DefinitionCache: Sendable {
                 .string("k8s.v1.cni.cncf.io/resourceName")
             return Definition(
                 namespace: namespace, name: name, config: try spec?.string("config") ?? "",
-                resource: resource.flatMap { $0.isEmpty ? nil : $0 }, file: found.file)
+                resource: resource.flatMap { $0.isEmpty ? nil : $0 }, file: found.file, size: found.size)
         } catch {
             throw Failure(
                 .badConfig, "network-attachment-definition \(namespace)/\(name): \(error)",
@@ -114,7 +114,7 @@ package struct DefinitionCache: Sendable {
 
     private func find(
         _ kind: String, _ namespace: String, _ name: String
-    ) throws(Failure) -> (json: JSON, file: String)? {
+    ) throws(Failure) -> (json: JSON, file: String, size: Int)? {
         var found: (bytes: [UInt8], file: String)?
         do throws(SystemError) {
             guard let directory = try directory(kind, namespace) else { return nil }
@@ -132,7 +132,7 @@ package struct DefinitionCache: Sendable {
             throw refusal(error, "\(path)/\(kind)", namespace, name)
         }
         guard let found else { return nil }
-        return (try decode(found.bytes, found.file), found.file)
+        return (try decode(found.bytes, found.file), found.file, found.bytes.count)
     }
 
     private func refusal(
@@ -182,6 +182,8 @@ package struct Definition: Equatable, Sendable {
     /// The device plugin's resource whose devices the network may need.
     package let resource: String?
     package let file: String
+    /// Bytes of its manifest.
+    package let size: Int
 
     package var fullName: String { "\(namespace)/\(name)" }
 }

@@ -33,7 +33,32 @@ private struct Chosen {
     var resource: String?
     /// See `Delegate`.
     var origin: String
+    /// Bytes of the definition's manifest.
+    var size = 0
     var selection: Selection?
+}
+
+/// What the definitions that a pod asks for may be together. A large one can be asked for again and again, and their
+/// record could not be kept.
+private struct Allowance {
+    private var bytes = JSON.maximumSize
+    private var values = JSON.maximumCount
+
+    /// Before the next one is read.
+    func requireRest() throws(Failure) {
+        guard bytes >= 0, values >= 0 else {
+            throw Failure(
+                .badConfig, "the networks of this pod are too large together",
+                details:
+                    "the limits of their definitions are \(JSON.maximumSize) bytes and \(JSON.maximumCount) values"
+            )
+        }
+    }
+
+    mutating func take(_ chosen: Chosen) {
+        bytes -= chosen.size
+        for plugin in chosen.list.plugins { values -= plugin.count }
+    }
 }
 
 /// Turns configuration, annotations and definitions into delegates.
@@ -68,8 +93,9 @@ package struct DelegateBuilder {
         let selections = try selections(annotations)
         // Isolation first: whether a definition exists in another namespace is nobody's business.
         for selection in selections { try checkIsolation(selection) }
+        var allowance = Allowance()
         for selection in selections {
-            delegates.append(try delegate(try chosen(selection), index: delegates.count))
+            delegates.append(try delegate(try chosen(selection, &allowance), index: delegates.count))
         }
         for delegate in delegates { try delegate.selection?.refuseImpossible() }
         try refuseDuplicates(delegates)
@@ -81,9 +107,10 @@ package struct DelegateBuilder {
         // The pod may be gone.
         let annotations = (try? PodAnnotations.find(pod, config, cache)) ?? PodAnnotations()
         var delegates = try buildDefaults(annotations)
+        var allowance = Allowance()
         for selection in try selections(annotations) {
             do throws(Failure) {
-                delegates.append(try delegate(try chosen(selection), index: delegates.count))
+                delegates.append(try delegate(try chosen(selection, &allowance), index: delegates.count))
             } catch {
                 log.error("DEL of \(invocation.subject) without a record: \(error.message)")
             }
@@ -193,9 +220,12 @@ package struct DelegateBuilder {
 
     // MARK: Networks of this pod
 
-    private func chosen(_ selection: Selection) throws(Failure) -> Chosen {
+    private func chosen(_ selection: Selection, _ allowance: inout Allowance) throws(Failure) -> Chosen {
+        try allowance.requireRest()
         let advice = selection.namespace == nil ? "short names are those of the pod's own namespace" : ""
-        return try definition(namespace(of: selection), selection.name, selection, advice: advice)
+        let chosen = try definition(namespace(of: selection), selection.name, selection, advice: advice)
+        allowance.take(chosen)
+        return chosen
     }
 
     private func namespace(of selection: Selection) -> String {
@@ -228,6 +258,7 @@ package struct DelegateBuilder {
         }
         do throws(Failure) {
             var chosen = try read(definition)
+            chosen.size = definition.size
             chosen.selection = selection
             return chosen
         } catch {
@@ -292,8 +323,10 @@ package struct DelegateBuilder {
             }
         }
         var runtime: JSONObject = index == 0 ? config.plugin.runtimeConfig?.value.object ?? [:] : [:]
-        if let annotations = config.plugin.runtimeConfig?.value.object?[PodAnnotations.runtimeKey] {
-            runtime[PodAnnotations.runtimeKey] = annotations
+        let key = PodAnnotations.runtimeKey
+        // They may be as long as all else together: only where a plugin wants them.
+        if list.plugins.contains(where: { $0["capabilities"]?[key]?.bool == true }) {
+            runtime[key] = config.plugin.runtimeConfig?.value.object?[key]
         }
         if let selection {
             for (key, value) in selection.capabilities.members { runtime[key] = value }

@@ -10,7 +10,7 @@ import Plans
 package struct MultusCache {
     /// Multus's cniDir.
     package let directory: String
-    private static let limit = 16 << 20
+    private static let limit = JSON.maximumSize
 
     package init(directory: String) { self.directory = directory }
 

@@ -105,7 +105,7 @@ package enum Role {
     }
 
     private func input() throws(Failure) -> [UInt8] {
-        do throws(SystemError) { return try readStandardInput(limit: 8 << 20) } catch {
+        do throws(SystemError) { return try readStandardInput(limit: JSON.maximumSize) } catch {
             throw Failure(.io, "cannot read the configuration from stdin: \(error)")
         }
     }

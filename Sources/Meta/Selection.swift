@@ -33,16 +33,13 @@ package struct Selection: Equatable, Sendable {
     /// - Parameter source: how errors call the value: `annotation ...` or `key ...`.
     package static func parse(_ text: String, source: String) throws(Failure) -> [Selection] {
         var selections = try parseAny(text, source)
-        guard selections.count <= maximum else {
-            throw Failure(.badConfig, "\(source): \(selections.count) networks, the limit is \(maximum)")
-        }
         for index in selections.indices { selections[index].place = "\(source), networks[\(index)]" }
         return selections
     }
 
     private static func parseAny(_ text: String, _ source: String) throws(Failure) -> [Selection] {
         if text.isEmpty { return [] }
-        guard text.contains(where: { "[{\"".contains($0) }) else { return try parseShort(text, source) }
+        guard text.utf8.contains(where: "[{\"".utf8.contains) else { return try parseShort(text, source) }
         let grammar =
             "it is a JSON list of objects with name, or [namespace/]name[@interface], comma-separated"
         let document: JSON
@@ -56,9 +53,17 @@ package struct Selection: Equatable, Sendable {
         }
     }
 
+    /// Asked before anything is made of them.
+    private static func problem(ofCount count: Int) -> String? {
+        count > maximum ? "\(count) networks, the limit is \(maximum)" : nil
+    }
+
     // MARK: Short form
 
     private static func parseShort(_ text: String, _ source: String) throws(Failure) -> [Selection] {
+        if let problem = problem(ofCount: text.utf8.count { $0 == UInt8(ascii: ",") } + 1) {
+            throw Failure(.badConfig, "\(source): \(problem)")
+        }
         var selections: [Selection] = []
         for item in text.parts(by: ",") {
             selections.append(try parseItem(trimmed(item), source))
@@ -72,9 +77,9 @@ package struct Selection: Equatable, Sendable {
                 .badConfig, "\(source): item \"\(item)\": \(problem)",
                 details: "write [namespace/]name[@interface], joined by commas")
         }
-        let ends = item.parts(by: "@").map { trimmed($0) }
+        let ends = item.parts(by: "@", maxSplits: 2).map { trimmed($0) }
         guard ends.count <= 2 else { throw refuse("more than one '@'") }
-        let names = ends[0].parts(by: "/").map { trimmed($0) }
+        let names = ends[0].parts(by: "/", maxSplits: 2).map { trimmed($0) }
         guard names.count <= 2 else { throw refuse("more than one '/'") }
         guard let name = names.last, !name.isEmpty else {
             throw refuse(
@@ -100,8 +105,10 @@ package struct Selection: Equatable, Sendable {
     // MARK: JSON form
 
     private static func parse(_ whole: Reader, _ source: String) throws(JSONError) -> [Selection] {
+        let elements = try whole.list("networks") ?? []
+        if let problem = problem(ofCount: elements.count) { throw JSONError(path: "", problem: problem) }
         var selections: [Selection] = []
-        for element in try whole.list("networks") ?? [] { selections.append(try parseElement(element)) }
+        for element in elements { selections.append(try parseElement(element)) }
         return selections
     }
 

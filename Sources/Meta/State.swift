@@ -50,7 +50,7 @@ package struct StateStore: ~Copyable {
     private let directory: Directory
     /// The directory was not there before: records may have been lost with it.
     package let isNew: Bool
-    private static let limit = 16 << 20
+    private static let limit = JSON.maximumSize
 
     package static func open(_ cniDir: String) throws(Failure) -> StateStore {
         do throws(SystemError) { return try make(cniDir) } catch { throw refusal(error) }
@@ -145,7 +145,9 @@ package struct StateStore: ~Copyable {
                 .badConfig,
                 "the configuration of this attachment cannot be kept: it is too large, too deep, or has a number of"
                     + " no bounds",
-                details: "the record takes \(bytes.count) bytes and is \(json.depth) levels deep")
+                details:
+                    "the record takes \(bytes.count) bytes, has \(json.count) values and is \(json.depth) levels deep"
+            )
         }
         do throws(SystemError) {
             try directory.replace(fileName(record.id), with: bytes, mode: 0o600)

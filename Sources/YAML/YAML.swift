@@ -12,12 +12,12 @@ package struct YAMLError: Error, Equatable, Sendable, CustomStringConvertible {
 
 /// YAML manifests as kubectl prints them: one document, no anchors and no tags, read into the same tree as JSON.
 package enum YAML {
-    static let maximumSize = 8 << 20
     static let maximumDepth = 64
 
     package static func parse(_ bytes: [UInt8]) throws(YAMLError) -> JSON {
-        guard bytes.count <= maximumSize else {
-            throw YAMLError(line: 1, column: 1, problem: "\(bytes.count) bytes, the limit is \(maximumSize)")
+        guard bytes.count <= JSON.maximumSize else {
+            throw YAMLError(
+                line: 1, column: 1, problem: "\(bytes.count) bytes, the limit is \(JSON.maximumSize)")
         }
         // The parser keeps a pointer to its input: the copy lives as long as it does.
         let input = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: max(bytes.count, 1))
@@ -39,6 +39,7 @@ package enum YAML {
 private struct Composer {
     let parser: UnsafeMutablePointer<yaml_parser_t>
     private var depth = 0
+    private var count = 0
 
     init(parser: UnsafeMutablePointer<yaml_parser_t>) { self.parser = parser }
 
@@ -96,6 +97,8 @@ private struct Composer {
     }
 
     private mutating func value(_ event: Event) throws(YAMLError) -> JSON {
+        count += 1
+        guard count <= JSON.maximumCount else { throw error("more than \(JSON.maximumCount) values") }
         switch event {
         case .scalar(let text, let isPlain): return isPlain ? Self.resolved(text) : .string(text)
         case .sequence:

@@ -257,6 +257,60 @@ import Testing
         }
     }
 
+    /// Of memory a document may cost, with that of the executable itself: an empty object takes 900 bytes.
+    private static let tight = ["prlimit", "--as=134217728", "--core=0"]
+
+    @Test(arguments: ["{},", "[],", "0,", "\"\",", "{\"a\":{}},"])
+    func manyValuesCannotTakeTheNodesMemory(unit: String) throws {
+        func list(_ size: Int) -> String {
+            "[\(String(repeating: unit, count: size / unit.utf8.count).dropLast())]"
+        }
+        let plain = MetaEndToEnd.config(node, networks: "")
+        func call(_ config: String) throws -> Answer {
+            try node.call("ADD", netns: netns, args: MetaEndToEnd.pod, prefix: Self.tight, config)
+        }
+        let large = list(8_000_000)
+        let stdin = try call(plain.dropLast() + ",\"x\":\(large)}")
+        try refused(stdin, [6], "stdin")
+        #expect(stdin.message.contains("document of more than 32768 values"), "\(stdin.ran.output)")
+        let annotation = "[{\"name\":\"net-a\",\"cni-args\":{\"x\":\(list(250_000))}}]"
+        try refused(try call(MetaEndToEnd.config(node, networks: annotation)), [7], "the annotation")
+        let definition = "{\"cniVersion\":\"1.0.0\",\"type\":\"bridge\",\"x\":\(list(1_000_000))}"
+        try node.define("large", definition)
+        try refused(try call(MetaEndToEnd.config(node, networks: "large")), [7], "a definition")
+        try node.write("result.json", large)
+        try node.script("mine", "[ $CNI_COMMAND = ADD ] && cat \(node.directory)/result.json; exit 0")
+        try node.define("mine", #"{"cniVersion":"1.0.0","type":"mine"}"#)
+        let answer = try call(MetaEndToEnd.config(node, networks: "mine"))
+        #expect(
+            answer.code == 999 && answer.message.contains("more than 32768 values"), "\(answer.ran.output)")
+        #expect(try node.links(pod: "a").isEmpty && node.files("state").isEmpty)
+    }
+
+    /// The same definition asked for again and again: what is too much for a record is not even read.
+    @Test func aLargeDefinitionCannotBeMultiplied() throws {
+        let text = String(repeating: "a", count: 1 << 20)
+        try node.define("large", "{\"cniVersion\":\"1.0.0\",\"type\":\"bridge\",\"x\":\"\(text)\"}")
+        let networks = (0..<200).map { "large@e\($0)" }.joined(separator: ",")
+        let answer = try node.call(
+            "ADD", netns: netns, args: MetaEndToEnd.pod, prefix: Self.tight,
+            MetaEndToEnd.config(node, networks: networks))
+        try refused(answer, [7], "a large definition")
+        #expect(answer.message.contains("too large together"), "\(answer.ran.output)")
+    }
+
+    /// They are not kept with each of the pod's networks.
+    @Test func longAnnotationsAreNoReasonToRefuse() throws {
+        let long = String(repeating: "a", count: 250_000)
+        let list = (0..<40).map { "net-a@e\($0)" }.joined(separator: ",")
+        let annotations = "{\"k8s.v1.cni.cncf.io/networks\":\"\(list)\",\"note\":\"\(long)\"}"
+        let runtime = ",\"runtimeConfig\":{\"io.kubernetes.cri.pod-annotations\":\(annotations)}"
+        let config = MetaEndToEnd.config(node, networks: nil, extra: runtime)
+        #expect(try add(config).status == 0)
+        #expect(try node.links(pod: "a").count == 41)
+        #expect(try node.call("DEL", netns: netns, args: MetaEndToEnd.pod, config).status == 0)
+    }
+
     @Test func aNumberWithoutBoundsIsNotKept() throws {
         let networks = "[{\"name\":\"net-a\",\"cni-args\":{\"x\":1e999}}]"
         try refused(try add(MetaEndToEnd.config(node, networks: networks)), [6, 7], "1e999")

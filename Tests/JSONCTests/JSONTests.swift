@@ -49,6 +49,26 @@ import YAML
         #expect(throws: JSONError.self) { try JSON.parse([0x22, 0xff, 0x22]) }
     }
 
+    @Test func aDocumentHasNotMoreValuesThanMemoryAllows() throws {
+        let most = "[" + Array(repeating: "{}", count: JSON.maximumCount - 1).joined(separator: ",") + "]"
+        let value = try JSON.parse(most).value
+        #expect(value.count == JSON.maximumCount && value.isReadable(in: most.utf8.count))
+        let more = most.dropLast() + ",0]"
+        let error = #expect(throws: JSONError.self) { try JSON.parse(String(more)) }
+        #expect(error?.problem.hasPrefix("document of more than 32768 values (line 1") == true)
+        #expect(!JSON.array([value]).isReadable(in: most.utf8.count + 2))
+        #expect(throws: YAMLError.self) { try YAML.parse(Array(more.utf8)) }
+        #expect(try YAML.parse(Array(most.utf8)) == value)
+    }
+
+    /// Each of thousands of members would otherwise be compared with all before it.
+    @Test func oneKeyTwiceAmongManyKeepsItsPlace() throws {
+        let many = (0..<30000).map { "\"\($0)\":\($0)" }.joined(separator: ",")
+        let object = try #require(try JSON.parse("{\(many),\"7\":8}").value.object)
+        #expect(object.members.count == 30000 && object.members[7].value == 8)
+        #expect(object == JSONObject(object.members.reversed()))
+    }
+
     @Test func whatWouldCostTooMuchOrCannotBeWrittenIsRefused() throws {
         let many = "{" + (0..<102).map { _ in "\"a\":0" }.joined(separator: ",") + "}"
         let error = #expect(throws: JSONError.self) { try JSON.parse(many) }
