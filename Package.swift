@@ -24,9 +24,9 @@ let package = Package(
         .target(name: "CLinux"),
 
         .target(name: "Network", swiftSettings: safe),
-        .target(name: "JSONC", dependencies: ["CJSON"], swiftSettings: settings),
+        .target(name: "JSONC", dependencies: ["Network", "CJSON"], swiftSettings: settings),
         .target(name: "YAML", dependencies: ["JSONC", "CYAML"], swiftSettings: settings),
-        .target(name: "Linux", dependencies: ["CLinux", "CMD"], swiftSettings: settings),
+        .target(name: "Linux", dependencies: ["Network", "CLinux", "CMD"], swiftSettings: settings),
         .target(
             name: "Netlink", dependencies: ["Network", "Linux", "CMnl", "CLinux"], swiftSettings: settings),
         .target(name: "CNI", dependencies: ["Network", "JSONC"], swiftSettings: safe),

@@ -64,8 +64,14 @@ package struct Failure: Error, Equatable, Sendable {
     /// What is quoted may be as long as a configuration, and runtimes log an error at each retry.
     private static func bounded(_ text: String) -> String {
         let limit = 8192
-        guard text.utf8.count > limit + 40 else { return text }
-        return String(decoding: text.utf8.prefix(limit), as: UTF8.self) + "… (\(text.utf8.count) bytes)"
+        func cut(_ text: String) -> String? {
+            guard text.utf8.count > limit + 40 else { return nil }
+            return String(decoding: text.utf8.prefix(limit), as: UTF8.self)
+        }
+        let head = cut(text)
+        let shown = visible(head ?? text)
+        guard let part = cut(shown) ?? head.map({ _ in shown }) else { return shown }
+        return "\(part)… (\(text.utf8.count) bytes)"
     }
 
     /// Whether plugins find the value of a path where runtimes and meta-plugins put what a caller asks for.

@@ -70,7 +70,9 @@ package struct Invocation: Sendable {
         if verb != .del, netns.isEmpty { missing.append("CNI_NETNS") }
         if interface.isEmpty {
             missing.append("CNI_IFNAME")
-        } else if let problem = Names.interfaceProblem(interface) {
+        } else if let problem = verb == .del
+            ? Names.kernelProblem(interface) : Names.interfaceProblem(interface)
+        {
             throw Failure(
                 .badEnvironment, "interface name is invalid", details: "CNI_IFNAME=\(interface) \(problem)")
         }

@@ -46,7 +46,11 @@ package struct ForeignCall: Sendable {
         let text = String(decoding: answer.output, as: UTF8.self)
         // An error object is an error, also of a plugin that forgets its exit status.
         guard case .exited(0) = answer.status, !isError(answer.output) else { throw failure(answer, text) }
-        if forwardsErrors { writeStandardError(String(decoding: answer.errors, as: UTF8.self)) }
+        if forwardsErrors {
+            for line in String(decoding: answer.errors, as: UTF8.self).parts(by: "\n") where !line.isEmpty {
+                writeStandardError(visible(String(line)) + "\n")
+            }
+        }
         guard verb == .add else { return nil }
         do throws(JSONError) {
             return try CNIResult.parse(JSON.parse(answer.output).value, assuming: version)

@@ -1,3 +1,5 @@
+internal import Network
+
 extension JSON {
     /// - Parameters:
     ///   - indent: spaces for each level; 0 prints one compact line.
@@ -60,13 +62,17 @@ extension JSON {
         for _ in 0..<indent * level { text.append(UInt8(ascii: " ")) }
     }
 
-    /// As Go writes strings: `<`, `>`, `&`, U+2028 and U+2029 escaped, `/` not; the first three only where Go's bytes
-    /// are wanted.
+    /// As Go writes strings: `<`, `>` and `&` escaped where Go's bytes are wanted, `/` not; nor is anything hidden in
+    /// them.
     private static func write(_ value: String, to text: inout [UInt8], _ style: Style) {
         text.append(UInt8(ascii: "\""))
         var value = value
         value.withUTF8 { bytes in
-            if bytes.allSatisfy(isPlain) { text += bytes } else { escape(bytes, to: &text, style) }
+            if bytes.allSatisfy(isPlain) {
+                text += bytes
+            } else {
+                escape(String(decoding: bytes, as: UTF8.self), to: &text, style)
+            }
         }
         text.append(UInt8(ascii: "\""))
     }
@@ -79,36 +85,25 @@ extension JSON {
         }
     }
 
-    private static func escape(_ bytes: UnsafeBufferPointer<UInt8>, to text: inout [UInt8], _ style: Style) {
-        for byte in bytes {
-            switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"): text += [UInt8(ascii: "\\"), byte]
-            case UInt8(ascii: "\n"): text += "\\n".utf8
-            case UInt8(ascii: "\r"): text += "\\r".utf8
-            case UInt8(ascii: "\t"): text += "\\t".utf8
-            case UInt8(ascii: "<"), UInt8(ascii: ">"), UInt8(ascii: "&"):
-                guard style.escapesHTML else {
-                    text.append(byte)
-                    continue
-                }
-                escape(byte, to: &text)
-            case 0..<0x20: escape(byte, to: &text)
-            case 0xa8, 0xa9:
-                // The last of the three bytes of a line or paragraph separator.
-                guard text.count >= 2, text[text.count - 2] == 0xe2, text[text.count - 1] == 0x80 else {
-                    text.append(byte)
-                    continue
-                }
-                text.removeLast(2)
-                text += (byte == 0xa8 ? "\\u2028" : "\\u2029").utf8
-            default: text.append(byte)
+    private static func escape(_ value: String, to text: inout [UInt8], _ style: Style) {
+        for scalar in value.unicodeScalars {
+            switch scalar {
+            case "\"", "\\": text += [UInt8(ascii: "\\"), UInt8(ascii: scalar)]
+            case "\n": text += "\\n".utf8
+            case "\r": text += "\\r".utf8
+            case "\t": text += "\\t".utf8
+            case "<" where style.escapesHTML, ">" where style.escapesHTML, "&" where style.escapesHTML:
+                escape(UInt16(scalar.value), to: &text)
+            case _ where scalar.isHidden:
+                for unit in UTF16.encode(scalar) ?? .init() { escape(unit, to: &text) }
+            default: text += String(scalar).utf8
             }
         }
     }
 
-    private static func escape(_ byte: UInt8, to text: inout [UInt8]) {
-        text += "\\u00".utf8
-        text += [hexDigit(byte >> 4), hexDigit(byte & 15)]
+    private static func escape(_ unit: UInt16, to text: inout [UInt8]) {
+        text += "\\u".utf8
+        for shift in [12, 8, 4, 0] { text.append(hexDigit(UInt8(unit >> UInt16(shift) & 15))) }
     }
 }
 

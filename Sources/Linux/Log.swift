@@ -1,5 +1,6 @@
 internal import CLinux
 internal import Glibc
+internal import Network
 
 /// From silent to talkative.
 package enum LogLevel: String, Comparable, Sendable, CaseIterable {
@@ -33,7 +34,7 @@ package struct Log: Sendable {
         var time = [CChar](repeating: 0, count: 32)
         clinux_timestamp(&time, time.count)
         let stamp = String(decoding: time.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        let line = "\(stamp) [\(level.rawValue)] \(text().replacing("\n", with: " "))\n"
+        let line = "\(stamp) [\(level.rawValue)] \(visible(text()))\n"
         if toStderr { writeStandardError(line) }
         guard let file else { return }
         do throws(SystemError) {
@@ -41,7 +42,7 @@ package struct Log: Sendable {
             try Descriptor.open(file, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK, mode: 0o644)
                 .writeAll(Array(line.utf8))
         } catch {
-            writeStandardError("log file: \(error)\n")
+            writeStandardError(visible("log file: \(error)") + "\n")
         }
     }
 }

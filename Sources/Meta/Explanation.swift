@@ -74,10 +74,10 @@ package struct Explanation {
         var text = ""
         for part in parts {
             let spec = part.delegate.spec
-            text += "\(bold)# \(spec.id.interface)  \(spec.name)\(plain)\n"
+            text += "\(bold)# \(visible(spec.id.interface))  \(visible(spec.name))\(plain)\n"
             var plugin = ""
             for line in part.lines {
-                if line.plugin != plugin { text += "\(dim)# \(line.plugin)\(plain)\n" }
+                if line.plugin != plugin { text += "\(dim)# \(visible(line.plugin))\(plain)\n" }
                 plugin = line.plugin
                 for command in line.commands { text += "  \(command)\n" }
             }
@@ -127,8 +127,9 @@ extension Explained {
         switch action {
         case .step(let step): return step.commands()
         case .lease(let type, let ips): return ips.map { "# \(type) would give \($0.address) now" }
-        case .delegate(let type, let path): return ["# \(type) is not built in: CNI_COMMAND=ADD \(path)"]
-        case .unknown(let text), .remark(let text): return ["# \(text)"]
+        case .delegate(let type, let path):
+            return ["# \(visible(type)) is not built in: CNI_COMMAND=ADD \(shellQuoted(path))"]
+        case .unknown(let text), .remark(let text): return ["# \(visible(text))"]
         }
     }
 }

@@ -238,7 +238,7 @@ package enum HostDevice: Module {
     /// the host has that.
     private static func guess(_ config: Config, _ attachment: Attachment, _ facts: Facts) -> LinkName? {
         let found = facts.everyLink.filter { name in
-            guard let link = facts.links[name], Names.interfaceProblem(link.alias) == nil,
+            guard let link = facts.links[name], Names.kernelProblem(link.alias) == nil,
                 link.kind.isEmpty || link.isTiedToHost
             else { return false }
             if name.place == .sandbox { return name.name == attachment.interface }

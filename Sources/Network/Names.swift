@@ -6,9 +6,15 @@ package enum Names {
         return text.utf8.allSatisfy { isAlphanumeric($0) || "_.-".utf8.contains($0) }
     }
 
-    /// Why `text` cannot name a link, or nil when it can: 1 to 15 bytes, not `.` or `..`, without `/`, `:` and
-    /// space. Nor with `%`: the kernel would put a number of its own choice there (net/core/dev.c).
+    /// Why `text` must not name a link, or nil when it may: what the kernel takes, and a person can see.
     package static func interfaceProblem(_ text: String) -> String? {
+        kernelProblem(text)
+            ?? (text.unicodeScalars.contains(where: \.isHidden) ? "contains an invisible character" : nil)
+    }
+
+    /// Why no link can have this name: 1 to 15 bytes, not `.` or `..`, without `/`, `:` and space. Nor with `%`:
+    /// the kernel would put a number of its own choice there (net/core/dev.c). What DEL goes by.
+    package static func kernelProblem(_ text: String) -> String? {
         if text.isEmpty { return "is empty" }
         if text.utf8.count > 15 { return "has \(text.utf8.count) bytes, the kernel takes 15" }
         if text == "." || text == ".." { return "is a directory name" }

@@ -4,63 +4,66 @@ extension Step {
     /// The case's own name, such as `addVeth`.
     package var name: String { String("\(self)".prefix { $0 != "(" }) }
 
-    /// The commands a person would have typed; `ip -n POD` stands for the sandbox.
+    /// The commands a person would have typed; `ip -n POD` stands for the sandbox. Names and values are quoted: pods'
+    /// authors choose them, and the lines are there to be copied.
     package func commands() -> [String] {
         switch self {
         case .ensureBridge(let spec):
             let mtu = spec.mtu.map { " mtu \($0)" } ?? ""
             let filtering = spec.vlanFiltering ? " vlan_filtering 1" : ""
             return [
-                "ip link add \(spec.name) address \(spec.mac)\(mtu) up type bridge\(filtering)  # unless it exists"
+                "ip link add \(shellQuoted(spec.name)) address \(spec.mac)\(mtu) up type bridge\(filtering)  # unless it exists"
             ]
         case .addLink(let spec, let place, let parent):
             let mtu = spec.mtu.map { " mtu \($0)" } ?? ""
             let mac = spec.mac.map { " address \($0)" } ?? ""
-            let link = parent.map { " link \($0.name)" } ?? ""
+            let link = parent.map { " link \($0.word)" } ?? ""
             let crossing = place == .sandbox && parent?.place == .host
             let into = crossing ? " netns POD" : ""
             return [
-                "\(ip(crossing ? .host : place)) link add\(link) \(spec.name)\(mac)\(mtu)\(into) type \(spec.kind.words)"
+                "\(ip(crossing ? .host : place)) link add\(link) \(shellQuoted(spec.name))\(mac)\(mtu)\(into) type \(spec.kind.words)"
             ]
         case .addVeth(let veth):
             let mtu = veth.mtu.map { " mtu \($0)" } ?? ""
-            let port = veth.controller.map { " master \($0)" } ?? ""
+            let port = veth.controller.map { " master \(shellQuoted($0))" } ?? ""
             return [
-                "ip link add \(veth.peer) address \(veth.peerMAC)\(mtu)\(port) up type veth"
-                    + " peer name \(veth.name) address \(veth.mac)\(mtu) netns POD"
+                "ip link add \(shellQuoted(veth.peer)) address \(veth.peerMAC)\(mtu)\(port) up type veth"
+                    + " peer name \(shellQuoted(veth.name)) address \(veth.mac)\(mtu) netns POD"
             ]
-        case .deleteLink(let link): return ["\(ip(link.place)) link delete \(link.name)"]
+        case .deleteLink(let link): return ["\(ip(link.place)) link delete \(link.word)"]
         case .change(let link, let change, _):
-            return ["\(ip(link.place)) link set \(link.name) \(change.words)"]
+            return ["\(ip(link.place)) link set \(link.word) \(change.words)"]
         case .setPort(let name, let port):
             let words = [port.hairpin.map { ("hairpin", $0) }, port.isolated.map { ("isolated", $0) }]
                 .compactMap(\.self).map { "\($0.0) \($0.1 ? "on" : "off")" }
-            return ["bridge link set dev \(name) \(words.joined(separator: " "))"]
+            return ["bridge link set dev \(shellQuoted(name)) \(words.joined(separator: " "))"]
         case .setVLANs(let name, let vlans): return vlans.commands(port: name)
         case .ensureVLANInterface(let link):
+            let (name, peer) = (shellQuoted(link.name), shellQuoted(link.peer))
             let mtu = link.mtu.map { " mtu \($0)" } ?? ""
             return [
-                "ip link add \(link.peer)\(mtu) master \(link.bridge) up type veth peer name \(link.name)\(mtu)"
+                "ip link add \(peer)\(mtu) master \(shellQuoted(link.bridge)) up type veth peer name \(name)\(mtu)"
                     + "  # unless it exists"
-            ] + link.portVLANs.commands(port: link.peer) + ["ip link set \(link.name) up"]
+            ] + link.portVLANs.commands(port: link.peer) + ["ip link set \(name) up"]
         case .addAddress(let cidr, let link):
-            return ["\(ip(link.place)) addr add \(cidr) dev \(link.name)"]
+            return ["\(ip(link.place)) addr add \(cidr) dev \(link.word)"]
         case .removeAddress(let cidr, let link):
-            return ["\(ip(link.place)) addr delete \(cidr) dev \(link.name)"]
+            return ["\(ip(link.place)) addr delete \(cidr) dev \(link.word)"]
         case .ensureAddress(let cidr, let link):
-            return ["\(ip(link.place)) addr replace \(cidr) dev \(link.name)"]
+            return ["\(ip(link.place)) addr replace \(cidr) dev \(link.word)"]
         case .addRoute(let route, let link):
-            return ["\(ip(link.place)) route prepend \(route.words) dev \(link.name)"]
+            return ["\(ip(link.place)) route prepend \(route.words) dev \(link.word)"]
         case .removeRoute(let route, let link):
-            return ["\(ip(link.place)) route delete \(route.words) dev \(link.name)"]
-        case .removeFound(let found): return ["ip -n POD route delete \(found.route.words) dev \(found.link)"]
+            return ["\(ip(link.place)) route delete \(route.words) dev \(link.word)"]
+        case .removeFound(let found):
+            return ["ip -n POD route delete \(found.route.words) dev \(shellQuoted(found.link))"]
         case .restoreFound(let found):
-            return ["ip -n POD route append \(found.route.words) dev \(found.link)"]
+            return ["ip -n POD route append \(found.route.words) dev \(shellQuoted(found.link))"]
         case .sysctl(let change):
             let enter = change.place == .sandbox ? "ip netns exec POD " : ""
-            return ["\(enter)sysctl -w \(change.path)=\(change.value)"]
-        case .settle(let link): return ["# wait until no address of \(link.name) is tentative"]
-        case .awaitCarrier(let link): return ["# wait until \(link.name) is operational"]
+            return ["\(enter)sysctl -w \(shellQuoted("\(change.path)=\(change.value)"))"]
+        case .settle(let link): return ["# wait until no address of \(link.word) is tentative"]
+        case .awaitCarrier(let link): return ["# wait until \(link.word) is operational"]
         case .masquerade(let rule):
             guard rule.backend == .nftables else {
                 return rule.addresses.map {
@@ -84,36 +87,51 @@ extension Step {
                         + " \(family) daddr != \($0.network) masquerade"
                 }
         case .removeMasquerade(let rule):
-            return ["# delete the masquerade rules of \(rule.id.containerID) \(rule.id.interface)"]
+            return [
+                "# delete the masquerade rules of \(rule.id.containerID) \(shellQuoted(rule.id.interface))"
+            ]
         case .takeDevice(let device):
-            return ["ip link set \(device.name) netns POD name \(device.interface) alias \(device.name)"]
+            let name = shellQuoted(device.name)
+            return ["ip link set \(name) netns POD name \(shellQuoted(device.interface)) alias \(name)"]
         case .returnDevice(let device):
-            let up = device.wasUp ? ["ip link set \(device.name) up"] : []
-            return ["ip -n POD link set \(device.interface) netns HOST name \(device.name) alias ''"] + up
-        case .renameDevice(let name, let device): return ["ip link set \(name) name \(device.name) alias ''"]
+            let name = shellQuoted(device.name)
+            let up = device.wasUp ? ["ip link set \(name) up"] : []
+            return ["ip -n POD link set \(shellQuoted(device.interface)) netns HOST name \(name) alias ''"]
+                + up
+        case .renameDevice(let name, let device):
+            return ["ip link set \(shellQuoted(name)) name \(shellQuoted(device.name)) alias ''"]
         case .writeFile(let path, let text):
             let folder = path.split(separator: "/").dropLast().joined(separator: "/")
-            return ["mkdir -p /\(folder)", "echo '\(text.replacing("\n", with: " "))' >\(path)"]
-        case .removeFile(let path): return ["rm \(path)"]
+            return [
+                "mkdir -p \(shellQuoted("/\(folder)"))", "printf %s \(shellQuoted(text)) >\(shellQuoted(path))",
+            ]
+        case .removeFile(let path): return ["rm \(shellQuoted(path))"]
         case .spoofCheck(let check):
-            let chain = "cni-br-iface-\(check.id.containerID)-\(check.id.interface)"
+            let chain = shellQuoted(chain(of: check.id))
+            let inner = shellQuoted("\(self.chain(of: check.id))-mac")
             return [
                 "nft add table bridge nat",
                 "nft add chain bridge nat PREROUTING '{ type filter hook prerouting priority -300; }'",
-                "nft add chain bridge nat \(chain)", "nft add chain bridge nat \(chain)-mac",
+                "nft add chain bridge nat \(chain)", "nft add chain bridge nat \(inner)",
                 "nft add rule bridge nat PREROUTING iifname \"\(check.port)\" jump \(chain)",
-                "nft add rule bridge nat \(chain) jump \(chain)-mac",
-                "nft add rule bridge nat \(chain)-mac ether saddr \(check.mac) return",
-                "nft add rule bridge nat \(chain)-mac drop",
+                "nft add rule bridge nat \(chain) jump \(inner)",
+                "nft add rule bridge nat \(inner) ether saddr \(check.mac) return",
+                "nft add rule bridge nat \(inner) drop",
             ]
         case .removeSpoofCheck(let id):
-            return ["nft delete chain bridge nat cni-br-iface-\(id.containerID)-\(id.interface)"]
+            return ["nft delete chain bridge nat \(shellQuoted(chain(of: id)))"]
         }
     }
+
+    private func chain(of id: AttachmentID) -> String { "cni-br-iface-\(id.containerID)-\(id.interface)" }
 
     private func ip(_ place: Place) -> String {
         place == .sandbox ? "ip -n POD" : "ip"
     }
+}
+
+extension LinkName {
+    fileprivate var word: String { shellQuoted(name) }
 }
 
 extension LinkSpec.Kind {
@@ -129,6 +147,7 @@ extension LinkSpec.Kind {
 
 extension PortVLANs {
     fileprivate func commands(port: String) -> [String] {
+        let port = shellQuoted(port)
         let cleared = keepsDefault ? [] : ["bridge vlan delete dev \(port) vid 1-4094"]
         return cleared + ["bridge vlan add dev \(port) vid \(native) pvid untagged"]
             + tagged.map {

@@ -226,6 +226,65 @@ import Testing
         #expect(answer.ran.output.contains("… (10"), "\(answer.ran.output.suffix(300))")
     }
 
+    /// What a pod's author writes is in lines that people copy into a root's shell.
+    @Test(arguments: [
+        "$(id>x)", "`id`", "a;id", "a'b", "a\"b", "a&b", "a|b", "*", "~", "#", "a\\b", "-x", "é",
+    ])
+    func aNameIsNoCommand(name: String) throws {
+        /// What the shell makes of a line for `ip`.
+        func words(_ line: String) throws -> [String] {
+            let script = "ip() { printf '%s\\n' \"$@\"; }; cd /none; \(line)"
+            return try Shell.run(["bash", "-c", script]).output.split(separator: "\n").map(String.init)
+        }
+        let value = try String(decoding: JSONSerialization.data(withJSONObject: [name]), as: UTF8.self)
+        let networks = "[{\"name\":\"net-a\",\"interface\":\(value.dropFirst().dropLast())}]"
+        let config = MetaEndToEnd.config(node, networks: nil)
+        try node.write("plexus.conf", config)
+        let ran = try Shell.run([
+            "ip", "netns", "exec", node.name, "\(node.directory)/bin/plexus", "explain", "-o", "json", "-c",
+            "\(node.directory)/plexus.conf", "--networks", networks,
+        ])
+        let steps = try Tree(parsing: ran.output)["attachments"][1]["steps"].list
+        let commands = steps.flatMap { $0["commands"].list.compactMap(\.string) }
+        let naming = commands.filter { $0.contains("peer name") || $0.contains("link set") }
+        #expect(try naming.count >= 2 && naming.allSatisfy { try words($0).contains(name) }, "\(commands)")
+        try node.define(
+            "refusing",
+            """
+            {"cniVersion":"1.0.0","type":"bridge","bridge":"b1","ipam":{"type":"static",\
+            "addresses":[{"address":"10.7.0.2/24"}],"routes":[{"dst":"10.8.0.0/16","gw":"192.0.2.1"}]}}
+            """)
+        let answer = try add(
+            config.replacing(
+                "\"delegates\"",
+                with: "\"networks\":\(networks.replacing("net-a", with: "refusing")),\"delegates\""))
+        let refused = answer.json["details"].string ?? ""
+        let step = refused.firstRange(of: "refused step: ").map { String(refused[$0.upperBound...]) } ?? ""
+        #expect(try words(step).contains(name), "\(answer.ran.output)")
+    }
+
+    @Test(arguments: [
+        "\u{1b}[2J", "\u{202e}", "\u{2066}x", "\u{200f}", "\u{61c}", "\u{9b}", "\u{7f}", "a\nb",
+    ])
+    func aTextCannotDriveATerminal(text: String) throws {
+        let value = try String(decoding: JSONSerialization.data(withJSONObject: [text]), as: UTF8.self)
+            .dropFirst().dropLast()
+        for networks in [
+            "[{\"name\":\"net-a\",\"interface\":\(value)}]", "[{\"name\":\(value)}]",
+            "[{\"name\":\"net-a\",\"ips\":[\(value)]}]", "[{\"name\":\"net-a\",\"mac\":\(value)}]",
+        ] {
+            let config = MetaEndToEnd.config(node, networks: networks.replacing("\\", with: "\\\\"))
+            let answer = try add(
+                config.replacing("\"delegates\"", with: "\"logLevel\":\"debug\",\"delegates\""))
+            try refused(answer, [7], networks)
+            let told = answer.message + (answer.json["details"].string ?? "") + answer.ran.errors.dropLast()
+            #expect(
+                !told.isEmpty
+                    && !told.unicodeScalars.contains { text.unicodeScalars.contains($0) && !$0.isASCII })
+            #expect(!told.utf8.contains { $0 < 0x20 || $0 == 0x7f }, "\(told.debugDescription)")
+        }
+    }
+
     /// Whether anybody reads it or not.
     @Test func aPipeAsLogHoldsNobody() throws {
         try Shell.sh("mkfifo \(node.directory)/log")

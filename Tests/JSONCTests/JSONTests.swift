@@ -15,6 +15,12 @@ import YAML
         #expect(JSON.string("<a&b>\u{2028}").print() == #""\u003ca\u0026b\u003e\u2028""#)
     }
 
+    @Test func nothingIsHiddenInWhatIsPrinted() throws {
+        let value = JSON.string("\u{1b}\u{7f}\u{85}\u{202e}\u{2066}\u{61c}\u{e0041}é𝄞")
+        #expect(value.print() == #""\u001b\u007f\u0085\u202e\u2066\u061c\udb40\udc41é𝄞""#)
+        #expect(try JSON.parse(value.print()).value == value)
+    }
+
     @Test(arguments: [
         ("", "empty document"), ("{}x", "unexpected 'x' after the document"), ("{'a':1}", "expected a key"),
         ("[NaN]", "expected a value, found 'N'"), ("[1,]", "expected a value"),

@@ -57,11 +57,33 @@ import Testing
         ("eth0", true), ("a234567890abcde", true), ("a234567890abcdef", false), ("", false), (".", false),
         ("..", false),
         ("a/b", false), ("a:b", false), ("a b", false), ("a\u{a0}b", false), ("a\u{1}", false),
-        ("net-1.2_x", true),
+        ("net-1.2_x", true), ("é", true), ("a\u{7f}", false), ("a\u{85}", false), ("a\u{202e}b", false),
+        ("a\u{2066}b", false), ("a\u{200f}b", false), ("a\u{61c}b", false), ("a\u{200b}b", false),
+        ("a\u{ad}b", false), ("a\u{feff}b", false), ("a\u{3164}", false), ("a\u{fe0f}", false),
+        ("\u{2800}", false),
     ])
     func interfaceNames(name: String, isValid: Bool) {
         #expect((Names.interfaceProblem(name) == nil) == isValid)
     }
+
+    /// What is attached goes, whatever a newer version thinks of its name.
+    @Test func onRemovalANameIsWhatTheKernelTakes() {
+        #expect(Names.kernelProblem("a\u{202e}b") == nil && Names.kernelProblem("a/b") != nil)
+    }
+
+    @Test(arguments: [
+        ("plain é", "plain é"), ("a\nb\tc\rd", "a b c d"), ("\u{1b}[2J", "\\u{1b}[2J"), ("\u{7f}", "\\u{7f}"),
+        ("a\u{202e}b\u{2069}", "a\\u{202e}b\\u{2069}"), ("\u{9b}31m", "\\u{9b}31m"),
+        ("\u{2028}", "\\u{2028}"),
+    ])
+    func whatIsHiddenIsSpelledOut(text: String, shown: String) { #expect(visible(text) == shown) }
+
+    @Test(arguments: [
+        ("eth0.100", "eth0.100"), ("net/ipv4/x=1", "net/ipv4/x=1"), ("", "''"), ("$(reboot)", "'$(reboot)'"),
+        ("a b", "'a b'"), ("a'b", #"'a'\''b'"#), ("a;b", "'a;b'"), ("#a", "'#a'"), ("~", "'~'"), ("*", "'*'"),
+        ("a\u{1b}'\\", #"$'a\x1b\'\\'"#), ("a\nb", #"$'a\x0ab'"#), ("\u{202e}", #"$'\xe2\x80\xae'"#),
+    ])
+    func aWordOfTheShellMeansItself(text: String, word: String) { #expect(shellQuoted(text) == word) }
 
     @Test(arguments: [
         ("a", true), ("a_b.c-d", true), ("-a", false), ("a/b", false), ("", false), ("é", false),

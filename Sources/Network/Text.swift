@@ -1,0 +1,50 @@
+extension Unicode.Scalar {
+    /// Controls a terminal, or how text runs, or shows nothing where it stands.
+    package var isHidden: Bool {
+        if value < 0x7f { return value < 0x20 }
+        switch properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate: return true
+        // 2800 is Braille's blank.
+        default: return properties.isDefaultIgnorableCodePoint || value == 0x2800
+        }
+    }
+}
+
+/// `text` on one line, with what is hidden spelled out: for terminals and logs, whoever wrote it.
+package func visible(_ text: String) -> String {
+    if text.utf8.allSatisfy({ (0x20..<0x7f).contains($0) }) { return text }
+    var shown = ""
+    for scalar in text.unicodeScalars {
+        switch scalar {
+        case "\n", "\r", "\t": shown.append(" ")
+        case _ where scalar.isHidden: shown += "\\u{\(String(scalar.value, radix: 16))}"
+        default: shown.unicodeScalars.append(scalar)
+        }
+    }
+    return shown
+}
+
+/// `text` as one word of a shell's command line that means nothing else there, and is visible.
+package func shellQuoted(_ text: String) -> String {
+    let isPlain = text.utf8.allSatisfy {
+        (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0)
+            || "_-./:@%+,=".utf8.contains($0)
+    }
+    if isPlain, !text.isEmpty { return text }
+    guard text.unicodeScalars.contains(where: \.isHidden) else {
+        return "'\(text.replacing("'", with: #"'\''"#))'"
+    }
+    // ANSI-C quoting, of bash and the next POSIX.
+    var word = "$'"
+    for scalar in text.unicodeScalars {
+        if scalar.isHidden {
+            for byte in String(scalar).utf8 {
+                word += "\\x" + (byte < 16 ? "0" : "") + String(byte, radix: 16)
+            }
+        } else {
+            if scalar == "'" || scalar == "\\" { word += "\\" }
+            word.unicodeScalars.append(scalar)
+        }
+    }
+    return word + "'"
+}
