@@ -32,7 +32,8 @@ int clinux_memfd(const char *name);
 int clinux_pipe(int descriptors[2]);
 /// open(2) and openat(2), which are variadic in C.
 int clinux_openat(int directory, const char *path, int flags, unsigned int mode);
-/// Starts a program in a process group of its own, with the three standard descriptors given; it is killed when we are.
+/// Starts a program in a process group of its own, with the three standard descriptors given and no other; it is
+/// killed when we are.
 /// 0, or the errno.
 int clinux_spawn(pid_t *pid, const char *path, char *const arguments[], char *const environment[], int input,
                  int output, int errors);
