@@ -33,8 +33,10 @@ package struct Descriptor: ~Copyable, Sendable {
         try Self.readAll(raw, limit: limit, name: name, isRegular: isRegular)
     }
 
-    static func readAll(_ raw: CInt, limit: Int, name: String, isRegular: Bool) throws(SystemError) -> [UInt8]
-    {
+    /// - Parameter waits: for what is not there yet, also when the descriptor does not.
+    static func readAll(
+        _ raw: CInt, limit: Int, name: String, isRegular: Bool, waits: Bool = false
+    ) throws(SystemError) -> [UInt8] {
         var bytes: [UInt8] = []
         let size = 16384
         while true {
@@ -43,6 +45,10 @@ package struct Descriptor: ~Copyable, Sendable {
                 let got = retrying { read(raw, buffer.baseAddress, size) }
                 code = got < 0 ? errno : 0
                 count = max(got, 0)
+            }
+            if code == EAGAIN, waits {
+                _ = becomesReady(raw, POLLIN, within: -1)
+                continue
             }
             guard code == 0 else { throw SystemError(operation: "read \(name)", code: code) }
             if bytes.isEmpty { bytes = chunk } else { bytes += chunk }
@@ -74,26 +80,47 @@ package func readFile(_ path: String, limit: Int, waits: Bool = false) throws(Sy
 
 package func readStandardInput(limit: Int) throws(SystemError) -> [UInt8] {
     // Stays open: a descriptor 0 of another kind would end up in a child.
-    try Descriptor.readAll(0, limit: limit, name: "stdin", isRegular: false)
+    try Descriptor.readAll(0, limit: limit, name: "stdin", isRegular: false, waits: true)
 }
 
+/// Milliseconds that a runtime has to read what it asked for: locks are held meanwhile.
+package let patience: CInt = 10_000
+
+/// - Parameter milliseconds: for all of it; -1 has no limit.
 /// - Returns: false when not all of it could be written.
 @discardableResult
-package func writeStandardOutput(_ text: String) -> Bool { writeText(text, to: 1) }
+package func writeStandardOutput(_ text: String, within milliseconds: CInt = -1) -> Bool {
+    writeText(text, to: 1, milliseconds)
+}
 /// There is nobody to tell of a failure.
-package func writeStandardError(_ text: String) { _ = writeText(text, to: 2) }
+package func writeStandardError(_ text: String) { _ = writeText(text, to: 2, patience) }
 
-/// In one piece when the kernel takes it so.
-private func writeText(_ text: String, to descriptor: CInt) -> Bool {
+/// In pieces that a pipe takes whole once it takes anything (pipe(7)): no write waits longer than we do.
+private func writeText(_ text: String, to descriptor: CInt, _ milliseconds: CInt) -> Bool {
+    let end = clinux_milliseconds() + Int64(milliseconds)
     var bytes = Array(text.utf8)[...]
     while !bytes.isEmpty {
-        let count = bytes.withUnsafeBytes { buffer in
-            retrying { write(descriptor, buffer.baseAddress, buffer.count) }
+        let left = milliseconds < 0 ? -1 : CInt(max(0, end - clinux_milliseconds()))
+        guard becomesReady(descriptor, POLLOUT, within: left) else {
+            // What comes after half a text is of no use, and is not to wait again.
+            let nobody = clinux_openat(AT_FDCWD, "/dev/null", O_WRONLY | O_CLOEXEC, 0)
+            dup2(nobody, descriptor)
+            return false
         }
+        let count = bytes.withUnsafeBytes { buffer in
+            retrying { write(descriptor, buffer.baseAddress, min(buffer.count, Int(PIPE_BUF))) }
+        }
+        if count < 0, errno == EAGAIN { continue }
         guard count > 0 else { return false }
         bytes = bytes.dropFirst(count)
     }
     return true
+}
+
+/// - Returns: false when the time was up first.
+private func becomesReady(_ descriptor: CInt, _ event: CInt, within milliseconds: CInt) -> Bool {
+    var wanted = pollfd(fd: descriptor, events: Int16(event), revents: 0)
+    return retrying { poll(&wanted, 1, milliseconds) } != 0
 }
 
 package func isTerminal(_ descriptor: CInt) -> Bool { isatty(descriptor) == 1 }

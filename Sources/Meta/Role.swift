@@ -63,7 +63,8 @@ package enum Role {
             return 0
         } catch {
             writeStandardOutput(
-                error.json(version: version?.rawValue).print(indent: 4, escapesHTML: false) + "\n")
+                error.json(version: version?.rawValue).print(indent: 4, escapesHTML: false) + "\n",
+                within: patience)
             return 1
         }
     }
@@ -98,9 +99,10 @@ package enum Role {
 
     /// A runtime that gets no result counts the ADD as failed, and so must we.
     private func respond(_ result: JSON) throws(Failure) {
-        guard writeStandardOutput(result.print(indent: 4) + "\n") else {
+        guard writeStandardOutput(result.print(indent: 4) + "\n", within: patience) else {
             throw Failure(
-                .io, "cannot write the result to stdout", details: "the runtime closed it, or a disk is full")
+                .io, "cannot write the result to stdout",
+                details: "the runtime closed it or does not read it, or a disk is full")
         }
     }
 
