@@ -76,6 +76,12 @@ package struct HostLocalConfig: Equatable, Sendable {
             if mustWork { try routes.last?.refuseOtherFamily(route) }
         }
         directory = try Self.directory(request)
+        // Two working directories would be two stores that know nothing of each other.
+        for key in ["dataDir", "resolvConf"] where request.isLenient && allocates {
+            guard let path = try ipam.string(key), !path.isEmpty, !path.hasPrefix("/") else { continue }
+            throw ipam.error(
+                key, "\"\(path)\" is no absolute path: where it leads depends on how the runtime was started")
+        }
         dns = DNS()
         if let path = try ipam.string("resolvConf"), !path.isEmpty, allocates {
             do throws(SystemError) { dns = resolvConf(try readFile(path, limit: 1 << 20)) } catch {

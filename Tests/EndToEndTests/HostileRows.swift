@@ -116,6 +116,19 @@ import Testing
         #expect(try node.links(pod: "a").isEmpty && node.files("state").isEmpty)
     }
 
+    /// Two working directories would give two pods one address; what such a definition attached goes all the same.
+    @Test(arguments: ["dataDir", "resolvConf"])
+    func noPathDependsOnTheWorkingDirectory(key: String) throws {
+        let config = MetaEndToEnd.config(node, networks: "").replacing(
+            "\"dataDir\":\"\(node.directory)/ipam\"", with: "\"\(key)\":\"ipam/x\"")
+        let answer = try add(config)
+        try refused(answer, [7], key)
+        #expect(answer.message.contains("\"ipam/x\" is no absolute path"), "\(answer.ran.output)")
+        #expect(answer.message.contains("ipam.\(key)"), "\(answer.ran.output)")
+        let gone = try node.call("DEL", netns: netns, args: MetaEndToEnd.pod, config)
+        #expect(gone.status == 0, "\(gone.ran)")
+    }
+
     // MARK: Files of other users
 
     @Test(arguments: [
@@ -455,7 +468,10 @@ import Testing
 
     // MARK: The process
 
-    @Test func pluginsGetNothingOfOurs() throws {
+    /// The runtime's open files are not the plugin's either; old kernels, and filters of system calls, know no
+    /// close_range.
+    @Test(arguments: [[], ["strace", "-f", "-o", "/dev/null", "-e", "inject=close_range:error=ENOSYS"]])
+    func pluginsGetNothingOfOurs(tracer: [String]) throws {
         try node.script("mine", "ls -l /proc/self/fd; cat /proc/self/status; exit 0\n")
         try node.write(
             "plugins/mine",
@@ -480,12 +496,10 @@ import Testing
             {"cniVersion":"1.0.0","name":"n","type":"plexus","cniDir":"\(node.directory)/state",\
             "delegates":[{"cniVersion":"1.0.0","name":"d","type":"mine"}]}
             """
-        // What the test's own process left open is not ours either.
-        let line =
-            "for f in /proc/$$/fd/*; do [ ${f##*/} -le 2 ] || eval \"exec ${f##*/}>&-\"; done; exec ip netns exec \"$@\""
+        let line = "exec 7</dev/null 77</dev/null 777</dev/null; exec ip netns exec \"$@\""
         let ran = try Shell.run(
-            ["bash", "-c", line, "bash", node.name, "\(node.directory)/bin/plexus"], input: config,
-            environment: variables)
+            ["bash", "-c", line, "bash", node.name] + tracer + ["\(node.directory)/bin/plexus"],
+            input: config, environment: variables)
         #expect(ran.status == 0, "\(ran)")
         let names = Set(
             try Shell.sh("cut -d= -f1 \(node.directory)/mine.env").split(separator: "\n").map(String.init))
@@ -505,6 +519,49 @@ import Testing
         let mask = try #require(ignored.flatMap { UInt64($0, radix: 16) })
         #expect(mask & 1 << 12 == 0 && signals.contains("SigBlk:\t0000000000000000"), "\(signals)")
 
+    }
+
+    /// A pipe that is full and that nobody reads: what waits for the attachment's lock goes on after a while.
+    @Test(arguments: ["plexus", "bridge"])
+    func whoDoesNotReadTheAnswerHoldsNobody(role: String) throws {
+        let single = #"{"cniVersion":"1.0.0","name":"net","type":"bridge","bridge":"b1"}"#
+        try node.write("config.json", role == "plexus" ? MetaEndToEnd.config(node) : single)
+        let line = """
+            mkfifo \(node.directory)/pipe; exec 8<>\(node.directory)/pipe; head -c 65536 /dev/zero >&8
+            call() {
+                env CNI_COMMAND=$1 CNI_CONTAINERID=c1 CNI_IFNAME=eth0 CNI_NETNS=\(netns) CNI_PATH=/x \
+                'CNI_ARGS=\(MetaEndToEnd.pod)' \(node.directory)/bin/\(role) < \(node.directory)/config.json
+            }
+            call ADD >&8 & sleep 1; call DEL; wait $!; echo "ended with $?"
+            """
+        let ran = try Shell.run(["ip", "netns", "exec", node.name, "timeout", "60", "bash", "-c", line])
+        #expect(ran.output == "ended with 1\n", "\(ran)")
+        #expect(try node.links(pod: "a").isEmpty && node.files("state").isEmpty)
+    }
+
+    /// Of a runtime that works with an event loop.
+    @Test func aNonBlockingInputIsWaitedFor() throws {
+        let pipe = Pipe()
+        _ = fcntl(pipe.fileHandleForReading.fileDescriptor, F_SETFL, O_NONBLOCK)
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments = ["ip", "netns", "exec", node.name, "\(node.directory)/bin/plexus"]
+        process.environment = [
+            "CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_NETNS": netns, "CNI_IFNAME": "eth0",
+            "CNI_PATH": "/x", "CNI_ARGS": MetaEndToEnd.pod, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        ]
+        process.standardInput = pipe
+        process.standardOutput = FileHandle.nullDevice
+        try process.run()
+        let config = Data(MetaEndToEnd.config(node).utf8)
+        for part in [config.prefix(40), config.dropFirst(40)] {
+            Thread.sleep(forTimeInterval: 0.3)
+            pipe.fileHandleForWriting.write(part)
+        }
+        try pipe.fileHandleForWriting.close()
+        process.waitUntilExit()
+        #expect(process.terminationStatus == 0)
+        #expect(try node.links(pod: "a") == ["eth0", "net1"])
     }
 
     /// A runtime that hangs up, or that never opened the standard descriptors.
