@@ -14,14 +14,21 @@ package struct Lock: ~Copyable, Sendable {
         Lock(try held(directory.openLock(name, mode: mode, writable: writable), name, exclusive))
     }
 
-    /// The same on a file that its last holder removes: who waited meanwhile starts again with the new file.
+    /// The same on a file that its last holder removes: who waited meanwhile starts again with the new file. What is
+    /// no file gives way.
     ///
     /// - Parameter writable: for `write`; it can be had only on a disk that takes something new.
     package static func takeRemovable(
         in directory: borrowing Directory, _ name: String, writable: Bool = false
     ) throws(SystemError) -> Lock {
         while true {
-            let lock = try take(in: directory, name, writable: writable)
+            let lock: Lock
+            do throws(SystemError) { lock = try take(in: directory, name, writable: writable) } catch
+                where error.isNoFile
+            {
+                try directory.remove(name)
+                lock = try take(in: directory, name, writable: writable)
+            }
             var info = stat()
             if fstat(lock.file.raw, &info) == 0, info.st_nlink > 0 { return lock }
         }

@@ -30,6 +30,8 @@ package struct SystemError: Error, Equatable, Sendable, CustomStringConvertible 
     package var hasNoRoom: Bool { code == ENOSPC || code == EROFS || code == EDQUOT }
     /// The file is there, but what it says is not told: it is write-only, or has no value yet.
     package var isUntold: Bool { code == EIO || code == EACCES || code == EPERM }
+    /// A directory that was to be removed.
+    package var isNotEmpty: Bool { code == ENOTEMPTY }
     package var isInvalid: Bool { code == EINVAL }
 }
 

@@ -18,12 +18,7 @@ package struct DefinitionCache: Sendable {
         guard let found = try find("net-attach-def", namespace, name) else { return nil }
         do throws(JSONError) {
             let manifest = Reader(found.json)
-            try Self.requireKind("NetworkAttachmentDefinition", manifest)
-            for (key, wanted) in [("namespace", namespace), ("name", name)] {
-                if let found = try manifest.object("metadata")?.string(key), found != wanted {
-                    throw manifest.error("metadata.\(key)", "is \(found), the file's path says \(wanted)")
-                }
-            }
+            try Self.require("NetworkAttachmentDefinition", namespace, name, manifest)
             let spec = try manifest.object("spec")
             if let config = spec?.value["config"], config.object != nil {
                 throw manifest.error(
@@ -51,7 +46,18 @@ package struct DefinitionCache: Sendable {
     /// Whether anybody keeps pods here.
     package var hasPods: Bool { (try? Directory.open("\(path)/pods")) != nil }
 
-    /// One object a file, of this kind if it says so.
+    /// One object a file, the one of its path if it says who it is.
+    private static func require(
+        _ kind: String, _ namespace: String, _ name: String, _ manifest: Reader
+    ) throws(JSONError) {
+        try requireKind(kind, manifest)
+        for (key, wanted) in [("namespace", namespace), ("name", name)] {
+            if let found = try manifest.object("metadata")?.string(key), found != wanted {
+                throw manifest.error("metadata.\(key)", "is \(found), the file's path says \(wanted)")
+            }
+        }
+    }
+
     private static func requireKind(_ wanted: String, _ manifest: Reader) throws(JSONError) {
         try manifest.requireObject()
         guard let kind = try manifest.string("kind") else {
@@ -88,11 +94,13 @@ package struct DefinitionCache: Sendable {
     /// The pod's manifest and its file, or nil when the cache has none.
     package func pod(_ pod: Pod) throws(Failure) -> (json: JSON, file: String)? {
         guard let found = try find("pods", pod.namespace, pod.name) else { return nil }
-        do throws(JSONError) { try Self.requireKind("Pod", Reader(found.json)) } catch {
+        do throws(JSONError) {
+            try Self.require("Pod", pod.namespace, pod.name, Reader(found.json))
+        } catch {
             throw Failure(
                 .badConfig, "pod \(pod.description) in the cache: \(error)", details: "correct \(found.file)")
         }
-        return found
+        return (found.json, found.file)
     }
 
     /// The network of every definition that can be read, for a DEL that has nothing else to go by, and for GC.

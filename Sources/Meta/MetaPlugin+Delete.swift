@@ -10,10 +10,12 @@ extension MetaPlugin {
     /// Detaches everything that is known of the pod, and what its derived names still find.
     package func delete() throws(Failure) {
         let start = monotonicMilliseconds()
-        guard let store = try StateStore.openIfThere(config.cniDir) else {
-            let kernel = try openGiven()
-            return try report(detachUnrecorded(runner(kernel), []))
+        let opened: StateStore?
+        do throws(Failure) { opened = try StateStore.openIfThere(config.cniDir) } catch {
+            // Records that others may have written are not believed; what is this attachment's without them goes.
+            return try report([error] + detachUnrecorded(runner(openGiven()), nil))
         }
+        guard let store = opened else { return try report(detachUnrecorded(runner(openGiven()), [])) }
         // Without it derived names and leases say what there is; but it may say more when it can be read again.
         var unread: [Failure] = []
         // A pod must go from a node whose disk has become read-only.

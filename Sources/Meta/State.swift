@@ -2,6 +2,7 @@ package import CNI
 package import Engine
 import JSONC
 package import Linux
+import Network
 package import Plans
 
 /// What is known of a container's attachments between ADD and DEL.
@@ -48,6 +49,7 @@ extension PodRecord.Entry {
 /// `<cniDir>/attachments/<containerID>@<CNI_IFNAME>.json`, one file for each top-level interface.
 package struct StateStore: ~Copyable {
     private let directory: Directory
+    private let path: String
     /// The directory was not there before: records may have been lost with it.
     package let isNew: Bool
     private static let limit = JSON.maximumSize
@@ -68,9 +70,10 @@ package struct StateStore: ~Copyable {
     }
 
     private static func make(_ cniDir: String) throws(SystemError) -> StateStore {
+        let path = "\(cniDir)/attachments"
         var isNew = false
-        let directory = try Directory.createTrusted("\(cniDir)/attachments", mode: 0o700, &isNew)
-        return StateStore(directory: directory, isNew: isNew)
+        let directory = try Directory.createTrusted(path, mode: 0o700, &isNew)
+        return StateStore(directory: directory, path: path, isNew: isNew)
     }
 
     private static func refusal(_ error: SystemError) -> Failure {
@@ -81,7 +84,7 @@ package struct StateStore: ~Copyable {
 
     /// Held for a whole verb, so that two calls for one attachment run one after another.
     package func lock(_ id: AttachmentID) throws(Failure) -> Lock {
-        do throws(SystemError) { return try takeLock(id) } catch { throw Failure(.io, "state: \(error)") }
+        do throws(SystemError) { return try takeLock(id) } catch { throw noLock(id, error) }
     }
 
     /// The lock as ADD takes it. Its file says which network called, should the record be lost.
@@ -96,7 +99,7 @@ package struct StateStore: ~Copyable {
             if !isOld { lock.write(network) }
             return lock
         } catch {
-            throw Failure(.io, "state: \(error)")
+            throw noLock(id, error)
         }
     }
 
@@ -107,8 +110,15 @@ package struct StateStore: ~Copyable {
         } catch  where error.hasNoRoom {
             return nil
         } catch {
-            throw Failure(.io, "state: \(error)")
+            throw noLock(id, error)
         }
+    }
+
+    private func noLock(_ id: AttachmentID, _ error: SystemError) -> Failure {
+        let file = "\(path)/\(fileName(id)).lock"
+        return Failure(
+            .io, "state: \(error)",
+            details: error.isNotEmpty ? "it is in a lock's place: rm -r \(shellQuoted(file))" : "")
     }
 
     private func takeLock(_ id: AttachmentID) throws(SystemError) -> Lock {

@@ -157,6 +157,51 @@ import Testing
         #expect(answer.ran.output.contains(full), "\(answer.ran.output)")
     }
 
+    /// Records that others may have written are not believed: DEL does what it can without, and says what to mend.
+    @Test(arguments: ["chmod o+w", "chown nobody"], ["state", "state/attachments"])
+    func aPodGoesFromAStateThatIsNotBelieved(change: String, path: String) throws {
+        let config = MetaEndToEnd.config(node, networks: "")
+        #expect(try add(config).status == 0)
+        let full = "\(node.directory)/\(path)"
+        try Shell.sh("\(change) \(full)")
+        let answer = try node.call("DEL", netns: netns, args: MetaEndToEnd.pod, config)
+        #expect(answer.code == 5 && answer.message.contains(full), "\(answer.ran)")
+        #expect(try node.links(pod: "a").isEmpty && node.links() == ["cni0"])
+        try Shell.sh("chmod 700 \(full); chown root \(full)")
+        #expect(try node.call("DEL", netns: netns, args: MetaEndToEnd.pod, config).status == 0)
+        #expect(try node.files("state").isEmpty)
+    }
+
+    @Test(arguments: ["mkdir", "mkdir -p PATH && touch PATH/x; mkdir -p", "ln -s /none", "mkfifo"])
+    func whatIsInALocksPlaceKeepsNoPod(made: String) throws {
+        let config = MetaEndToEnd.config(node)
+        #expect(try add(config).status == 0)
+        let lock = "\(node.directory)/state/attachments/c1@eth0.json.lock"
+        try Shell.sh("rm \(lock); \(made.replacing("PATH", with: lock)) \(lock)")
+        let answer = try node.call("DEL", netns: netns, args: MetaEndToEnd.pod, config)
+        #expect(try node.links(pod: "a").isEmpty)
+        if made.contains("touch") {
+            #expect(answer.code == 5 && answer.ran.output.contains("rm -r \(lock)"), "\(answer.ran)")
+            try Shell.sh("rm -r \(lock)")
+            #expect(try node.call("DEL", netns: netns, args: MetaEndToEnd.pod, config).status == 0)
+        } else {
+            #expect(answer.status == 0, "\(answer.ran)")
+        }
+        #expect(try Shell.sh("ls \(node.directory)/state/attachments").isEmpty)
+    }
+
+    /// A manifest in the cache under another pod's name.
+    @Test(arguments: ["name: pod-b\n  namespace: default", "name: pod-a\n  namespace: other"])
+    func aPodIsWhoItsManifestSays(metadata: String) throws {
+        try node.write(
+            "cache/pods/default/pod-a.yaml",
+            "kind: Pod\nmetadata:\n  \(metadata)\n  annotations:\n    k8s.v1.cni.cncf.io/networks: net-a\n")
+        let answer = try add(MetaEndToEnd.config(node, networks: nil))
+        try refused(answer, [7], metadata)
+        #expect(answer.message.contains("the file's path says"), "\(answer.ran.output)")
+        #expect(answer.ran.output.contains("cache/pods/default/pod-a.yaml"), "\(answer.ran.output)")
+    }
+
     @Test func linksInTheStateAreNotFollowed() throws {
         let state = "\(node.directory)/state"
         try Shell.sh("mkdir -m 700 \(state) && ln -s \(node.directory)/outside \(state)/attachments")
