@@ -79,9 +79,11 @@ package final class Executor {
         case .removeAddress(let cidr, let link):
             try on(link) { socket, index throws(NetlinkError) in try socket.remove(cidr, index: index) }
             journal.record(.addAddress(cidr, link), on: link)
-        case .ensureAddress(let cidr, let link):
+        case .ensureAddress(let cidr, let link, let nodad):
             do throws(NetlinkError) {
-                try on(link) { socket, index throws(NetlinkError) in try socket.add(cidr, index: index) }
+                try on(link) { socket, index throws(NetlinkError) in
+                    try socket.add(cidr, index: index, nodad: nodad)
+                }
             } catch  where error.code == alreadyExists {}
         case .addRoute(let route, let link):
             try on(link) { socket, index throws(NetlinkError) in try socket.add(route, index: index) }

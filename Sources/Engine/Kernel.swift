@@ -17,6 +17,7 @@ package final class Kernel {
     private var nft: NftSocket?
     /// False once the thread could not come back from the sandbox: then nothing that depends on where it is may run.
     package private(set) var isHome = true
+    static let stranded = "the thread could not leave the pod's namespace"
 
     /// The network that a runtime called, for marks on what is shared with other programs; empty under a plugin's own name.
     package var owner = ""
@@ -174,7 +175,7 @@ package final class Kernel {
     func nftables(_ body: (inout NftSocket) throws(NetlinkError) -> Void) throws(NetlinkError) {
         if nft == nil {
             guard isHome else {
-                throw NetlinkError(operation: "the thread could not leave the pod's namespace", code: 0)
+                throw NetlinkError(operation: Self.stranded, code: 0)
             }
             nft = try NftSocket.open()
         }
@@ -213,7 +214,7 @@ package final class Kernel {
         _ place: Place, _ body: () throws(SystemError) -> R
     ) throws(SystemError) -> R {
         guard isHome else {
-            throw SystemError(operation: "the thread could not leave the pod's namespace", code: 0)
+            throw SystemError(operation: Self.stranded, code: 0)
         }
         if place == .host || isInside { return try body() }
         let result: R?

@@ -32,12 +32,16 @@ extension Kernel {
                 }
             }
         }
-        // The programs would run where the thread is.
-        guard isHome else { return }
+        try requireHome()
         for family in IPAddress.Family.allCases where Iptables.legacyHasNAT(family) {
             kinds.append(Iptables(family, .legacy))
         }
         for kind in kinds { try kind.remove(rule) }
+    }
+
+    /// The programs would run where the thread is.
+    private func requireHome() throws(NetlinkError) {
+        guard isHome else { throw NetlinkError(operation: Self.stranded, code: 0) }
     }
 
     private static func instance(_ rule: Masquerade) -> String {
@@ -99,7 +103,7 @@ extension Kernel {
 
     /// The chains of the iptables programs are of a container and a network, whatever the interface.
     private func removeIptables(of containerID: String) throws(NetlinkError) {
-        guard isHome else { return }
+        try requireHome()
         var kinds: [Iptables] = []
         try nftables { socket throws(NetlinkError) in
             for family in IPAddress.Family.allCases {

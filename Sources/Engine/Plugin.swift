@@ -230,9 +230,7 @@ struct Plugin {
     }
 
     private var stranded: Failure {
-        Failure(
-            .generic, "the thread could not leave the pod's namespace",
-            details: "the attachment is rolled back")
+        Failure(.generic, Kernel.stranded, details: "the attachment is rolled back")
     }
 
     private var leaseRequest: LeaseRequest {

@@ -27,7 +27,11 @@ extension Executor {
                     problems.append("undo: release the addresses: \(error.message)")
                 }
             case .delegate(let call):
-                guard kernel.isHome else { continue }
+                // It would run where the thread is: a problem, so that the record stays and DEL runs it.
+                guard kernel.isHome else {
+                    problems.append("undo: \(call.type): \(Kernel.stranded): DEL runs it")
+                    continue
+                }
                 do throws(Failure) { _ = try call.run() } catch {
                     let isSame = cause?.message.hasSuffix(error.message) ?? false
                     let text = isSame ? "it failed in the same way" : error.message

@@ -59,7 +59,7 @@ extension Bridge {
                 let path = "net/ipv6/conf/\(link.name)/disable_ipv6"
                 steps.append(.sysctl(SysctlChange(.host, path, "0", isOptional: true)))
             }
-            steps.append(.ensureAddress(wanted, link))
+            steps.append(.ensureAddress(wanted, link, nodad: config.gatewayIsInstant))
             // A bridge takes the lowest MAC of its ports until one is set: then its neighbours lose it.
             if config.vlan == nil, let mac = found?.mac { steps.append(.change(link, .mac(mac))) }
         }

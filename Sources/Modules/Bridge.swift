@@ -58,6 +58,8 @@ package enum Bridge: Module {
         package var macspoofchk = false
         /// Duplicate address detection in the pod: off saves a second or more for each attachment.
         package var enabledad = false
+        /// The gateway's address answers at once: otherwise a pod's first second has no gateway. In the meta role.
+        package var gatewayIsInstant = false
         package var disableContainerInterface = false
         /// nil takes the derived address.
         package var mac: MAC?
@@ -282,6 +284,7 @@ extension Bridge {
         }
         config.dns = input.config.givenDNS
         config.hasIPAM = input.config.ipamType != nil
+        config.gatewayIsInstant = input.isMeta
         // What ADD would refuse must not keep DEL from cleaning.
         if input.verb != .del {
             config.mac = try requestedMAC(input)

@@ -35,13 +35,16 @@ extension RouteSocket {
         return found
     }
 
-    package mutating func add(_ cidr: CIDR, index: Int32) throws(NetlinkError) {
-        try socket.acknowledge(Self.adding(cidr, index: index), "add address \(cidr)")
+    /// - Parameter nodad: without duplicate address detection, which only IPv6 has.
+    package mutating func add(_ cidr: CIDR, index: Int32, nodad: Bool = false) throws(NetlinkError) {
+        try socket.acknowledge(Self.adding(cidr, index: index, nodad: nodad), "add address \(cidr)")
     }
 
-    static func adding(_ cidr: CIDR, index: Int32) -> Request {
+    static func adding(_ cidr: CIDR, index: Int32, nodad: Bool = false) -> Request {
         let request = Request(RTM_NEWADDR, create)
-        request.extra(ifaddrmsg.of(cidr, index))
+        var message = ifaddrmsg.of(cidr, index)
+        if nodad, cidr.family == .v6 { message.ifa_flags |= UInt8(IFA_F_NODAD) }
+        request.extra(message)
         request.attributes(of: AddressSpace.self) {
             $0.put(.local, cidr.address)
             $0.put(.address, cidr.address)

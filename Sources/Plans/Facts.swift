@@ -224,7 +224,7 @@ extension Facts {
         case .removeFile(let path): files[path] = nil
         case .change(let name, let change, _):
             links.update(name) { $0.apply(change) }
-        case .addAddress(let cidr, let name), .ensureAddress(let cidr, let name):
+        case .addAddress(let cidr, let name), .ensureAddress(let cidr, let name, _):
             links.update(name) { if !$0.addresses.contains(cidr) { $0.addresses.append(cidr) } }
         case .removeAddress(let cidr, let name):
             links.update(name) { $0.addresses.removeAll { $0 == cidr } }

@@ -49,8 +49,9 @@ extension Step {
             return ["\(ip(link.place)) addr add \(cidr) dev \(link.word)"]
         case .removeAddress(let cidr, let link):
             return ["\(ip(link.place)) addr delete \(cidr) dev \(link.word)"]
-        case .ensureAddress(let cidr, let link):
-            return ["\(ip(link.place)) addr replace \(cidr) dev \(link.word)"]
+        case .ensureAddress(let cidr, let link, let nodad):
+            let flag = nodad && cidr.family == .v6 ? " nodad" : ""
+            return ["\(ip(link.place)) addr replace \(cidr) dev \(link.word)\(flag)"]
         case .addRoute(let route, let link):
             return ["\(ip(link.place)) route prepend \(route.words) dev \(link.word)"]
         case .removeRoute(let route, let link):

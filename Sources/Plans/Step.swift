@@ -18,7 +18,8 @@ package enum Step: Equatable, Sendable {
     case ensureVLANInterface(VLANInterface)
     case addAddress(CIDR, LinkName)
     case removeAddress(CIDR, LinkName)
-    case ensureAddress(CIDR, LinkName)
+    /// - Parameter nodad: an IPv6 address is used without a look for others that have it.
+    case ensureAddress(CIDR, LinkName, nodad: Bool = false)
     case addRoute(Route, LinkName)
     case removeRoute(Route, LinkName)
     /// A route that was there, whoever made it; one that is gone by now is no failure.

@@ -102,6 +102,30 @@ import Testing
         #expect(try node.sh(files) == "1\n1\n")
     }
 
+    /// A flag, so that no moment has to be met.
+    @Test(
+        "In the meta role the gateway's IPv6 address is not looked for among the neighbours, and answers at once"
+    )
+    func instantGateway() throws {
+        let section = #""ipam":{"type":"static","addresses":[{"address":"fd00:9::7/64"}]}"#
+        _ = try add("\"isGateway\":true,\(section)")
+        func flag(_ bridge: String) throws -> Bool {
+            try node.sh("ip -6 addr show dev \(bridge)").split(separator: "\n").contains {
+                $0.contains("fd00:9::1/64") && $0.contains("nodad")
+            }
+        }
+        #expect(try !flag("cni0"))
+        let delegate = "{\"name\":\"d\",\"type\":\"bridge\",\"bridge\":\"b1\",\"isGateway\":true,\(section)}"
+        let config =
+            "{\"cniVersion\":\"1.0.0\",\"name\":\"n\",\"type\":\"plexus\",\"cniDir\":\"\(node.directory)/state\",\"delegates\":[\(delegate)]}"
+        let netns = try node.pod("b")
+        let answer = try node.call("ADD", id: "c2", netns: netns, config)
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try flag("b1"))
+        #expect(try !node.sh("ip -6 addr show dev b1 to fd00:9::1").contains("tentative"))
+        try node.sh("ping -6 -c 1 -W 5 fd00:9::1", pod: "b")
+    }
+
     @Test("BR-09: a default route of IPAM's, with a gateway or without, is not doubled")
     func defaultRouteGiven() throws {
         for (id, route) in [

@@ -122,6 +122,31 @@ import Testing
         try clean("killed")
     }
 
+    /// Its undo would run in the pod's namespace. The record says that it is due, whatever the pod asks for by then.
+    @Test(arguments: [2, 4, 6, 8])
+    func whoCannotComeBackLeavesTheUndoToDEL(setns: Int) throws {
+        try plugin("echo '{\"cniVersion\":\"1.0.0\"}'")
+        try node.define(
+            "tuned",
+            """
+            {"cniVersion":"1.0.0","plugins":[{"type":"bridge","bridge":"b1"},
+             {"type":"tuning","sysctl":{"net.ipv4.conf.IFNAME.arp_filter":"1"}}]}
+            """)
+        let config = MetaEndToEnd.config(node, networks: "mine,tuned")
+        let answer = try node.call(
+            "ADD", netns: netns, args: MetaEndToEnd.pod,
+            prefix: ["strace", "-qq", "-o", "/dev/null", "-e", "inject=setns:error=EPERM:when=\(setns)"],
+            config)
+        #expect(answer.status == 1, "\(answer.ran)")
+        let gone = try node.call(
+            "DEL", netns: netns, args: MetaEndToEnd.pod, MetaEndToEnd.config(node, networks: ""))
+        #expect(gone.status == 0, "\(gone.ran)")
+        let calls = (try? Shell.sh("cat \(node.directory)/mine.log")) ?? ""
+        #expect(calls.isEmpty || calls == "ADD\nDEL\n", "\(calls) \(answer.ran.output)")
+        #expect(try node.links(pod: "a").isEmpty && node.links().subtracting(["cni0", "b1"]).isEmpty)
+        #expect(try node.files("state").isEmpty)
+    }
+
     /// A runtime that ignores its children's ends leaves us the same.
     @Test func anIgnoredSIGCHLDTakesNoStatus() throws {
         try plugin("echo '{\"cniVersion\":\"1.0.0\"}'")
