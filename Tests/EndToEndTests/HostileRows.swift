@@ -291,7 +291,7 @@ import Testing
     func aNameIsNoCommand(name: String) throws {
         /// What the shell makes of a line for `ip`.
         func words(_ line: String) throws -> [String] {
-            let script = "ip() { printf '%s\\n' \"$@\"; }; cd /none; \(line)"
+            let script = "ip() { printf '%s\\n' \"$@\"; }; cd \(node.directory); \(line)"
             return try Shell.run(["bash", "-c", script]).output.split(separator: "\n").map(String.init)
         }
         let value = try String(decoding: JSONSerialization.data(withJSONObject: [name]), as: UTF8.self)
@@ -597,13 +597,14 @@ import Testing
         ]
         process.standardInput = pipe
         process.standardOutput = FileHandle.nullDevice
+        try node.write("config.json", MetaEndToEnd.config(node))
+        let file = "\(node.directory)/config.json"
+        let writer = Process()
+        writer.executableURL = URL(fileURLWithPath: "/bin/sh")
+        writer.arguments = ["-c", "sleep 0.3; head -c 40 \(file); sleep 0.3; tail -c +41 \(file)"]
+        writer.standardOutput = pipe
         try process.run()
-        let config = Data(MetaEndToEnd.config(node).utf8)
-        for part in [config.prefix(40), config.dropFirst(40)] {
-            Thread.sleep(forTimeInterval: 0.3)
-            pipe.fileHandleForWriting.write(part)
-        }
-        try pipe.fileHandleForWriting.close()
+        try writer.run()
         process.waitUntilExit()
         #expect(process.terminationStatus == 0)
         #expect(try node.links(pod: "a") == ["eth0", "net1"])
