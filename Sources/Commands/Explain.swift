@@ -53,7 +53,11 @@ struct Explain: ParsableCommand {
             switch output {
             case .text: writeStandardOutput(explanation.text(isTerminal: isTerminal(1)))
             case .json:
-                writeStandardOutput(try explanation.json().print(indent: 2, escapesHTML: false) + "\n")
+                let text = try explanation.json().print(indent: 2, escapesHTML: false)
+                guard text.utf8.count <= JSON.maximumSize else {
+                    throw Failure(.generic, "the plan is too large to be printed as JSON")
+                }
+                writeStandardOutput(text + "\n")
             }
         } catch {
             let details = error.details.isEmpty ? "" : "\n  \(error.details)"

@@ -287,10 +287,14 @@ struct Plugin {
 
     private func foreign(_ verb: Verb, _ name: String? = nil) throws(Failure) -> ForeignCall {
         let name = name ?? type
+        let input = (name == type ? nil : spec.source) ?? json.bytes()
+        guard input.count <= JSON.maximumSize else {
+            throw Failure(.badConfig, "the configuration is too large to be passed to plugin \(name)")
+        }
         return ForeignCall(
             type: name, path: try ForeignCall.find(name, in: spec.searchPath), verb: verb, id: spec.id,
             sandbox: spec.sandbox, args: spec.args, searchPath: spec.searchPath,
-            input: (name == type ? nil : spec.source) ?? json.bytes(), version: config.version)
+            input: input, version: config.version)
     }
 
     private func explain(_ action: Explained.Action) {

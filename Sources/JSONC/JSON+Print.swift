@@ -8,7 +8,8 @@ extension JSON {
         String(decoding: bytes(indent: indent, escapesHTML: escapesHTML), as: UTF8.self)
     }
 
-    /// The same as UTF-8.
+    /// The same as UTF-8. A text that becomes longer than a document may be is cut behind that: escapes make six bytes
+    /// of one, and nobody could read it.
     package func bytes(indent: Int = 0, escapesHTML: Bool = true) -> [UInt8] {
         var text: [UInt8] = []
         text.reserveCapacity(1024)
@@ -65,6 +66,7 @@ extension JSON {
     /// As Go writes strings: `<`, `>` and `&` escaped where Go's bytes are wanted, `/` not; nor is anything hidden in
     /// them.
     private static func write(_ value: String, to text: inout [UInt8], _ style: Style) {
+        guard text.count <= JSON.maximumSize else { return }
         text.append(UInt8(ascii: "\""))
         var value = value
         value.withUTF8 { bytes in
@@ -86,7 +88,7 @@ extension JSON {
     }
 
     private static func escape(_ value: String, to text: inout [UInt8], _ style: Style) {
-        for scalar in value.unicodeScalars {
+        for scalar in value.unicodeScalars where text.count <= JSON.maximumSize {
             switch scalar {
             case "\"", "\\": text += [UInt8(ascii: "\\"), UInt8(ascii: scalar)]
             case "\n": text += "\\n".utf8

@@ -99,7 +99,13 @@ package enum Role {
 
     /// A runtime that gets no result counts the ADD as failed, and so must we.
     private func respond(_ result: JSON) throws(Failure) {
-        guard writeStandardOutput(result.print(indent: 4) + "\n", within: patience) else {
+        let text = result.print(indent: 4)
+        guard text.utf8.count <= JSON.maximumSize else {
+            throw Failure(
+                .generic, "the result is too large to be printed",
+                details: "the limit is \(JSON.maximumSize) bytes")
+        }
+        guard writeStandardOutput(text + "\n", within: patience) else {
             throw Failure(
                 .io, "cannot write the result to stdout",
                 details: "the runtime closed it or does not read it, or a disk is full")

@@ -2,6 +2,8 @@ extension Unicode.Scalar {
     /// Controls a terminal, or how text runs, or shows nothing where it stands.
     package var isHidden: Bool {
         if value < 0x7f { return value < 0x20 }
+        // Latin letters, all but the soft hyphen: without a look into tables.
+        if (0xa1...0x24f).contains(value) { return value == 0xad }
         switch properties.generalCategory {
         case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate: return true
         // 2800 is Braille's blank.

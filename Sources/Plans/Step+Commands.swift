@@ -104,7 +104,8 @@ extension Step {
         case .writeFile(let path, let text):
             let folder = path.split(separator: "/").dropLast().joined(separator: "/")
             return [
-                "mkdir -p \(shellQuoted("/\(folder)"))", "printf %s \(shellQuoted(text)) >\(shellQuoted(path))",
+                "mkdir -p \(shellQuoted("/\(folder)"))",
+                "printf %s \(shellQuoted(text)) >\(shellQuoted(path))",
             ]
         case .removeFile(let path): return ["rm \(shellQuoted(path))"]
         case .spoofCheck(let check):

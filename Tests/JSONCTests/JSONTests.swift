@@ -67,6 +67,12 @@ import YAML
         #expect(try YAML.parse(Array(most.utf8)) == value)
     }
 
+    @Test func whatGrowsWhenItIsPrintedIsCut() {
+        let text = JSON.array(Array(repeating: .string(String(repeating: "<", count: 2 << 20)), count: 8))
+            .bytes()
+        #expect((JSON.maximumSize + 1...JSON.maximumSize + 64).contains(text.count))
+    }
+
     /// Each of thousands of members would otherwise be compared with all before it.
     @Test func oneKeyTwiceAmongManyKeepsItsPlace() throws {
         let many = (0..<30000).map { "\"\($0)\":\($0)" }.joined(separator: ",")
