@@ -43,9 +43,8 @@ package struct ForeignCall: Sendable {
     /// - Parameter forwardsErrors: what it says on stderr goes on to ours when it succeeds.
     package func run(forwardsErrors: Bool = false) throws(Failure) -> CNIResult? {
         let answer = try execute()
-        let text = String(decoding: answer.output, as: UTF8.self)
         // An error object is an error, also of a plugin that forgets its exit status.
-        guard case .exited(0) = answer.status, !isError(answer.output) else { throw failure(answer, text) }
+        guard case .exited(0) = answer.status, !isError(answer.output) else { throw failure(answer) }
         if forwardsErrors {
             for line in String(decoding: answer.errors, as: UTF8.self).parts(by: "\n") where !line.isEmpty {
                 writeStandardError(visible(String(line)) + "\n")
@@ -55,9 +54,10 @@ package struct ForeignCall: Sendable {
         do throws(JSONError) {
             return try CNIResult.parse(JSON.parse(answer.output).value, assuming: version)
         } catch {
+            let printed = beginning(of: answer)
             throw Failure(
                 .generic, "plugin \(type) printed no valid result: \(error)",
-                details: text.isEmpty ? "its output is empty" : "output: \(text.prefix(400))")
+                details: printed.isEmpty ? "its output is empty" : "output: \(printed)")
         }
     }
 
@@ -91,7 +91,7 @@ package struct ForeignCall: Sendable {
     }
 
     /// A CNI error object on stdout keeps its code; anything else is quoted.
-    private func failure(_ answer: ChildResult, _ text: String) -> Failure {
+    private func failure(_ answer: ChildResult) -> Failure {
         switch answer.status {
         case .timedOut:
             return Failure(
@@ -111,12 +111,16 @@ package struct ForeignCall: Sendable {
                 if failure.message.isEmpty { failure.message = "exit status \(status)" }
                 return failure
             }
-            let printed = trimmed(text.prefix(400))
+            let printed = beginning(of: answer)
             let cause = printed.isEmpty ? "" : "it printed: \(printed)"
             return Failure(
                 .unknown, "netplugin failed: plugin \(type) ended with status \(status)",
                 details: [cause, quote(answer)].filter { !$0.isEmpty }.joined(separator: "; "))
         }
+    }
+
+    private func beginning(of answer: ChildResult) -> String {
+        trimmed(String(decoding: answer.output.prefix(400), as: UTF8.self))
     }
 
     private func quote(_ answer: ChildResult) -> String {

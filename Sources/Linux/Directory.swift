@@ -1,5 +1,6 @@
 internal import CLinux
 internal import Glibc
+internal import Network
 
 /// An open directory: names below it are used without following links.
 package struct Directory: ~Copyable, Sendable {
@@ -261,7 +262,7 @@ private func requireTrusted(
     guard info.st_uid == 0 || info.st_uid == geteuid() else {
         throw SystemError(
             operation: "\(path) belongs to user \(info.st_uid), not to root: refused", code: 0,
-            fix: "chown root \(path)")
+            fix: "chown root \(shellQuoted(path))")
     }
     let isOpenToAll = info.st_mode & S_IWOTH != 0
     guard !isOpenToAll, info.st_mode & S_IWGRP == 0 || info.st_gid == 0 else {
@@ -269,7 +270,7 @@ private func requireTrusted(
         let mode = String(info.st_mode & 0o7777, radix: 8)
         throw SystemError(
             operation: "\(path) is writable by \(others) (mode \(mode)): refused", code: 0,
-            fix: "chmod go-w \(path)")
+            fix: "chmod go-w \(shellQuoted(path))")
     }
 }
 

@@ -77,7 +77,8 @@ struct ChildLink: Equatable, Sendable {
         guard let (name, link) = try? master(facts) else { return remarks }
         if !link.isUp {
             let command =
-                name.place == .host ? "ip link set \(name.name) up" : "a plugin before this one sets it up"
+                name.place == .host
+                ? "ip link set \(shellQuoted(name.name)) up" : "a plugin before this one sets it up"
             remarks.append(.concern("its master \(name.name) is down: nothing comes through; \(command)"))
         } else if !link.hasCarrier {
             remarks.append(.concern("its master \(name.name) has no carrier: nothing comes through"))

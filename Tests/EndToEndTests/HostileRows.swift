@@ -158,16 +158,19 @@ import Testing
     }
 
     /// Records that others may have written are not believed: DEL does what it can without, and says what to mend.
-    @Test(arguments: ["chmod o+w", "chown nobody"], ["state", "state/attachments"])
-    func aPodGoesFromAStateThatIsNotBelieved(change: String, path: String) throws {
+    @Test(
+        arguments: [("chmod o+w", "chmod go-w"), ("chown nobody", "chown root")],
+        ["state", "state/attachments"])
+    func aPodGoesFromAStateThatIsNotBelieved(change: (made: String, fix: String), path: String) throws {
         let config = MetaEndToEnd.config(node, networks: "")
         #expect(try add(config).status == 0)
         let full = "\(node.directory)/\(path)"
-        try Shell.sh("\(change) \(full)")
+        try Shell.sh("\(change.made) \(full)")
         let answer = try node.call("DEL", netns: netns, args: MetaEndToEnd.pod, config)
         #expect(answer.code == 5 && answer.message.contains(full), "\(answer.ran)")
+        #expect(answer.ran.output.contains("\(change.fix) \(full)"), "\(answer.ran)")
         #expect(try node.links(pod: "a").isEmpty && node.links() == ["cni0"])
-        try Shell.sh("chmod 700 \(full); chown root \(full)")
+        try Shell.sh("\(change.fix) \(full)")
         #expect(try node.call("DEL", netns: netns, args: MetaEndToEnd.pod, config).status == 0)
         #expect(try node.files("state").isEmpty)
     }
