@@ -160,7 +160,14 @@ package struct PluginConfig: Sendable {
         for key in ["cni.dev/valid-attachments", "cni.dev/attachments"] where reader.has(key) {
             var found: [(containerID: String, ifname: String)] = []
             for entry in try reader.list(key) ?? [] {
-                found.append((try entry.string("containerID") ?? "", try entry.string("ifname") ?? ""))
+                // Half an entry would make a living attachment a dead one.
+                guard let id = try entry.string("containerID"), !id.isEmpty else {
+                    throw entry.error("containerID", "is missing")
+                }
+                guard let interface = try entry.string("ifname"), !interface.isEmpty else {
+                    throw entry.error("ifname", "is missing")
+                }
+                found.append((id, interface))
             }
             return found
         }

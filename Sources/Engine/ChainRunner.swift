@@ -122,6 +122,21 @@ package final class ChainRunner {
         return found
     }
 
+    /// Whether the host has the pair that is named for an attachment, and its other end is in a namespace that lives.
+    package func hasLivingPair(_ id: AttachmentID) throws(Failure) -> Bool {
+        do throws(NetlinkError) {
+            return try kernel.with(.host) { socket throws(NetlinkError) in
+                let found = try socket.link(named: hostLinkName(id.containerID, id.interface))
+                guard let found, found.kind == "veth", let namespace = found.parentNamespaceID else {
+                    return false
+                }
+                return try socket.isAlive(namespace: namespace)
+            }
+        } catch {
+            throw Failure(.generic, "\(error)")
+        }
+    }
+
     /// Whether the sandbox has each of these links, with its MAC address.
     package func hasLinks(_ links: [(name: String, mac: String)]) throws(Failure) -> Bool {
         guard kernel.hasSandbox, !links.isEmpty else { return false }

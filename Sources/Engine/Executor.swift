@@ -365,7 +365,9 @@ extension Executor {
         let original = try kernel.readSysctl(name)
         let inverse = original.map { Step.sysctl(SysctlChange(name.place, name.path, $0, .ensured)) }
         do throws(SystemError) { try kernel.writeSysctl(name, value) } catch {
-            if let inverse, try kernel.readSysctl(name) != original { journal.record(.step(inverse)) }
+            // What cannot be looked at any more may have been written.
+            let now = (try? kernel.readSysctl(name)) ?? nil
+            if let inverse, now != original { journal.record(.step(inverse)) }
             throw error
         }
         if let inverse { journal.record(.step(inverse)) }

@@ -52,7 +52,10 @@ extension Plugin {
     private func requireSource() throws(JSONError) {
         guard let section = try config.reader.object("ipam") else { return }
         guard let ipam = config.ipamType else {
-            if section.value.object?.members.allSatisfy(\.value.saysNothing) ?? true { return }
+            if section.value.object?.members.allSatisfy({ $0.value.saysNothing || isComment($0.key) }) ?? true
+            {
+                return
+            }
             throw section.error(
                 nil,
                 "ipam has no type: write \"type\": \"host-local\" or that of another IPAM plugin, or {} for no addresses"

@@ -17,7 +17,10 @@ extension Kernel {
                 let ports = try with(.host) { socket throws(NetlinkError) in
                     try socket.links(controller: index)
                 }
-                facts.links.update(.host(bridge)) { $0.portMTU = ports.map(\.mtu).max() }
+                // The other end of a pod's is in another namespace.
+                let own = ports.filter { $0.parentNamespaceID == nil }
+                let largest = own.map(\.mtu).max() ?? (ports.isEmpty ? nil : .max)
+                facts.links.update(.host(bridge)) { $0.portMTU = largest }
             }
             if let place = query.defaultRoute, place == .host || hasSandbox,
                 let name = try defaultRouteLink(place)

@@ -45,15 +45,19 @@ package final class Teardown {
             note(error, spec, false)
         }
         for index in spec.list.plugins.indices.reversed() {
+            let plugin: Plugin
             let pending: Pending
             do throws(Failure) {
-                pending = try Plugin(spec, index, .del, previous: previous, runner).removal()
+                plugin = try Plugin(spec, index, .del, previous: previous, runner)
+                pending = try plugin.removal()
             } catch {
                 isRestored = false
                 note(error, spec, isGuess)
                 continue
             }
-            do throws(Failure) { try detach(pending, spec.id.interface) } catch { note(error, spec, false) }
+            do throws(Failure) { try detach(pending, spec.id.interface) } catch {
+                note(plugin.naming(error), spec, false)
+            }
             if let problem = pending.problem { note(problem, spec, isGuess) }
         }
     }

@@ -264,7 +264,8 @@ package enum HostLocal: AddressSource {
     private static func releaseDirectory(_ request: LeaseRequest) throws(Failure) -> String {
         guard request.isLenient else { return try HostLocalConfig(request, allocates: false).directory }
         do throws(JSONError) { return try HostLocalConfig.directory(request) } catch {
-            throw Failure(.badConfig, error)
+            // No ADD took an address from there.
+            return "\(defaultDirectory)/\(request.config.name)"
         }
     }
 

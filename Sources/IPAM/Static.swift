@@ -18,8 +18,6 @@ package enum Static: AddressSource {
         switch key {
         case "address", "ips", "ip": "addresses"
         case "gateway", "gw": "it belongs to an address: write it into an element of addresses"
-        case "subnet", "range", "ranges", "rangestart", "rangeend", "exclude":
-            "ranges are of the type host-local: write \"type\": \"host-local\""
         default: nil
         }
     }

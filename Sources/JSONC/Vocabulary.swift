@@ -150,7 +150,7 @@ extension JSON {
 }
 
 /// JSON has no comments; these are what people write instead.
-private func isComment(_ key: String) -> Bool {
+package func isComment(_ key: String) -> Bool {
     ["_", "#", "//"].contains { key.hasPrefix($0) }
         || ["comment", "description"].contains { isSame($0, key) }
 }

@@ -1,3 +1,5 @@
+internal import Glibc
+
 /// What tells a network namespace from every other one, also from those that had its path or its number before.
 package struct NamespaceIdentity: Hashable, Sendable {
     /// /proc/sys/kernel/random/boot_id; empty when it cannot be read.
@@ -30,5 +32,21 @@ package struct NamespaceIdentity: Hashable, Sendable {
         device == other.device && inode == other.inode
             && (boot == other.boot || boot.isEmpty || other.boot.isEmpty)
             && (cookie == other.cookie || cookie == 0 || other.cookie == 0)
+    }
+}
+
+extension NamespaceIdentity {
+    /// A path to the namespace by a process that is in it, for one that lost its own; nil when no process is. The number may
+    /// be another namespace's by now: the caller compares.
+    package func pathOfProcess() -> String? {
+        guard let names = try? Directory.open("/proc").names() else { return nil }
+        for name in names where name.utf8.allSatisfy({ (0x30...0x39).contains($0) }) {
+            var info = stat()
+            let path = "/proc/\(name)/ns/net"
+            if stat(path, &info) == 0, UInt64(info.st_ino) == inode, UInt64(info.st_dev) == device {
+                return path
+            }
+        }
+        return nil
     }
 }

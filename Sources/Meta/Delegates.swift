@@ -273,10 +273,12 @@ package struct DelegateBuilder {
         let others = cache.namespaces(having: name).filter { $0 != namespace && mayName($0) }
         let found = others.map { "\($0)/\(name)" }.joined(separator: ", ")
         let fix = selection == nil ? "there is \(found)" : "write \(found)"
-        let hints = others.isEmpty ? [] : [advice, fix].filter { !$0.isEmpty }
+        let asked = selection.map { "asked for by \($0.place)" } ?? ""
+        let hints = [asked] + (others.isEmpty ? [] : [advice, fix]).filter { !$0.isEmpty }
         return Failure(
             .badConfig, "cannot find a network-attachment-definition (\(name)) in namespace (\(namespace))",
-            details: (hints + [cache.missing(namespace, name)]).joined(separator: "; "))
+            details: (hints + [cache.missing(namespace, name)]).filter { !$0.isEmpty }.joined(separator: "; ")
+        )
     }
 
     private func read(_ definition: Definition) throws(Failure) -> Chosen {

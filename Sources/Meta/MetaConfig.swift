@@ -89,7 +89,9 @@ package struct MetaConfig: Sendable {
             log = try Self.log(
                 toStderr: bool("logToStderr"), file: path("logFile"), level: string("logLevel"))
         } catch {
-            throw Failure(error.problem.hasPrefix(unsupported) ? .unsupportedField : .badConfig, "\(error)")
+            throw Failure(
+                error.problem.hasPrefix(unsupported) ? .unsupportedField : .badConfig, "\(error)",
+                details: "correct it in the configuration \(plugin.name) of type \(plugin.type)")
         }
         for key in unknown { log.debug("unknown key \(key) is passed over") }
         if json.has("kubeconfig") {

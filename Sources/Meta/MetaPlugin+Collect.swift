@@ -58,10 +58,33 @@ extension MetaPlugin {
         // A living container of which nothing is written down may have any network.
         let unrecorded = alive.subtracting(census.recorded)
         for id in unrecorded { census.keep(id, nil) }
+        do throws(Failure) { try keepUnrecorded(&census) } catch {
+            census.isComplete = false
+            problems.append(error)
+        }
         // Who cannot be counted may live.
         if census.isComplete { problems += collectNetworks(census) + collectRules(census) }
         if store.isNew { try noteUnrecorded([], store) }
         try report(problems)
+    }
+
+    /// With records lost, another configuration's pods are known by their addresses alone: who has one keeps it while the
+    /// host has its pair of links, or libcni's cache has it under another network's name.
+    private func keepUnrecorded(_ census: inout Census) throws(Failure) {
+        let runner = runner(try Kernel.open(sandbox: "", mayBeGone: true))
+        let living = Set(census.alive.map(\.containerID))
+        for directory in storeDirectories([]) {
+            for id in try HostLocal.owners(below: directory) where !living.contains(id.containerID) {
+                if try runner.hasLivingPair(id) {
+                    census.keep(id, nil)
+                    continue
+                }
+                let results = MultusCache.results(of: id.containerID, below: MultusCache.runtimeDirectory)
+                if !results.isEmpty, !results.contains(where: { $0.network == network }) {
+                    census.keep(id, nil)
+                }
+            }
+        }
     }
 
     /// Who lives, as far as this GC can tell.
@@ -131,11 +154,12 @@ extension MetaPlugin {
         for cache in multusCaches {
             for containerID in cache.containers() {
                 let living = census.alive.first { $0.containerID == containerID }
-                let known = MultusCache.results(of: containerID, below: "/var/lib/cni")
+                let known = MultusCache.results(of: containerID, below: MultusCache.runtimeDirectory)
                 let isOthers = !known.isEmpty && !known.contains { $0.network == network }
                 let interface =
                     living?.interface ?? known.first?.interface
-                    ?? MultusCache.results(of: containerID, below: cache.directory).first?.interface ?? "eth0"
+                    ?? MultusCache.results(of: containerID, below: cache.directory).map(\.interface)
+                    .first { !$0.hasPrefix("net") } ?? "eth0"
                 let id = AttachmentID(containerID: containerID, interface: interface)
                 do throws(Failure) {
                     guard let found = try multusRecord(id) else { continue }

@@ -29,13 +29,17 @@ extension MetaPlugin {
             unread.append(error)
         }
         var problems: [Failure] = []
-        if let known = record ?? multus?.record {
-            let (kernel, sandbox) = try open(known, given: invocation.netns)
-            problems = detach(known, sandbox: sandbox, runner(kernel))
+        if let record {
+            let (kernel, sandbox) = try open(record, given: invocation.netns)
+            problems = detach(record, sandbox: sandbox, runner(kernel))
+        } else if let multus {
+            let kernel = try openUnrecorded(store)
+            let sandbox = kernel.hasSandbox || !fileExists(invocation.netns) ? invocation.netns : ""
+            problems = detach(multus.record, sandbox: sandbox, runner(kernel))
         }
         // An entry of Multus' that says nothing counts as no record of what it was.
         if record == nil, multus?.isWhole != true {
-            problems += detachUnrecorded(runner(try openGiven()), try neighbours(of: id, store))
+            problems += detachUnrecorded(runner(try openUnrecorded(store)), try neighbours(of: id, store))
         }
         if store.isNew { try? noteUnrecorded([], store) }  // a hint, on a disk that takes it
         let isClean = problems.isEmpty && unread.isEmpty
@@ -52,6 +56,21 @@ extension MetaPlugin {
     /// The namespace of CNI_NETNS, if it is there.
     private func openGiven() throws(Failure) -> Kernel {
         try Kernel.open(sandbox: invocation.netns, mayBeGone: true, mayBeOwn: invocation.netnsOverride)
+    }
+
+    /// The same for a container without a record of ours: a namespace that is another container's by its record counts as
+    /// gone.
+    private func openUnrecorded(_ store: borrowing StateStore) throws(Failure) -> Kernel {
+        let kernel = try openGiven()
+        guard let namespace = try kernel.sandboxIdentity() else { return kernel }
+        let owner = store.others(than: id, mentioning: "\"inode\":\(namespace.inode)", config.log).first {
+            $0.namespace?.isSame(as: namespace) == true
+        }
+        guard let owner else { return kernel }
+        config.log.error(
+            "DEL of \(subject): \(invocation.netns) is the namespace of container \(owner.id.containerID) by now:"
+                + " nothing in it is touched")
+        return try Kernel.open(sandbox: "", mayBeGone: true)
     }
 
     /// The namespace that a record tells: at the path that is given, or else at the one that ADD got. A path that leads
@@ -74,6 +93,11 @@ extension MetaPlugin {
             let kernel = try Kernel.open(sandbox: path, mayBeGone: true, mayBeOwn: isOurOwn)
             if try isAt(namespace, kernel) { return (kernel, path) }
             isElsewhere = isElsewhere || kernel.hasSandbox
+        }
+        // Its path went, but a process still holds it.
+        if let path = namespace.pathOfProcess() {
+            let kernel = try Kernel.open(sandbox: path, mayBeGone: true, mayBeOwn: true)
+            if try isAt(namespace, kernel) { return (kernel, path) }
         }
         if isElsewhere {
             config.log.verbose(

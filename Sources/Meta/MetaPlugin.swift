@@ -258,6 +258,8 @@ package struct MetaPlugin {
         }
         for entry in record.entries where entry.spec.list.version >= .v0_4_0 {
             let attachment = "\(entry.spec.name) on \(entry.spec.id.interface)"
+            // Multus keeps no result where libcni's cache is gone: then there is nothing to compare with.
+            if own == nil, entry.attached == nil { continue }
             guard let attached = entry.attached, attached.isWhole else {
                 throw Failure(
                     .generic, "\(attachment): its ADD was interrupted", details: "DEL the container")

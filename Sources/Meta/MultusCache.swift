@@ -15,6 +15,8 @@ package struct MultusCache {
     package init(directory: String) { self.directory = directory }
 
     package static let defaultDirectory = "/var/lib/cni/multus"
+    /// Where the libcni of runtimes keeps its cache.
+    static let runtimeDirectory = "/var/lib/cni"
 
     /// The attachments in the order of their ADD; nil when Multus knows nothing of the container.
     ///

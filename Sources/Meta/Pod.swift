@@ -85,6 +85,9 @@ package struct PodAnnotations: Sendable {
             return networksKey
         case "k8s.v1.cni.cncf.io/default-network", "multus-cni.io/default-network":
             return defaultNetworkKey
+        case let other where other.hasPrefix("x-"): return nil  // put aside
+        case let other where isOfNetworks(other):
+            return other.contains("default") ? defaultNetworkKey : networksKey
         default:
             // Two slips leave one of these as it was; most keys have none of them.
             let isAlike =
@@ -92,6 +95,18 @@ package struct PodAnnotations: Sendable {
                 || ["/network", "/networks", "-network"].contains { key.hasSuffix($0) }
             return isAlike ? vocabulary.nearest(key) : nil
         }
+    }
+
+    /// `networks` or `default-network` of a domain that looks like one of ours: `k8s.v1.cncf.io`, `k8s.v1.cni.cncf`.
+    private static func isOfNetworks(_ key: String) -> Bool {
+        let parts = key.parts(by: "/")
+        guard parts.count == 2,
+            ["network", "networks", "default-network", "networks-list"].contains(parts[1])
+        else { return false }
+        let words = parts[0].parts(by: ".")
+        let isOurs =
+            words.contains("cni") || words.contains("cncf") || words.contains { $0.hasPrefix("multus") }
+        return isOurs && (words.contains("v1") || words.contains("k8s") || words.contains("kubernetes"))
     }
 
     /// Whether the annotation of this key is there.

@@ -123,10 +123,12 @@ package struct Selection: Equatable, Sendable {
         ]
     ) { key in
         switch key {
-        case "ip", "iprequest", "ipsrequest", "ipaddress", "ipaddresses", "address", "addresses", "staticip":
+        case "ip", "iprequest", "ipsrequest", "ipaddress", "ipaddresses", "address", "addresses", "staticip",
+            "ipv4", "ipv6":
             "ips"
         case "macrequest", "macaddress", "hwaddr", "hwaddress": "mac"
-        case "ifname", "interfacename", "iface", "ifrequest", "ifnamerequest": "interface"
+        case "ifname", "interfacename", "iface", "intf", "nic", "dev", "ifrequest", "ifnamerequest":
+            "interface"
         case "gateway", "gw", "defaultgateway", "defaultgw", "gatewayrequest", "defaultroutes":
             "default-route"
         case "args", "cniarg": "cni-args"
@@ -134,6 +136,7 @@ package struct Selection: Equatable, Sendable {
         case "network", "networkname", "netname": "name"
         case "infinibandguidrequest", "guid": "infiniband-guid"
         case "device", "pcibusid", "pciid": "deviceID"
+        case "routes", "route": "routes are the network's: write them into the definition"
         case "vlan", "vlanid", "vlantag": "the VLAN is the network's: write it into the definition"
         default: nil
         }

@@ -239,7 +239,7 @@ package struct StateStore: ~Copyable {
 
     /// The records of living pods besides `own` that have a text in them. Only those are parsed: a node has hundreds.
     ///
-    /// - Parameter text: as JSON has it, without the quotes.
+    /// - Parameter text: as JSON has it.
     package func others(than own: AttachmentID, mentioning text: String, _ log: Log) -> [PodRecord] {
         let bytes = Array(text.utf8)
         // Who cannot be asked is not named.

@@ -18,11 +18,13 @@ package enum Bridge: Module {
         ], members: [.init("vlanTrunk", trunkVocabulary)]
     ) { key in
         switch key {
-        case "bridgename", "br": "bridge"
-        case "vlanid", "vlantag", "vid": "vlan"
+        case "bridgename", "br", "brname", "ovsbridge", "master", "link": "bridge"
+        case "vlanid", "vlantag", "vid", "tag": "vlan"
         case "trunk", "trunks", "vlans", "vlantrunks": "vlanTrunk"
-        case "isolation", "isolated", "isolateport", "isolateports": "portIsolation"
-        case "spoofchk", "spoofcheck", "macspoof": "macspoofchk"
+        case "isolation", "isolated", "isolateport", "isolateports", "portisolated":
+            "portIsolation"
+        case "spoofchk", "spoofcheck", "macspoof", "macspoofcheck": "macspoofchk"
+        case "ipmasquerade", "masquerade", "masq": "ipMasq"
         default: nil
         }
     }
@@ -183,6 +185,10 @@ package enum Bridge: Module {
         var remarks: [Remark] = []
         if !config.isNamed {
             remarks.append(.choice("the key bridge is missing: it is a port of \(config.bridge)"))
+        }
+        if !config.hasIPAM, config.isGateway || config.ipMasq {
+            remarks.append(
+                .concern("isGateway, isDefaultGateway and ipMasq do nothing: the network has no ipam"))
         }
         if config.vlans != nil, facts.links[.host(config.bridge)]?.filtersVLANs == false {
             remarks.append(

@@ -18,7 +18,10 @@ struct ChildLink: Equatable, Sendable {
 
     static let vocabulary = Vocabulary(["master", "mode", "mtu", "linkInContainer"]) { key in
         switch key {
-        case "parent", "parentinterface", "parentdevice", "hostinterface", "uplink", "nic", "link", "device":
+        case "parent", "parentinterface", "parentdevice", "hostinterface", "uplink", "nic", "link", "device",
+            "interface", "masterinterface", "masterdevice", "lowerdevice", "lower", "hostdevice", "eth",
+            "ifname",
+            "iface":
             "master"
         case "macvlanmode", "ipvlanmode": "mode"
         case "vlan", "vlanid", "vlantag", "vid":

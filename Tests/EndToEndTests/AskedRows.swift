@@ -106,7 +106,7 @@ import Testing
             macvlan + #","ipam":{"type":"static","addresses":[{"address":"10.5.0.9/24","gw":"10.5.0.1"}]}"#,
             ["write \"gateway\" (key ipam.addresses[0].gw)"]
         ),
-        (macvlan + #","ipam":{"type":"static","subnet":"10.5.0.0/24"}"#, ["of the type host-local"]),
+        (macvlan + #","ipam":{"type":"static","subnet":"10.5.0.0/24"}"#, ["there is no address"]),
         (
             #""plugins":[{\#(macvlan)},{"type":"route-override","addroutes":[{"dst":"10.9.0.0/16","gateway":"x"}]}]"#,
             ["write \"gw\" (key addroutes[0].gateway)"]

@@ -219,6 +219,36 @@ import Testing
         #expect(try leases().count == 2)
     }
 
+    @Test("a path that is another container's namespace is not touched for one of which nothing is known")
+    func pathOfOthers() throws {
+        try add("vlan,card", id: "new")
+        let before = try node.links(pod: "a")
+        let answer = try call("DEL", "vlan,card", id: "nobody")
+        #expect(
+            answer.status == 0 && answer.ran.errors.contains("namespace of container new"), "\(answer.ran)")
+        #expect(try node.links(pod: "a") == before && leases().count == 2)
+        #expect(try call("CHECK", "vlan,card", id: "new").status == 0)
+        #expect(try call("DEL", "vlan,card", id: "new").status == 0)
+        #expect(try isHome())
+    }
+
+    @Test("a namespace whose path went and that a process still holds")
+    func heldNamespace() throws {
+        try add("vlan,card")
+        let holder = Process()
+        holder.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        holder.arguments = ["ip", "netns", "exec", "\(node.name)-a", "sleep", "60"]
+        try holder.run()
+        defer { holder.terminate() }
+        let inside = "nsenter --net=/proc/\(holder.processIdentifier)/ns/net ip -br link | cut -d' ' -f1"
+        for _ in 0..<100 where try !Shell.sh(inside).contains("net1") { Thread.sleep(forTimeInterval: 0.05) }
+        try node.removePod("a")
+        let answer = try call("DEL", "vlan,card")
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try Shell.sh(inside).trimmingCharacters(in: .whitespacesAndNewlines) == "lo")
+        #expect(try isHome() && leases().isEmpty)
+    }
+
     @Test("CHECK of a namespace that took the path of the one that was attached")
     func checkedElsewhere() throws {
         try add("vlan")
@@ -255,6 +285,28 @@ import Testing
         #expect(deleted.status == 0, "\(deleted.ran)")
         #expect(try node.links(pod: "b").isEmpty && leases().isEmpty)
         #expect(try !node.sh("nft list ruleset").contains("masquerade comment"))
+    }
+
+    @Test("with all records lost, GC of one configuration frees no address of another's living pods")
+    func neighboursLost() throws {
+        _ = try node.pod("b")
+        try add("vlan", id: "a", name: "k8s")
+        try add("vlan", id: "b", pod: "b", name: "podman")
+        try Shell.sh("rm -rf \(node.directory)/state")
+        let before = try leases()
+        #expect(try collect(["a"], name: "k8s").status == 0)
+        #expect(try leases() == before && node.links(pod: "b") == ["eth0", "net1"])
+    }
+
+    @Test(
+        "half an entry of the living makes nobody dead",
+        arguments: ["[null]", #"[{"containerID":"a"}]"#, #"[{"ifname":"eth0"}]"#, #"["a"]"#])
+    func halfAnEntry(list: String) throws {
+        try add(id: "a")
+        let answer = try call(
+            "GC", nil, id: "", pod: nil, version: "1.1.0", extra: ",\"cni.dev/valid-attachments\":\(list)")
+        #expect(answer.status == 1 && answer.code == 7, "\(answer.ran)")
+        #expect(try node.links(pod: "a") == ["eth0", "net1"])
     }
 
     // MARK: Records

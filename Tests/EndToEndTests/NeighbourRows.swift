@@ -92,6 +92,7 @@ import Testing
         arguments: [
             #""delegates":{}"#, #""logLevel":5"#, #""confDir":5"#, #""networks":5"#, #""dns":7"#,
             #""capabilities":[]"#,
+            #""delegates":[{"type":"bridge","name":"x","ipam":{"type":"host-local","dataDir":5}}]"#,
         ])
     func nonsense(key: String) throws {
         #expect(try meta("ADD").status == 0)

@@ -67,6 +67,20 @@ import Testing
     }
 
     @Test(
+        "a sysctl that was written as the thread got stuck in the pod is put back by DEL", arguments: 8...16)
+    func stuck(k: Int) throws {
+        let config = try config("net.core.somaxconn", "512")
+        let refusing = [
+            "strace", "-qq", "-o", "/dev/null", "-e", "trace=setns", "-e",
+            "inject=setns:error=EPERM:when=\(k)",
+        ]
+        _ = try node.call("ADD", netns: netns, args: MetaEndToEnd.pod, prefix: refusing, config)
+        #expect(try call("DEL", config).status == 0)
+        #expect(try node.sh("cat /proc/sys/net/core/somaxconn", pod: "a") == "4096\n")
+        #expect(try isClean())
+    }
+
+    @Test(
         "a sysctl that cannot be read is set, and has no original to put back",
         arguments: [("net.ipv6.conf.IFNAME.stable_secret", "2001:db8::1"), ("net.ipv4.route.flush", "1")])
     func notReadable(key: String, value: String) throws {
