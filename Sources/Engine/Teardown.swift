@@ -249,6 +249,20 @@ package final class Teardown {
         }
     }
 
+    /// Links in the pod of which the name alone is known: what is made by software, and no device that is to go home.
+    package func detachLinks(_ names: [String]) {
+        do throws(NetlinkError) {
+            for name in names {
+                guard let (link, place) = try runner.kernel.link(.sandbox(name)), place == .sandbox,
+                    link.kind != nil, link.alias.isEmpty
+                else { continue }
+                links.append(.sandbox(name))
+            }
+        } catch {
+            problems.append(Failure(.generic, "\(error)"))
+        }
+    }
+
     /// Without a record of the pod: the veth pairs whose host end has the name derived for this container.
     package func detachByName(_ containerID: String, _ likely: [String], where isOurs: (String) -> Bool) {
         var names = Set(likely)

@@ -191,7 +191,7 @@ package enum HostLocal: AddressSource {
     package static func collect(_ request: LeaseRequest, valid: [AttachmentID]) throws(Failure) {
         let containers = Set(valid.map(\.containerID))
         let attachments = Set(valid)
-        try withStore(try HostLocalConfig(request, allocates: false).directory) { store throws(SystemError) in
+        try withStore(try releaseDirectory(request)) { store throws(SystemError) in
             let lock = try store.lock()
             defer { extendLifetime(lock) }
             let dead = try store.entries().filter { entry in

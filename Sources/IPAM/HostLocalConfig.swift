@@ -12,6 +12,8 @@ package struct HostLocalConfig: Equatable, Sendable {
     package var directory: String
     /// Addresses that are asked for, each once.
     package var requested: [IPAddress]
+    /// Each is compared with every other.
+    private static let maximumRanges = 1024
 
     static let vocabulary = Vocabulary(
         ["type", "ranges", "routes", "dataDir", "resolvConf"],
@@ -49,7 +51,12 @@ package struct HostLocalConfig: Equatable, Sendable {
             throw json.error(nil, "IPAM config missing 'ipam' key")
         }
         var sets: [RangeSet] = []
+        var count = 0
         func add(_ ranges: [Reader], _ whole: Reader) throws(JSONError) {
+            count += ranges.count
+            guard count <= Self.maximumRanges else {
+                throw whole.error(nil, "more than \(Self.maximumRanges) ranges")
+            }
             do throws(JSONError) { sets.append(try RangeSet(ranges, whole, mustWork: mustWork)) } catch {
                 throw JSONError(
                     path: error.path, problem: "invalid range set \(sets.count): \(error.problem)")

@@ -24,7 +24,13 @@ struct LeaseStore: ~Copyable {
     }
 
     /// flock(2) on `lock`, as the reference takes it.
-    func lock() throws(SystemError) -> Lock { try Lock.take(in: directory, "lock", mode: 0o750) }
+    func lock() throws(SystemError) -> Lock {
+        do throws(SystemError) { return try Lock.take(in: directory, "lock", mode: 0o750) } catch
+            where error.isNoFile
+        {
+            throw SystemError(operation: "its lock is no file: rm -r the lock there", code: 0)
+        }
+    }
 
     /// To remove something. nil when there is no file for it and the disk takes nothing new: nobody else has it then.
     func lockIfThere() throws(SystemError) -> Lock? {

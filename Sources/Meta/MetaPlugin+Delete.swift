@@ -39,7 +39,9 @@ extension MetaPlugin {
         }
         // An entry of Multus' that says nothing counts as no record of what it was.
         if record == nil, multus?.isWhole != true {
-            problems += detachUnrecorded(runner(try openUnrecorded(store)), try neighbours(of: id, store))
+            problems += detachUnrecorded(
+                runner(try openUnrecorded(store)), try neighbours(of: id, store),
+                besides: multus?.unusable ?? [])
         }
         if store.isNew { try? noteUnrecorded([], store) }  // a hint, on a disk that takes it
         let isClean = problems.isEmpty && unread.isEmpty
@@ -154,7 +156,9 @@ extension MetaPlugin {
     ///
     /// - Parameter kept: the interfaces of the container's other attachments. Without that knowledge nothing but
     ///   the attachment's own interface is touched.
-    func detachUnrecorded(_ runner: ChainRunner, _ kept: [String]?) -> [Failure] {
+    func detachUnrecorded(
+        _ runner: ChainRunner, _ kept: [String]?, besides interfaces: [String] = []
+    ) -> [Failure] {
         let teardown = Teardown(runner, isGuess: true)
         func isOurs(_ interface: String) -> Bool {
             kept.map { !$0.contains(interface) } ?? (interface == id.interface)
@@ -169,6 +173,7 @@ extension MetaPlugin {
             teardown.detach(delegate.spec, nil)
         }
         teardown.returnDevices(of: id, where: isOurs)
+        teardown.detachLinks(interfaces.filter(isOurs))
         teardown.detachByName(id.containerID, Self.likelyInterfaces(id).map(\.interface), where: isOurs)
         teardown.finish()
         var problems = teardown.problems

@@ -45,6 +45,10 @@ package struct MultusCache {
                     found.record.entries.append(try entry(delegate, index, id, spec))
                 } catch {
                     found.isWhole = false
+                    let name = (try? delegate.string("ifnameRequest")) ?? nil
+                    let isFirst = index == 0
+                    found.unusable.append(
+                        name.flatMap { $0.isEmpty ? nil : $0 } ?? (isFirst ? id.interface : "net\(index)"))
                     log.error(
                         "\(directory)/\(id.containerID): \(error): this network goes by names and leases")
                 }
@@ -137,6 +141,8 @@ struct MultusRecord {
     var record: PodRecord
     /// False when one of its networks cannot be used.
     var isWhole = true
+    /// The interfaces of those that cannot.
+    var unusable: [String] = []
 
     /// The namespace's path, as the results of the attachments have it; empty when none does.
     var sandbox: String {

@@ -233,6 +233,20 @@ import Testing
         #expect(try node.files("state").filter { !$0.contains("results/second") }.isEmpty)
     }
 
+    @Test(
+        "an entry that cannot be used, of a network that the pod no longer asks for: by its interface and its lease"
+    )
+    func spoiltEntryOfThePast() throws {
+        try attach(spoilt: "null")
+        try Shell.sh("rm \(node.directory)/state/results/second-*; mkdir -p /var/lib/cni/networks")
+        let answer = try call("DEL", netns: netns)
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try node.links(pod: "a").isEmpty && node.links().isDisjoint(with: ["eth0", "data0"]))
+        #expect(
+            try node.files("ipam").filter { $0.contains("first/10.77") || $0.contains("second/10.77") }
+                .isEmpty)
+    }
+
     @Test("a file of Multus that is no list goes with the pod")
     func spoiltFile() throws {
         try attach()
