@@ -48,6 +48,7 @@ package final class ChainRunner {
         var attached = Attached(
             result: previous ?? CNIResult(), saved: journal.saved(since: start),
             given: journal.given(since: start))
+        attached.device = journal.device(since: start)
         if isMeta, explained == nil {
             attached.index = try executor.index(ofMade: .sandbox(spec.id.interface))
         }
@@ -159,7 +160,9 @@ package final class ChainRunner {
 
     /// From now on the link that the pod has of an attachment is the one with this index, whatever it is called; a device of
     /// the host's is the one that its record describes.
-    func recognize(_ spec: AttachmentSpec, _ index: Int32?) throws(Failure) {
+    func recognize(_ spec: AttachmentSpec, _ attached: Attached?) throws(Failure) {
+        let index = attached?.index
+        kernel.devices[spec.id.interface] = attached?.device
         let name = LinkName.sandbox(spec.id.interface)
         kernel.known[name] = index.map { Kernel.KnownLink(place: .sandbox, index: $0) }
         for plugin in spec.list.plugins {

@@ -144,13 +144,12 @@ extension Kernel {
         do throws(SystemError) { text = try readFile(query.record, limit: 1 << 16) } catch
             where error.isNotFound || error.isNoFile
         {
-            return nil
+            text = []
         } catch {
             throw Failure(.io, "\(error)")
         }
-        guard
-            let device = Device(record: String(decoding: text, as: UTF8.self), interface: query.interface)
-        else { return nil }
+        let found = Device(record: String(decoding: text, as: UTF8.self), interface: query.interface)
+        guard let device = found ?? devices[query.interface] else { return nil }
         do throws(NetlinkError) { return try find(device) } catch { throw Failure(.generic, "\(error)") }
     }
 

@@ -337,6 +337,16 @@ extension Executor {
             case .allMulticast(let on): .allMulticast(on)
             case .queueLength(let packets): .queueLength(packets)
             }
+        // A macvlan has the address that it had before, in a namespace that may still be dying: for some 30 ms.
+        for _ in 0..<20 {
+            do throws(NetlinkError) {
+                return try on(link) { socket, index throws(NetlinkError) in
+                    try socket.change(index: index, request)
+                }
+            } catch  where error.code == addressInUse && change == .up(true) {
+                pause(milliseconds: 10)
+            }
+        }
         try on(link) { socket, index throws(NetlinkError) in try socket.change(index: index, request) }
     }
 

@@ -1,6 +1,6 @@
 import CNI
 package import Network
-import Plans
+package import Plans
 
 /// What an attachment did, in order, so that it can be undone in reverse.
 ///
@@ -38,6 +38,12 @@ package struct Journal {
             saved[change.path] = change.value
         }
         return saved
+    }
+
+    /// The host's device that was taken since the journal had `start` entries.
+    package func device(since start: Int) -> Device? {
+        for case .step(.returnDevice(let device)) in entries[start...] { return device }
+        return nil
     }
 
     /// Addresses that were taken since the journal had `start` entries.

@@ -36,6 +36,9 @@ package final class Kernel {
         let link: LinkInfo?
     }
 
+    /// The devices that a pod has by its record, by the pod's names for them.
+    var devices: SmallMap<String, Device> = [:]
+
     /// Where a link is that an attachment knows by name.
     struct KnownLink: Sendable {
         let place: Place

@@ -40,7 +40,7 @@ package final class Teardown {
         runner.given = attached?.given ?? []
         let previous = attached.flatMap { $0.isWhole ? $0.result : nil }
         isRestored = true
-        do throws(Failure) { try runner.recognize(spec, attached?.index) } catch {
+        do throws(Failure) { try runner.recognize(spec, attached) } catch {
             isRestored = false
             note(error, spec, false)
         }

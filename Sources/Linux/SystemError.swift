@@ -40,6 +40,9 @@ package func errorText(_ code: CInt) -> String {
     strerror(code).map { String(cString: $0) } ?? "error \(code)"
 }
 
+/// Waits; a signal ends it early.
+package func pause(milliseconds: UInt32) { usleep(milliseconds * 1000) }
+
 /// Repeats a call that a signal interrupted.
 package func retrying(_ call: () -> CInt) -> CInt {
     while true {

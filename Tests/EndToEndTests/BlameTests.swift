@@ -227,10 +227,6 @@ import Testing
             "STATUS",
             "net: bridge: failed to allocate for range 0: no IP addresses", "who has which"
         ),
-        (
-            #""type":"bridge","ipam":{"type":"host-local","dataDir":"DIR/ipam","subnet":"oops"}"#, "GC",
-            "net: bridge: invalid range set 0", ""
-        ),
     ])
     func statusAndCollectionNameNetworkAndPlugin(keys: String, verb: String, message: String, fix: String)
         throws

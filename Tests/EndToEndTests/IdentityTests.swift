@@ -157,6 +157,18 @@ import Testing
         #expect(try node.files("state").isEmpty)
     }
 
+    @Test(
+        "with the device's own record lost the pod's has it",
+        arguments: ["alias lo", "alias cni0", "alias ''"])
+    func lostDeviceRecord(trick: String) throws {
+        try add("tuned")
+        try Shell.sh("rm /run/plexus/host-device/\(node.name)_net1.json")
+        try node.sh("ip link set net1 down; ip link set net1 name foo; ip link set foo \(trick)", pod: "a")
+        let answer = try call("DEL", "tuned")
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try isHome())
+    }
+
     // MARK: Links
 
     @Test(
