@@ -112,11 +112,13 @@ package struct NetworkList: Equatable, Sendable {
 
     /// The list as a document that `decode` takes.
     package var json: JSON {
-        [
+        var json: JSONObject = [
             "cniVersion": .string(version.rawValue), "name": .string(name),
             "disableCheck": .bool(disableCheck),
             "disableGC": .bool(disableGC), "plugins": .array(plugins),
         ]
+        json.members += others.members
+        return .object(json)
     }
 
     /// What the plugin at `index` gets on stdin: its own object, with the list's name and version, and what the
