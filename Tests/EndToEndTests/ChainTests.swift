@@ -55,7 +55,7 @@ import Testing
             done
             ip netns exec \(node.name)-a cat /proc/sys/net/core/somaxconn
             ip netns exec \(node.name) nft list ruleset | grep saddr || true
-            cd \(node.directory); find ipam state -type f | grep -v -e last_reserved -e /lock | sort || true
+            cd \(node.directory); find ipam state -type f | grep -v -e last_reserved -e /lock -e unrecorded | sort || true
             """)
     }
 
