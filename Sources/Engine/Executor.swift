@@ -367,22 +367,6 @@ extension Executor {
 }
 
 extension Executor {
-    /// A refused write leaves nothing to undo, unless the kernel took the value all the same. What cannot be read has no
-    /// original.
-    private func replaceSysctl(
-        _ name: SysctlName, _ value: String, _ journal: inout Journal
-    ) throws(SystemError) {
-        let original = try kernel.readSysctl(name)
-        let inverse = original.map { Step.sysctl(SysctlChange(name.place, name.path, $0, .ensured)) }
-        do throws(SystemError) { try kernel.writeSysctl(name, value) } catch {
-            // What cannot be looked at any more may have been written.
-            let now = (try? kernel.readSysctl(name)) ?? nil
-            if let inverse, now != original { journal.record(.step(inverse)) }
-            throw error
-        }
-        if let inverse { journal.record(.step(inverse)) }
-    }
-
     /// - Parameter path: absolute; its directory is made when it is missing.
     private func file(
         _ path: String, _ body: (borrowing Directory, String) throws(SystemError) -> Void
