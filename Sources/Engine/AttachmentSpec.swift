@@ -106,10 +106,16 @@ package struct Explained: Sendable {
     package var action: Action
 }
 
+extension Attachment {
+    /// For what goes by the attachment's ID alone.
+    init(of id: AttachmentID) {
+        self.init(
+            id: id, sandbox: "", networkName: "",
+            digest: Digest.sha256Bytes("\(id.containerID)/\(id.interface)"))
+    }
+}
+
 /// The host end's name of an attachment's veth pair.
 func hostLinkName(_ containerID: String, _ interface: String) -> String {
-    Attachment(
-        id: AttachmentID(containerID: containerID, interface: interface), sandbox: "", networkName: "",
-        digest: Digest.sha256Bytes("\(containerID)/\(interface)")
-    ).hostLinkName
+    Attachment(of: AttachmentID(containerID: containerID, interface: interface)).hostLinkName
 }

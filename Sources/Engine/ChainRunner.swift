@@ -158,22 +158,6 @@ package final class ChainRunner {
         executor.undo(&journal, after: cause)
     }
 
-    /// From now on the link that the pod has of an attachment is the one with this index, whatever it is called; a device of
-    /// the host's is the one that its record describes.
-    func recognize(_ spec: AttachmentSpec, _ attached: Attached?) throws(Failure) {
-        let index = attached?.index
-        kernel.devices[spec.id.interface] = attached?.device
-        let name = LinkName.sandbox(spec.id.interface)
-        kernel.known[name] = index.map { Kernel.KnownLink(place: .sandbox, index: $0) }
-        for plugin in spec.list.plugins {
-            guard let type = plugin["type"]?.string, !spec.external.contains(type),
-                let query = registry.module(type)?.takenDevice(spec.attachment()),
-                case .found(let device, let found)? = try kernel.find(query)
-            else { continue }
-            kernel.known[name] = Kernel.KnownLink(place: found.place, index: device.index)
-        }
-    }
-
     /// GC: leases of built-in address sources, and the plugins that know the verb (CNI 1.1).
     ///
     /// - Parameters:

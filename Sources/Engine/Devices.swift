@@ -153,31 +153,33 @@ extension Kernel {
         do throws(NetlinkError) { return try find(device) } catch { throw Failure(.generic, "\(error)") }
     }
 
-    /// The records of a container's devices, by the one of an attachment of it.
-    func records(like query: TakenQuery, of containerID: String) throws(Failure) -> [TakenQuery] {
-        let parts = query.record.parts(by: "/")
-        let folder = parts.dropLast().joined(separator: "/")
+    /// The interfaces of which a plugin keeps notes, for the container of an attachment whose note is at `path`.
+    func interfaces(notedLike path: String, of id: AttachmentID) throws(Failure) -> [String] {
+        let folder = path.parts(by: "/").dropLast().joined(separator: "/")
         let names: [String]
         do throws(SystemError) { names = try Directory.open(folder).names().sorted() } catch
             where error.isNotFound
         {
             return []
         } catch {
-            throw Failure(.io, "records of devices: \(error)")
+            throw Failure(.io, "notes of plugins: \(error)")
         }
         return names.compactMap { name in
-            guard name.hasPrefix("\(containerID)_"), name.hasSuffix(".json") else { return nil }
-            let interface = String(name.dropFirst(containerID.utf8.count + 1).dropLast(5))
-            return TakenQuery(record: "\(folder)/\(name)", interface: interface)
+            guard name.hasPrefix("\(id.containerID)_"), name.hasSuffix(".json") else { return nil }
+            let interface = String(name.dropFirst(id.containerID.utf8.count + 1).dropLast(5))
+            return Names.interfaceProblem(interface) == nil ? interface : nil
         }
     }
 
     private func find(_ device: Device) throws(NetlinkError) -> TakenDevice {
         if let found = try look(for: device) { return found }
-        // What is made by software went with its namespace, or was deleted in it; but a veth's peer tells that it lives.
+        // What is made by software went with its namespace, or was deleted in it; unless a veth's peer tells that it lives,
+        // or the pod's own namespaces have it.
         if let identity = device.identity, !identity.kind.isEmpty {
-            let lives = identity.kind == "veth" ? try isTied(identity.parent) : false
-            return lives && hasSandbox ? .away(device) : .gone(device)
+            guard hasSandbox else { return .gone(device) }
+            let stray = try astray(.sandbox(device.interface)) { link, _ in link.kind == identity.kind }
+            let lives = identity.kind == "veth" ? try isTied(identity.parent) : stray != nil
+            return lives ? .away(device) : .gone(device)
         }
         if let bus = device.identity?.bus, !isPluggedIn(bus) { return .gone(device) }
         if hasSandbox { return .away(device) }

@@ -39,12 +39,6 @@ package final class Kernel {
     /// The devices that a pod has by its record, by the pod's names for them.
     var devices: SmallMap<String, Device> = [:]
 
-    /// Where a link is that an attachment knows by name.
-    struct KnownLink: Sendable {
-        let place: Place
-        let index: Int32
-    }
-
     private struct Sandbox: ~Copyable {
         let namespace: Namespace
         var socket: RouteSocket
@@ -159,19 +153,6 @@ package final class Kernel {
             }
             return result
         }
-    }
-
-    /// The link that `name` stands for: the one that a record tells, if it is there, or the one that is called so.
-    func link(_ name: LinkName) throws(NetlinkError) -> (info: LinkInfo, place: Place)? {
-        if let known = known[name], known.place == .host || hasSandbox {
-            let found = try with(known.place) { socket throws(NetlinkError) in
-                try socket.link(index: known.index)
-            }
-            if let found { return (found, known.place) }
-        }
-        guard name.place == .host || hasSandbox else { return nil }
-        let found = try with(name.place) { socket throws(NetlinkError) in try socket.link(named: name.name) }
-        return found.map { ($0, name.place) }
     }
 
     /// Runs `body` with the host's nftables socket, which stays open: an undo may find the thread elsewhere.

@@ -23,7 +23,7 @@ package final class Teardown {
     private var links: [LinkName] = []
     private var hostLinks: [String] = []
     private var leases: [(source: any AddressSource.Type, request: LeaseRequest)] = []
-    /// False once a restore of the attachment failed: what the next DEL needs for it is kept.
+    /// False once a restore of the attachment failed, or its device cannot be reached: what the next DEL needs is kept.
     private var isRestored = true
     /// Attachments whose device is still out, with its addresses.
     private var held: Set<String> = []
@@ -39,8 +39,7 @@ package final class Teardown {
         runner.saved = attached?.saved ?? [:]
         runner.given = attached?.given ?? []
         let previous = attached.flatMap { $0.isWhole ? $0.result : nil }
-        isRestored = true
-        do throws(Failure) { try runner.recognize(spec, attached) } catch {
+        do throws(Failure) { isRestored = try runner.recognize(spec, attached) } catch {
             isRestored = false
             note(error, spec, false)
         }
@@ -129,9 +128,11 @@ package final class Teardown {
     private func deleteLinks() -> Set<String> {
         var stuck: Set<String> = []
         let names = runner.kernel.hasSandbox ? links.filter { $0.name != "lo" } : []
+        var missing: [LinkName] = []
         do throws(NetlinkError) {
             let all = names.count > 1 ? try listed() : []
             let found = try names.count > 1 ? among(all, names) : looked(for: names)
+            missing = names.filter { name in !found.contains { $0.name == name.name } }
             do throws(NetlinkError) {
                 if found.count > 1 {
                     try deleteGroup(found.map(\.link), besides: all)
@@ -144,6 +145,12 @@ package final class Teardown {
         } catch {
             stuck = Set(names.map(\.name))
             problems.append(Failure(.generic, "\(error)"))
+        }
+        for name in missing {
+            do throws(NetlinkError) { try deleteStray(name) } catch {
+                stuck.insert(name.name)
+                problems.append(Failure(.generic, "\(error)"))
+            }
         }
         do throws(NetlinkError) {
             for name in hostLinks {
@@ -176,6 +183,15 @@ package final class Teardown {
         return try runner.kernel.with(.host) { socket throws(NetlinkError) in
             try link.parentNamespaceID.map { id throws(NetlinkError) in try !socket.isAlive(namespace: id) }
                 ?? false
+        }
+    }
+
+    /// A link that the pod moved to a namespace of its own, with the address.
+    private func deleteStray(_ name: LinkName) throws(NetlinkError) {
+        let stray = try runner.kernel.astray(name) { $0.kind != nil && $0.mac == $1.mac }
+        guard let stray else { return }
+        try runner.kernel.with(.sandbox) { socket throws(NetlinkError) in
+            try socket.delete(index: stray.link.index, namespace: stray.namespace)
         }
     }
 
@@ -230,20 +246,31 @@ package final class Teardown {
         }
     }
 
-    /// Without a record of the pod: the devices of the host that records of their own say it has.
-    package func returnDevices(of id: AttachmentID, where isOurs: (String) -> Bool) {
-        let attachment = Attachment(
-            id: id, sandbox: "", networkName: "", digest: Array(repeating: 0, count: 32))
-        for module in runner.registry.takers() {
-            guard let query = module.takenDevice(attachment) else { continue }
+    /// Without a record of the pod: what plugins noted themselves, such as the devices of the host that it has.
+    package func detachNoted(_ id: AttachmentID, where isOurs: (String) -> Bool) {
+        var removals: [String: Removal] = [:]
+        for module in runner.registry.noters() {
             do throws(Failure) {
-                for query in try runner.kernel.records(like: query, of: id.containerID)
-                where isOurs(query.interface) {
-                    isRestored = true
-                    guard let taken = try runner.kernel.find(query) else { continue }
-                    try detach(Pending(removal: module.removal(of: taken, query)), query.interface)
+                let path = module.note(Attachment(of: id)) ?? ""
+                for interface in try runner.kernel.interfaces(notedLike: path, of: id) where isOurs(interface)
+                {
+                    let attachment = Attachment(
+                        of: AttachmentID(containerID: id.containerID, interface: interface))
+                    let facts = try runner.observe(module.needs(noteOf: attachment))
+                    if case .found(let device, let name)? = facts.taken {
+                        let known = KnownLink(place: name.place, index: device.index)
+                        runner.kernel.known[.sandbox(interface)] = known
+                    }
+                    let removal = module.removal(noteOf: attachment, facts)
+                    removals[interface] = removals[interface]?.joined(with: removal) ?? removal
                 }
             } catch {
+                problems.append(error)
+            }
+        }
+        for (interface, removal) in removals.sorted(by: { $0.key < $1.key }) {
+            isRestored = removal.problem == nil
+            do throws(Failure) { try detach(Pending(removal: removal), interface) } catch {
                 problems.append(error)
             }
         }

@@ -132,7 +132,7 @@ extension MetaPlugin {
             func isOurs(_ interface: String) -> Bool {
                 kept.map { !$0.contains(interface) } ?? (interface == id.interface)
             }
-            teardown.returnDevices(of: id, where: isOurs)
+            teardown.detachNoted(id, where: isOurs)
             teardown.detachByName(id.containerID, Self.likelyInterfaces(id).map(\.interface), where: isOurs)
             teardown.finish()
             problems = teardown.problems

@@ -172,7 +172,7 @@ extension MetaPlugin {
         for delegate in delegates.reversed() where isOurs(delegate.spec.id.interface) {
             teardown.detach(delegate.spec, nil)
         }
-        teardown.returnDevices(of: id, where: isOurs)
+        teardown.detachNoted(id, where: isOurs)
         teardown.detachLinks(interfaces.filter(isOurs))
         teardown.detachByName(id.containerID, Self.likelyInterfaces(id).map(\.interface), where: isOurs)
         teardown.finish()

@@ -273,6 +273,6 @@ package struct MetaPlugin {
 
 /// Every plugin that this executable provides.
 package let builtins = Registry(
-    module: module(ofType:), source: addressSource(ofType:), takers: modulesThatTakeDevices,
+    module: module(ofType:), source: addressSource(ofType:), noters: modulesWithNotes,
     externalSources: ["dhcp", "whereabouts"],
     resourceTakers: ["host-device", "sriov", "ib-sriov", "accelerated-bridge"])

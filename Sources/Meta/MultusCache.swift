@@ -40,7 +40,9 @@ package struct MultusCache {
         }
         var found = MultusRecord(cache: self, record: PodRecord(id: id, sandbox: sandbox, entries: []))
         do throws(JSONError) {
-            for (index, delegate) in try Reader(JSON.parse(bytes).value).elements().enumerated() {
+            let delegates = try Reader(JSON.parse(bytes).value).elements()
+            if delegates.isEmpty { throw JSONError(path: "", problem: "it names no network") }
+            for (index, delegate) in delegates.enumerated() {
                 do throws(JSONError) {
                     found.record.entries.append(try entry(delegate, index, id, spec))
                 } catch {
@@ -105,18 +107,29 @@ package struct MultusCache {
         if let ips = try json.list("ipRequest"), !ips.isEmpty {
             spec.runtimeConfig["ips"] = .array(ips.map(\.value))
         }
-        return PodRecord.Entry(spec: spec, attached: result(of: spec).map { Attached(result: $0) })
+        let added = self.added(spec)
+        // Nothing protects Multus' file from damage, but libcni noted the same configuration.
+        if let other = added?.list, other.types != list.types {
+            throw json.error(
+                "Bytes", "has the plugins \(list.types), and what ADD ran had \(other.types)")
+        }
+        return PodRecord.Entry(spec: spec, attached: added?.result.map { Attached(result: $0) })
     }
 
-    /// The result in libcni's cache. A file's name is ambiguous, so what it says of itself is compared.
-    private func result(of spec: AttachmentSpec) -> CNIResult? {
+    /// What libcni's cache has of an attachment: its configuration and its result; nil for a part that says nothing. A
+    /// file's name is ambiguous, so what it says of itself is compared.
+    private func added(_ spec: AttachmentSpec) -> (list: NetworkList?, result: CNIResult?)? {
         guard
             let bytes = try? Directory.open("\(directory)/results").trusted().readIfPresent(
                 resultName(spec), limit: Self.limit, isTrusted: true),
             let json = try? JSON.parse(bytes).value, json["containerId"]?.string == spec.id.containerID,
-            json["ifName"]?.string == spec.id.interface, let result = json["result"]
+            json["ifName"]?.string == spec.id.interface
         else { return nil }
-        return try? CNIResult.parse(result, assuming: spec.list.version)
+        let config = json["config"]?.string.flatMap(decodedBase64).flatMap { try? JSON.parse($0).value }
+        return (
+            config.flatMap { try? NetworkList.decode($0, defaultName: spec.list.name) },
+            json["result"].flatMap { try? CNIResult.parse($0, assuming: spec.list.version) }
+        )
     }
 
     private func resultName(_ spec: AttachmentSpec) -> String {
@@ -190,4 +203,8 @@ func decodedBase64(_ text: String) -> [UInt8]? {
         }
     }
     return count < 6 ? bytes : nil
+}
+
+extension NetworkList {
+    fileprivate var types: [String] { plugins.map { $0["type"]?.string ?? "" } }
 }

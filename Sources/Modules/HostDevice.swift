@@ -88,18 +88,24 @@ package enum HostDevice: Module {
         case .del:
             FactsQuery(
                 devices: [config.device], everyLink: true, taken: takenDevice(attachment),
-                files: [state(attachment)])
+                files: [path(attachment)])
         default: FactsQuery()
         }
     }
 
     /// Which device the attachment took, and what tells it from others: a pod may call its links as it likes.
-    private static func state(_ attachment: Attachment) -> String {
+    private static func path(_ attachment: Attachment) -> String {
         "\(stateDirectory)/\(attachment.id.containerID)_\(attachment.interface).json"
     }
 
+    package static func note(_ attachment: Attachment) -> String? { path(attachment) }
+
     package static func takenDevice(_ attachment: Attachment) -> TakenQuery? {
-        TakenQuery(record: state(attachment), interface: attachment.interface)
+        TakenQuery(record: path(attachment), interface: attachment.interface)
+    }
+
+    package static func needs(noteOf attachment: Attachment) -> FactsQuery {
+        FactsQuery(taken: takenDevice(attachment))
     }
 
     // MARK: ADD
@@ -128,7 +134,7 @@ package enum HostDevice: Module {
         if !isUserspace {
             let (name, link) = try find(config, facts)
             let device = Device(name: name, interface: interface, link)
-            steps.append(.writeFile(state(attachment), device.record))
+            steps.append(.writeFile(path(attachment), device.record))
             steps.append(.takeDevice(device))
             result.interfaces[0].mac = link.mac.map { "\($0)" }
         }
@@ -197,7 +203,7 @@ package enum HostDevice: Module {
 
     /// The device goes home from the pod; or it is home already, with the pod's name, because the namespace died.
     package static func removal(_ config: Config, _ attachment: Attachment, _ facts: Facts) -> Removal {
-        if let taken = facts.taken, let query = takenDevice(attachment) { return removal(of: taken, query) }
+        if facts.taken != nil { return removal(noteOf: attachment, facts) }
         var removal = Removal()
         if let name = guess(config, attachment, facts), let link = facts.links[name] {
             var device = Device(name: link.alias, interface: attachment.interface, wasUp: false)
@@ -205,25 +211,27 @@ package enum HostDevice: Module {
             removal.steps.append(homecoming(device, from: name))
         }
         // A record that says nothing.
-        let path = state(attachment)
+        let path = path(attachment)
         if facts.files[path] != nil { removal.steps.append(.removeFile(path)) }
         return removal
     }
 
-    package static func removal(of taken: TakenDevice, _ query: TakenQuery) -> Removal {
+    package static func removal(noteOf attachment: Attachment, _ facts: Facts) -> Removal {
         var removal = Removal()
-        switch taken {
+        let path = path(attachment)
+        switch facts.taken {
         case .found(let device, let name): removal.steps.append(homecoming(device, from: name))
         case .gone: break
+        case nil: return removal
         case .away(let device):
             removal.problem = Failure(
                 .generic, "device \(device.name) of the host is neither in the pod nor back",
                 details:
                     "the pod may have moved it to another namespace: look with ip netns exec NAME ip link; what is known"
-                    + " of it is in \(query.record): remove that file if the device is not to come back")
+                    + " of it is in \(path): remove that file if the device is not to come back")
             return removal
         }
-        removal.steps.append(.removeFile(query.record))
+        removal.steps.append(.removeFile(path))
         return removal
     }
 

@@ -14,8 +14,8 @@ package import Plans
     }
 }
 
-/// Those of them that take devices of the host.
-package func modulesThatTakeDevices() -> [any Module.Type] { [HostDevice.self] }
+/// Those of them that keep notes of their own; what takes a device comes before what changes it.
+package func modulesWithNotes() -> [any Module.Type] { [HostDevice.self, Tuning.self] }
 
 /// Their names, in the order of the documentation.
 package let moduleTypes = [

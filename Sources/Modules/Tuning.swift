@@ -230,6 +230,16 @@ package enum Tuning: Module {
         "\(config.dataDir)/\(attachment.id.containerID)_\(attachment.interface).json"
     }
 
+    package static func note(_ attachment: Attachment) -> String? { backup(Config(), attachment) }
+
+    package static func needs(noteOf attachment: Attachment) -> FactsQuery {
+        needs(Config(), attachment, .del)
+    }
+
+    package static func removal(noteOf attachment: Attachment, _ facts: Facts) -> Removal {
+        removal(Config(), attachment, facts)
+    }
+
     package static func removal(_ config: Config, _ attachment: Attachment, _ facts: Facts) -> Removal {
         var removal = Removal(
             restores: attachment.saved.sorted { $0.key < $1.key }.map {

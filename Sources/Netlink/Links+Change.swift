@@ -284,9 +284,13 @@ extension RouteSocket {
         return request
     }
 
-    package mutating func delete(index: Int32) throws(NetlinkError) {
+    /// - Parameter namespace: as IFLA_LINK_NETNSID has it; nil for this one.
+    package mutating func delete(index: Int32, namespace: Int32? = nil) throws(NetlinkError) {
         let request = Request(RTM_DELLINK, 0)
         request.extra(ifinfomsg.of(index: index))
+        if let namespace {
+            request.attributes(of: LinkSpace.self) { $0.put(.targetNamespace, namespace) }
+        }
         try acknowledge(request, of: index) { "delete link \($0)" }
     }
 

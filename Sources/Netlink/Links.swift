@@ -45,6 +45,8 @@ package struct LinkInfo: Equatable, Sendable {
     package var isPromiscuous: Bool { flags & UInt32(IFF_PROMISC) != 0 }
     package var isAllMulticast: Bool { flags & UInt32(IFF_ALLMULTI) != 0 }
     package var isOperational: Bool { operationalState == 6 }
+    /// An ipvlan has the address of the link that it sits on.
+    package var hasOwnAddress: Bool { kind != "ipvlan" }
     /// False for one that is down, and for one whose cable or lower link is; "unknown" counts as up.
     package var hasCarrier: Bool { !(1...4).contains(operationalState) }
 }
@@ -93,9 +95,13 @@ extension RouteSocket {
         return try one(request, "look for link \(name)")
     }
 
-    package mutating func link(index: Int32) throws(NetlinkError) -> LinkInfo? {
+    /// - Parameter namespace: as IFLA_LINK_NETNSID has it; nil looks in this one.
+    package mutating func link(index: Int32, namespace: Int32? = nil) throws(NetlinkError) -> LinkInfo? {
         let request = Request(RTM_GETLINK, 0)
         request.extra(ifinfomsg.of(index: index))
+        if let namespace {
+            request.attributes(of: LinkSpace.self) { $0.put(.targetNamespace, namespace) }
+        }
         return try one(request, "look for link \(index)")
     }
 
@@ -104,11 +110,8 @@ extension RouteSocket {
     /// - Parameter namespace: IFLA_LINK_NETNSID; -1, NETNSA_NSID_NOT_ASSIGNED, once it is gone.
     package mutating func isAlive(namespace: Int32) throws(NetlinkError) -> Bool {
         guard namespace >= 0 else { return false }
-        let request = Request(RTM_GETLINK, 0)
         // lo is number 1 in every namespace.
-        request.extra(ifinfomsg.of(index: 1))
-        request.attributes(of: LinkSpace.self) { $0.put(.targetNamespace, namespace) }
-        do throws(NetlinkError) { return try one(request, "reach namespace \(namespace)") != nil } catch
+        do throws(NetlinkError) { return try link(index: 1, namespace: namespace) != nil } catch
             where error.code == EINVAL
         {
             return false
@@ -122,15 +125,29 @@ extension RouteSocket {
         let request = Request(RTM_GETNSID, 0)
         request.extra(rtgenmsg(rtgen_family: UInt8(AF_UNSPEC)))
         request.attributes(of: NamespaceSpace.self) { $0.put(.descriptor, UInt32(bitPattern: descriptor)) }
-        var id: Int32?
-        try socket.converse(request, "ask for a namespace's id", 0) { type, payload throws(NetlinkError) in
+        return try ids(request, "ask for a namespace's id", 0).first { $0 >= 0 }
+    }
+
+    /// The namespaces that this one has an id for: those that links of it are tied to, or were moved to.
+    package mutating func namespaceIDs() throws(NetlinkError) -> [Int32] {
+        let request = Request(RTM_GETNSID, 0)
+        request.extra(rtgenmsg(rtgen_family: UInt8(AF_UNSPEC)))
+        return try ids(request, "list namespaces", NLM_F_DUMP)
+    }
+
+    private mutating func ids(
+        _ request: borrowing Request, _ operation: @autoclosure () -> String, _ flags: CInt
+    ) throws(NetlinkError) -> [Int32] {
+        var ids: [Int32] = []
+        try socket.converse(request, operation(), flags, restart: { ids = [] }) {
+            type, payload throws(NetlinkError) in
             // The header is one byte, padded to four.
             guard type == UInt16(RTM_NEWNSID), payload.count >= 4 else { return }
             try AttributeReader(bytes: UnsafeRawBufferPointer(rebasing: payload[4...])).forEach {
-                if $0 == UInt16(NETNSA_NSID) { id = $1.asInt32 }
+                if $0 == UInt16(NETNSA_NSID), let id = $1.asInt32 { ids.append(id) }
             }
         }
-        return id.flatMap { $0 < 0 ? nil : $0 }
+        return ids
     }
 
     private mutating func one(

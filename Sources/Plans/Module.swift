@@ -38,8 +38,11 @@ package protocol Module: Sendable {
     static func removal(_ config: Config, _ attachment: Attachment, _ facts: Facts) -> Removal
     /// The record of the host's device that the attachment has; nil for plugins that take none.
     static func takenDevice(_ attachment: Attachment) -> TakenQuery?
-    /// Gives a device back that a record tells; also without a configuration.
-    static func removal(of taken: TakenDevice, _ query: TakenQuery) -> Removal
+    /// The file in which the plugin itself notes what DEL needs, beside the pod's record; nil for plugins that keep none.
+    static func note(_ attachment: Attachment) -> String?
+    /// What DEL asks and does by that file alone, without a configuration.
+    static func needs(noteOf attachment: Attachment) -> FactsQuery
+    static func removal(noteOf attachment: Attachment, _ facts: Facts) -> Removal
     /// What the facts alone rule out; asked before an address is taken.
     static func refuse(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure)
     /// What the reference lets pass, judged in the meta role alone: refused when it cannot work.
@@ -59,7 +62,9 @@ extension Module {
     package static func arguments(_ verb: Verb) -> [String]? { nil }
     package static var checksResult: Bool { true }
     package static func takenDevice(_: Attachment) -> TakenQuery? { nil }
-    package static func removal(of _: TakenDevice, _: TakenQuery) -> Removal { Removal() }
+    package static func note(_: Attachment) -> String? { nil }
+    package static func needs(noteOf _: Attachment) -> FactsQuery { FactsQuery() }
+    package static func removal(noteOf _: Attachment, _: Facts) -> Removal { Removal() }
     package static var capabilities: [String] { [] }
     package static var podArguments: [String] { [] }
     package static func refuse(_: Config, _: Attachment, _: Facts) throws(Failure) {}
@@ -72,8 +77,8 @@ extension Module {
 package struct Registry: Sendable {
     package let module: @Sendable (String) -> (any Module.Type)?
     package let source: @Sendable (String) -> (any AddressSource.Type)?
-    /// Those that take devices of the host.
-    package let takers: @Sendable () -> [any Module.Type]
+    /// Those that keep notes of their own; what takes a device comes before what changes it.
+    package let noters: @Sendable () -> [any Module.Type]
     /// IPAM plugins that are known and not built in.
     package let externalSources: [String]
     /// Plugins, built in or not, that take a device plugin's device.
@@ -82,12 +87,12 @@ package struct Registry: Sendable {
     package init(
         module: @escaping @Sendable (String) -> (any Module.Type)?,
         source: @escaping @Sendable (String) -> (any AddressSource.Type)?,
-        takers: @escaping @Sendable () -> [any Module.Type] = { [] }, externalSources: [String] = [],
+        noters: @escaping @Sendable () -> [any Module.Type] = { [] }, externalSources: [String] = [],
         resourceTakers: [String] = []
     ) {
         self.module = module
         self.source = source
-        self.takers = takers
+        self.noters = noters
         self.externalSources = externalSources
         self.resourceTakers = resourceTakers
     }

@@ -35,4 +35,15 @@ package struct Removal: Equatable, Sendable {
         self.links = links
         self.hostLinks = hostLinks
     }
+
+    /// What two plugins ask for of one attachment, as one: all is restored before anything goes.
+    package func joined(with other: Removal) -> Removal {
+        var joined = self
+        joined.restores += other.restores
+        joined.steps += other.steps
+        joined.links += other.links
+        joined.hostLinks += other.hostLinks
+        joined.problem = problem ?? other.problem
+        return joined
+    }
 }

@@ -140,6 +140,65 @@ import Testing
         #expect(try node.links(pod: "a").isEmpty)
     }
 
+    @Test("with record and definitions lost a tuned device is home as it was, and nothing is kept of it")
+    func lostTunedDevice() throws {
+        try add("tuned")
+        try node.sh("ip link set net1 down; ip link set net1 name other; ip link set other alias x", pod: "a")
+        try loseEverything()
+        let answer = try call("DEL", "tuned")
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try isHome())
+        #expect(try node.links(pod: "a").isEmpty)
+        #expect(try Shell.sh("ls /run/cni/tuning /run/plexus/host-device | grep \(node.name); true").isEmpty)
+    }
+
+    @Test(
+        "a tuned device that is back after a DEL in vain still comes home as it was",
+        arguments: [true, false])
+    func tunedMovedAway(isRecorded: Bool) throws {
+        _ = try node.pod("elsewhere")
+        try add("tuned")
+        if !isRecorded { try loseEverything() }
+        try node.sh("ip link set net1 netns \(node.name)-elsewhere", pod: "a")
+        #expect(try call("DEL", "tuned").status == 1)
+        try Shell.sh("ip -n \(node.name)-elsewhere link set net1 netns \(node.name)-a")
+        let answer = try call("DEL", "tuned")
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try isHome())
+    }
+
+    @Test("a device made by software that the pod moved to a namespace of its own is not given up")
+    func softwareMovedAway() throws {
+        try node.sh("ip link add soft link far type macvlan")
+        try node.define("soft", #"{"cniVersion":"1.0.0","type":"host-device","device":"soft"}"#)
+        try add("soft")
+        try movingAway("net1") {
+            let answer = try call("DEL", "soft")
+            #expect(answer.status == 1 && answer.message.contains("device soft of the host"), "\(answer.ran)")
+            try Shell.sh("nsenter --net=\($0) ip link set net1 netns \(node.name)-a")
+        }
+        #expect(try call("DEL", "soft").status == 0)
+        #expect(try node.links().contains("soft"))
+    }
+
+    /// Moves a link of the pod's to a namespace that nothing but a process of the pod's has, and runs `body` with its path.
+    private func movingAway(_ link: String, _ body: (String) throws -> Void) throws {
+        let holder = Process()
+        holder.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        holder.arguments = ["ip", "netns", "exec", "\(node.name)-a", "unshare", "-n", "sleep", "60"]
+        try holder.run()
+        defer { holder.terminate() }
+        let path = "/proc/\(holder.processIdentifier)/ns/net"
+        let outside = Set([
+            try Shell.sh("readlink /proc/self/ns/net"), try Shell.sh("stat -Lc 'net:[%i]' \(netns)"),
+        ])
+        for _ in 0..<100 where try outside.contains(Shell.sh("readlink \(path)")) {
+            Thread.sleep(forTimeInterval: 0.05)
+        }
+        try node.sh("ip link set \(link) netns \(holder.processIdentifier)", pod: "a")
+        try body(path)
+    }
+
     @Test(
         "a restore that fails keeps the record: the next DEL finishes it on the device that is home",
         arguments: 1...8)
@@ -196,6 +255,52 @@ import Testing
         #expect(try call("DEL", "vlan,net-a").status == 0)
         #expect(try node.links(pod: "a").isEmpty)
         #expect(try leases().isEmpty)
+    }
+
+    @Test("a link that the pod moved to a namespace of its own goes before its address is free")
+    func linkMovedAway() throws {
+        try add("vlan")
+        try movingAway("net1") {
+            let answer = try call("DEL", "vlan")
+            #expect(answer.status == 0, "\(answer.ran)")
+            #expect(try !Shell.sh("nsenter --net=\($0) ip -br link").contains("net1"))
+            #expect(try leases().isEmpty)
+        }
+    }
+
+    @Test(
+        "under a plugin's own name the result of ADD tells which link it is",
+        arguments: [
+            ("macvlan", ""), ("macvlan", "ip link add eth0 type bridge"),
+            ("macvlan", "ip link set other address 02:00:00:00:00:77"), ("bridge", ""),
+        ] + (Feature.ipvlan ? [("ipvlan", ""), ("ipvlan", "ip link add eth0 type bridge")] : []))
+    func renamedUnderOwnName(plugin: String, trick: String) throws {
+        let keys = Node.ipam("10.7.0.0/24") + (plugin == "bridge" ? "" : ",\"master\":\"far\"")
+        let first = try node.plugin("ADD", plugin, keys)
+        let second = try node.plugin("ADD", plugin, keys, interface: "eth1")
+        try #require(first.status == 0 && second.status == 0, "\(first.ran) \(second.ran)")
+        try node.sh("ip link set eth0 down; ip link set eth0 name other; \(trick)", pod: "a")
+        let answer = try node.plugin("DEL", plugin, keys, previous: first)
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try node.links(pod: "a").subtracting(["eth0"]) == ["eth1"])
+        #expect(try node.leases() == ["10.7.0.3"])
+        #expect(try node.plugin("DEL", plugin, keys, previous: second, interface: "eth1").status == 0)
+        #expect(try node.leases().isEmpty)
+    }
+
+    @Test("under its own name tuning finds the link that the pod renamed")
+    func tunedUnderOwnName() throws {
+        let card = try node.plugin("ADD", "host-device", "\"device\":\"ens4\"")
+        let keys = "\"mac\":\"02:00:00:00:00:ab\",\"mtu\":1400"
+        let tuned = try node.plugin("ADD", "tuning", keys, previous: card)
+        try #require(tuned.status == 0, "\(tuned.ran)")
+        try node.sh("ip link set eth0 down; ip link set eth0 name other", pod: "a")
+        for plugin in ["tuning", "host-device"] {
+            let answer = try node.plugin(
+                "DEL", plugin, plugin == "tuning" ? keys : "\"device\":\"ens4\"", previous: tuned)
+            #expect(answer.status == 0, "\(answer.ran)")
+        }
+        #expect(try isHome())
     }
 
     // MARK: Namespaces

@@ -152,10 +152,7 @@ import Testing
     /// Attaches as Multus's delegates would be: Debian's bridge for eth0 and data0, a plugin of somebody's for net2. Writes
     /// what Multus and its libcni write down.
     private func attach(spoilt: String? = nil) throws {
-        let lists = [
-            list("first"), list("second"),
-            Self.third,
-        ]
+        let lists = [list("first"), list("second"), Self.third]
         for (index, list) in lists.prefix(2).enumerated() {
             let (name, interface) = [("first", "eth0"), ("second", "data0")][index]
             let environment = [
@@ -167,7 +164,7 @@ import Testing
                 ["ip", "netns", "exec", node.name, "/usr/lib/cni/bridge"], input: list,
                 environment: environment)
             try #require(ran.status == 0, "\(ran)")
-            try cache(name, interface, ran.output)
+            try cache(name, interface, ran.output, list)
         }
         try cache("third", "net2", #"{"cniVersion":"1.0.0","ips":[{"address":"10.0.0.9/24"}]}"#)
         let entries = lists.enumerated().map { index, list in
@@ -179,10 +176,13 @@ import Testing
         try node.write("state/\(node.name)", "[\(entries.joined(separator: ","))]")
     }
 
-    private func cache(_ network: String, _ interface: String, _ result: String) throws {
+    private func cache(_ network: String, _ interface: String, _ result: String, _ config: String = third)
+        throws
+    {
         try node.write(
             "state/results/\(network)-\(node.name)-\(interface)",
             "{\"kind\":\"cniCacheV1\",\"containerId\":\"\(node.name)\",\"ifName\":\"\(interface)\","
+                + "\"config\":\"\(Data(config.utf8).base64EncodedString())\","
                 + "\"networkName\":\"\(network)\",\"result\":\(result)}")
     }
 
@@ -218,9 +218,11 @@ import Testing
 
     @Test(
         "an entry that cannot be used counts as no record of what it was",
-        arguments: ["null", "\"\"", "\"!\"", "7"])
+        arguments: ["null", "\"\"", "\"!\"", "7", "a bit flipped in the type"])
     func spoiltEntry(bytes: String) throws {
-        try attach(spoilt: bytes)
+        let flipped = list("second").replacing("\"type\":\"bridge\"", with: "\"type\":\"bridgd\"")
+        let isFlipped = bytes.hasPrefix("a bit")
+        try attach(spoilt: isFlipped ? "\"\(Data(flipped.utf8).base64EncodedString())\"" : bytes)
         try node.define("second", list("second"))
         let annotations = #"{"k8s.v1.cni.cncf.io/networks":"second@data0"}"#
         let config = MetaEndToEnd.config(node, networks: nil).replacing(
@@ -247,12 +249,16 @@ import Testing
                 .isEmpty)
     }
 
-    @Test("a file of Multus that is no list goes with the pod")
-    func spoiltFile() throws {
+    @Test(
+        "a file of Multus that lists nothing goes with the pod, and what names and leases tell",
+        arguments: ["torn", "[]", "{}"])
+    func spoiltFile(text: String) throws {
         try attach()
-        try node.write("state/\(node.name)", "torn")
-        #expect(try call("DEL", netns: netns).status == 0)
+        try node.write("state/\(node.name)", text)
+        let answer = try call("DEL", netns: netns)
+        #expect(answer.status == 0, "\(answer.ran)")
         #expect(try !node.files("state").contains(node.name))
+        #expect(try !node.links(pod: "a").contains("eth0"))
     }
 
     @Test("CHECK of a pod that Multus attached compares what Multus wrote down")

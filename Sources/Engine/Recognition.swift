@@ -1,0 +1,112 @@
+import CNI
+import JSONC
+import Netlink
+import Network
+import Plans
+
+/// Where a link is that an attachment knows by name.
+struct KnownLink: Sendable {
+    let place: Place
+    let index: Int32
+    /// As ADD told it.
+    var mac: MAC?
+}
+
+extension ChainRunner {
+    /// From now on the link that the pod has of an attachment is the one that was made, whatever it is called; a device of
+    /// the host's is the one that its note describes.
+    ///
+    /// - Returns: whether that device is within reach; true without one.
+    func recognize(_ spec: AttachmentSpec, _ attached: Attached?) throws(Failure) -> Bool {
+        kernel.devices[spec.id.interface] = attached?.device
+        let name = LinkName.sandbox(spec.id.interface)
+        kernel.known[name] = nil
+        if let attached {
+            do throws(NetlinkError) { kernel.known[name] = try known(name, attached) } catch {
+                throw Failure(.generic, "\(error)")
+            }
+        }
+        for plugin in spec.list.plugins {
+            guard let type = plugin["type"]?.string, !spec.external.contains(type),
+                let query = registry.module(type)?.takenDevice(spec.attachment())
+            else { continue }
+            switch try kernel.find(query) {
+            case .found(let device, let found):
+                kernel.known[name] = KnownLink(place: found.place, index: device.index)
+            case .away: return false
+            case .gone, nil: break
+            }
+        }
+        return true
+    }
+
+    private func known(_ name: LinkName, _ attached: Attached) throws(NetlinkError) -> KnownLink? {
+        let promised = attached.result.interfaces.first { $0.name == name.name && $0.sandbox ?? "" != "" }
+        let mac = promised?.mac.flatMap(MAC.init(parsing:))
+        var index = attached.index
+        if index == nil, let mac {
+            index = try kernel.index(of: name.name, mac, attached.result.ips.map(\.address.address))
+        }
+        return index.map { KnownLink(place: .sandbox, index: $0, mac: mac) }
+    }
+}
+
+extension Kernel {
+    /// The link that `name` stands for: the one that is known, if it is there, or the one that is called so.
+    func link(_ name: LinkName) throws(NetlinkError) -> (info: LinkInfo, place: Place)? {
+        if let known = known[name], known.place == .host || hasSandbox {
+            let found = try with(known.place) { socket throws(NetlinkError) in
+                try socket.link(index: known.index)
+            }
+            if let found { return (found, known.place) }
+        }
+        guard name.place == .host || hasSandbox else { return nil }
+        let found = try with(name.place) { socket throws(NetlinkError) in try socket.link(named: name.name) }
+        return found.map { ($0, name.place) }
+    }
+
+    /// The pod's link by the result of its ADD, for a call that has nothing else: the pod may have given the name to another
+    /// link. Its MAC address and its addresses tell; without the former the kernel's tie to the host must.
+    fileprivate func index(
+        of name: String, _ mac: MAC, _ addresses: [IPAddress]
+    ) throws(NetlinkError) -> Int32? {
+        guard hasSandbox else { return nil }
+        return try with(.sandbox) { socket throws(NetlinkError) in
+            if let link = try socket.link(named: name), link.name == name, link.mac == mac {
+                return link.index
+            }
+            var byAddress: Int32?
+            var byMAC: [Int32] = []
+            for link in try socket.links() {
+                let isTied = link.kind != nil && link.parentNamespaceID != nil
+                guard link.mac == mac || isTied else { continue }
+                let own = try socket.addresses(index: link.index).map(\.cidr.address)
+                let hasAddress = own.contains(where: addresses.contains)
+                if link.mac == mac, hasAddress { return link.index }
+                if hasAddress { byAddress = byAddress ?? link.index }
+                if link.mac == mac, link.hasOwnAddress { byMAC.append(link.index) }
+            }
+            return byAddress ?? (byMAC.count == 1 ? byMAC[0] : nil)
+        }
+    }
+
+    /// A link that is known and no more in the sandbox, in one of the namespaces that the pod has made for itself: what is
+    /// moved keeps its index where that is free, and the kernel gives the namespace an id then.
+    ///
+    /// - Parameter isIt: what else must agree.
+    func astray(
+        _ name: LinkName, _ isIt: (LinkInfo, KnownLink) -> Bool
+    ) throws(NetlinkError) -> (link: LinkInfo, namespace: Int32)? {
+        guard hasSandbox, let known = known[name], known.place == .sandbox else { return nil }
+        let host = try hostID()
+        return try with(.sandbox) { socket throws(NetlinkError) in
+            for id in try socket.namespaceIDs() where id != host {
+                guard try socket.isAlive(namespace: id),
+                    let link = try socket.link(index: known.index, namespace: id), isIt(link, known)
+                else { continue }
+                return (link, id)
+            }
+            return nil
+        }
+    }
+}
