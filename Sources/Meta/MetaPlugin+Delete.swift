@@ -60,10 +60,20 @@ extension MetaPlugin {
         try Kernel.open(sandbox: invocation.netns, mayBeGone: true, mayBeOwn: invocation.netnsOverride)
     }
 
+    /// The namespace of the result that the runtime kept of ADD, if the very links are in it: a path may be another pod's by
+    /// now.
+    private func openPromised() throws(Failure) -> Kernel {
+        let links = config.plugin.previous?.interfaces.filter { $0.sandbox ?? "" != "" } ?? []
+        let kernel = try Kernel.open(
+            sandbox: links.first?.sandbox ?? "", mayBeGone: true, mayBeOwn: true)
+        let isThere = try runner(kernel).hasLinks(links.map { ($0.name, $0.mac ?? "") })
+        return isThere ? kernel : try Kernel.open(sandbox: "", mayBeGone: true)
+    }
+
     /// The same for a container without a record of ours: a namespace that is another container's by its record counts as
     /// gone.
     private func openUnrecorded(_ store: borrowing StateStore) throws(Failure) -> Kernel {
-        let kernel = try openGiven()
+        let kernel = try invocation.netns.isEmpty ? openPromised() : openGiven()
         guard let namespace = try kernel.sandboxIdentity() else { return kernel }
         let owner = store.others(than: id, mentioning: "\"inode\":\(namespace.inode)", config.log).first {
             $0.namespace?.isSame(as: namespace) == true

@@ -315,6 +315,22 @@ import Testing
     }
 
     @Test(
+        "with the record lost too, the result that the runtime kept tells the namespace",
+        arguments: [true, false])
+    func withoutPathAndRecord(isDefined: Bool) throws {
+        let added = try call("ADD", "vlan")
+        try #require(added.status == 0, "\(added.ran)")
+        try Shell.sh("rm -rf \(node.directory)/state")
+        if !isDefined { try Shell.sh("rm -rf \(node.directory)/cache") }
+        let config = MetaEndToEnd.config(node, networks: "vlan", extra: ",\"prevResult\":\(added.ran.output)")
+        let answer = try node.call("DEL", id: node.name, netns: "", args: "IgnoreUnknown=1", config)
+        #expect(answer.status == 0, "\(answer.ran)")
+        // What nothing knows any more keeps its address.
+        #expect(try node.links(pod: "a") == (isDefined ? [] : ["net1"]))
+        #expect(try leases() == (isDefined ? [] : ["vlan/192.168.50.2"]))
+    }
+
+    @Test(
         "a path that leads to another namespace by now is somebody else's", arguments: ["GC", "DEL", "ADD"])
     func reusedPath(verb: String) throws {
         try add("vlan", id: "old")
