@@ -71,12 +71,29 @@ extension Route {
 
     /// CNI 1.1's route object.
     package init(_ json: Reader) throws(JSONError) {
-        guard let destination = try json.cidr("dst") else { throw json.error("dst", "is missing") }
+        guard let destination = try Self.destination(json) else { throw json.error("dst", "is missing") }
         self.init(
             destination, via: try json.address("gw"), mtu: try json.uint32("mtu"),
             advmss: try json.uint32("advmss"),
             priority: try json.uint32("priority"), table: try json.uint32("table"),
             scope: try json.int("scope", in: 0...255).map { UInt8($0) })
+    }
+
+    /// People write what `ip route` takes.
+    private static func destination(_ json: Reader) throws(JSONError) -> CIDR? {
+        let text = try json.string("dst") ?? ""
+        let meant =
+            text == "default" ? "0.0.0.0/0, or ::/0" : IPAddress(parsing: text).map { "\(CIDR.host($0))" }
+        if let meant { throw json.error("dst", "invalid CIDR address: \"\(text)\": write \(meant)") }
+        return try json.cidr("dst")
+    }
+
+    /// Refuses what the kernel refuses of every link.
+    package func requireUsable(_ json: Reader) throws(JSONError) {
+        if let gateway, gateway.family != family {
+            throw json.error("gw", "gateway \(gateway) is of the other family than \(destination)")
+        }
+        if let hostBitsProblem { throw json.error("dst", hostBitsProblem) }
     }
 
     /// As CNI 1.x writes it: keys sorted, 0 left out where it says nothing.
@@ -98,14 +115,20 @@ extension Reader {
     package func address(_ key: String) throws(JSONError) -> IPAddress? {
         guard let text = try string(key), !text.isEmpty else { return nil }
         guard let address = IPAddress(parsing: text) else {
-            throw error(key, "invalid IP address: \"\(text)\"")
+            let hint = CIDR(parsing: text).map { ": write \($0.address), without a prefix length" } ?? ""
+            throw error(key, "invalid IP address: \"\(text)\"\(hint)")
         }
         return address
     }
 
     package func cidr(_ key: String) throws(JSONError) -> CIDR? {
         guard let text = try string(key), !text.isEmpty else { return nil }
-        guard let cidr = CIDR(parsing: text) else { throw error(key, "invalid CIDR address: \"\(text)\"") }
+        guard let cidr = CIDR(parsing: text) else {
+            let hint = IPAddress(parsing: text).map { address in
+                ": write the prefix length too, as in \(text)/\(address.family == .v4 ? 24 : 64)"
+            }
+            throw error(key, "invalid CIDR address: \"\(text)\"\(hint ?? "")")
+        }
         return cidr
     }
 

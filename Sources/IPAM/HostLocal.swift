@@ -15,6 +15,7 @@ package enum HostLocal: AddressSource {
 
     package static func validate(_ request: LeaseRequest) throws(Failure) -> [Remark] {
         let config = try HostLocalConfig(request, mustWork: request.isLenient)
+        if request.isLenient { _ = try wishes(config) }
         return config.remarks(request)
     }
 
@@ -41,7 +42,7 @@ package enum HostLocal: AddressSource {
         _ config: HostLocalConfig, _ request: LeaseRequest, _ store: borrowing LeaseStore,
         _ given: inout [IPAddress]
     ) throws(Failure) -> Lease {
-        var wanted = config.requested
+        let wanted = try wishes(config)
         var lease = Lease(routes: config.routes, dns: config.dns)
         // The meta role knows from its record that the container has no such attachment, and looks through no store
         // of thousands; the reference knows nothing else.
@@ -49,14 +50,14 @@ package enum HostLocal: AddressSource {
         do throws(SystemError) {
             if !request.isLenient { own = try store.entries(of: request.id).map(\.address) }
         } catch {
-            throw Failure(.io, "host-local: \(error)")
+            throw Failure(.io, "host-local: \(error)", details: error.hint)
         }
         for (index, set) in config.sets.enumerated() {
-            let asked = wanted.firstIndex { set.range(of: $0) != nil }.map { wanted.remove(at: $0) }
+            let asked = wanted[index]
             var found: (address: IPAddress, range: AddressRange)?
             do throws(SystemError) {
                 if let asked {
-                    found = try reserve(asked, set, request.id, store)
+                    found = try reserve(asked.address, set, request.id, store)
                 } else {
                     found = try choose(set, index, request.id, own, store)
                 }
@@ -65,38 +66,62 @@ package enum HostLocal: AddressSource {
                     try store.setLastReserved(found.address, set: index)
                 }
             } catch {
+                let isOurs = error.code == 0
                 throw Failure(
-                    error.code == 0 ? .generic : .io, "failed to allocate for range \(index): \(error)",
-                    details: "who has which is in \(config.directory); DEL what is no longer used")
+                    isOurs ? .generic : .io, "failed to allocate for range \(index): \(error)",
+                    details: isOurs
+                        ? "who has which is in \(config.directory); DEL what is no longer used"
+                        : error.hint)
             }
             guard let found else {
-                let holder = asked.flatMap { store.owner(of: $0) }
+                let holder = asked.flatMap { store.owner(of: $0.address) }
                 throw exhausted(set, index, asked, config, holder: holder)
             }
             lease.ips.append(
                 .init(address: CIDR(found.address, found.range.subnet.length), gateway: found.range.gateway))
         }
+        return lease
+    }
+
+    /// The address that each set is asked for, if any.
+    private static func wishes(_ config: HostLocalConfig) throws(Failure) -> [HostLocalConfig.Wish?] {
+        var wanted = config.requested
+        var wishes: [HostLocalConfig.Wish?] = []
+        for (index, set) in config.sets.enumerated() {
+            let asked = wanted.firstIndex { set.range(of: $0.address) != nil }.map { wanted.remove(at: $0) }
+            if let asked { try refuseGateway(asked, set, index) }
+            wishes.append(asked)
+        }
         guard wanted.isEmpty else {
             var failure = Failure(
                 .generic,
-                "failed to allocate all requested IPs: \(wanted.map { "\($0)" }.joined(separator: " "))",
+                "failed to allocate all requested IPs: \(wanted.map { "\($0.address)" }.joined(separator: " "))",
                 details:
                     "each range set gives one address; ranges: \(config.sets.map(\.text).joined(separator: "; "))"
             )
-            failure.key = "runtimeConfig.ips"
+            failure.key = wanted.first?.key
             throw failure
         }
-        return lease
+        return wishes
     }
 
     private static func reserve(
         _ address: IPAddress, _ set: RangeSet, _ id: AttachmentID, _ store: borrowing LeaseStore
     ) throws(SystemError) -> (address: IPAddress, range: AddressRange)? {
         guard let range = set.range(of: address) else { return nil }
-        guard address != range.gateway else {
-            throw SystemError(operation: "requested IP \(address) is subnet's gateway", code: 0)
-        }
         return try store.reserve(address, id) ? (address, range) : nil
+    }
+
+    private static func refuseGateway(
+        _ asked: HostLocalConfig.Wish, _ set: RangeSet, _ index: Int
+    ) throws(Failure) {
+        guard asked.address == set.range(of: asked.address)?.gateway else { return }
+        var failure = Failure(
+            .generic,
+            "failed to allocate for range \(index): requested IP \(asked.address) is subnet's gateway",
+            details: "no pod gets it: ask for another address of \(set.text), or for none")
+        failure.key = asked.key
+        throw failure
     }
 
     private static func choose(
@@ -115,28 +140,29 @@ package enum HostLocal: AddressSource {
     }
 
     private static func exhausted(
-        _ set: RangeSet, _ index: Int, _ asked: IPAddress?, _ config: HostLocalConfig, holder: String? = nil
+        _ set: RangeSet, _ index: Int, _ asked: HostLocalConfig.Wish?, _ config: HostLocalConfig,
+        holder: String? = nil
     ) -> Failure {
         let cause =
-            asked.map { "requested IP address \($0) is not available in range set \(set.text)" }
+            asked.map { "requested IP address \($0.address) is not available in range set \(set.text)" }
             ?? "no IP addresses available in range set: \(set.text)"
+        let fix = asked == nil ? "widen the range" : "ask for another address"
         var failure = Failure(
             .generic, "failed to allocate for range \(index): \(cause)",
-            details: "who has which is in \(config.directory); widen the range or DEL what is no longer used")
+            details: "who has which is in \(config.directory); \(fix) or DEL what is no longer used")
         if let asked {
-            failure.key = "runtimeConfig.ips"
-            failure.claim = holder.map { .lease(asked, container: $0) }
+            failure.key = asked.key
+            failure.claim = holder.map { .lease(asked.address, container: $0) }
         }
         return failure
     }
 
     package static func preview(_ request: LeaseRequest) throws(Failure) -> Lease {
         let config = try HostLocalConfig(request)
-        var wanted = config.requested
+        let wanted = try wishes(config)
         var lease = Lease(routes: config.routes, dns: config.dns)
         for (index, set) in config.sets.enumerated() {
-            if let position = wanted.firstIndex(where: { set.range(of: $0) != nil }) {
-                let address = wanted.remove(at: position)
+            if let address = wanted[index]?.address {
                 if let range = set.range(of: address) {
                     lease.ips.append(
                         .init(address: CIDR(address, range.subnet.length), gateway: range.gateway))
@@ -153,7 +179,7 @@ package enum HostLocal: AddressSource {
                     free = set.firstFree(after: nil) { _, _ in true }
                 }
             } catch {
-                throw Failure(.io, "\(error)")
+                throw Failure(.io, "\(error)", details: error.hint)
             }
             guard let free else { throw exhausted(set, index, nil, config) }
             lease.ips.append(
@@ -230,7 +256,7 @@ package enum HostLocal: AddressSource {
                 if let problem = store.remove(gone) { throw problem }
             }
         } catch {
-            throw Failure(.io, "host-local: \(error)")
+            throw Failure(.io, "host-local: \(error)", details: error.hint)
         }
     }
 
@@ -247,7 +273,7 @@ package enum HostLocal: AddressSource {
                 }
             }
         } catch {
-            throw Failure(.io, "host-local: \(error)")
+            throw Failure(.io, "host-local: \(error)", details: error.hint)
         }
         return owners
     }
@@ -280,7 +306,8 @@ package enum HostLocal: AddressSource {
                 try body(store)
             }
         } catch {
-            throw Failure(.io, "host-local: \(error)", details: "addresses are kept in \(directory)")
+            let hint = error.hint.isEmpty ? "" : "; \(error.hint)"
+            throw Failure(.io, "host-local: \(error)", details: "addresses are kept in \(directory)\(hint)")
         }
     }
 }

@@ -11,7 +11,16 @@ package struct HostLocalConfig: Equatable, Sendable {
     package var dns: DNS
     package var directory: String
     /// Addresses that are asked for, each once.
-    package var requested: [IPAddress]
+    package var requested: [Wish]
+
+    package struct Wish: Equatable, Sendable {
+        package var address: IPAddress
+        /// Of the prefix that is written with it.
+        var length: Int?
+        /// Where it is written.
+        var key: String
+    }
+
     /// Each is compared with every other.
     private static let maximumRanges = 1024
 
@@ -63,13 +72,13 @@ package struct HostLocalConfig: Equatable, Sendable {
             }
         }
         let runtime = try json.object("runtimeConfig")
-        for set in try runtime?.list("ipRanges") ?? [] { try add(set.elements(), set) }
+        for set in try runtime?.list("ipRanges") ?? [] { try add(Self.ranges(set), set) }
         if ipam.has("subnet") {
             try add([ipam], ipam)
         } else {
             for key in ["rangeStart", "rangeEnd", "gateway"] { _ = try ipam.address(key) }
         }
-        for set in try ipam.list("ranges") ?? [] { try add(set.elements(), set) }
+        for set in try ipam.list("ranges") ?? [] { try add(Self.ranges(set), set) }
         self.sets = sets
         guard !sets.isEmpty else { throw ipam.error("ranges", "no IP ranges specified") }
         for (index, set) in sets.enumerated() {
@@ -80,7 +89,7 @@ package struct HostLocalConfig: Equatable, Sendable {
         routes = []
         for route in try ipam.list("routes") ?? [] {
             routes.append(try Route(route))
-            if mustWork { try routes.last?.refuseOtherFamily(route) }
+            if mustWork { try routes.last?.requireUsable(route) }
         }
         directory = try Self.directory(request)
         // Two working directories would be two stores that know nothing of each other.
@@ -98,6 +107,14 @@ package struct HostLocalConfig: Equatable, Sendable {
         requested = try Self.requested(request, json)
     }
 
+    /// The ranges of a set; many leave one level of brackets out.
+    private static func ranges(_ set: Reader) throws(JSONError) -> [Reader] {
+        guard set.value.object == nil else {
+            throw set.error(nil, "cannot unmarshal: expected a list, found an object: write [[{...}]]")
+        }
+        return try set.elements()
+    }
+
     /// Where the network's addresses are kept.
     static func directory(_ request: LeaseRequest) throws(JSONError) -> String {
         let configured = try request.config.reader.object("ipam")?.string("dataDir") ?? ""
@@ -105,7 +122,7 @@ package struct HostLocalConfig: Equatable, Sendable {
     }
 
     /// CNI_ARGS, then `args.cni.ips`, then `runtimeConfig.ips`; a prefix length is taken and dropped.
-    private static func requested(_ request: LeaseRequest, _ json: Reader) throws(JSONError) -> [IPAddress] {
+    private static func requested(_ request: LeaseRequest, _ json: Reader) throws(JSONError) -> [Wish] {
         var texts: [(text: String, source: String)] = []
         do throws(Failure) {
             let args = try CNIArgs.parse(request.args, lenient: request.isLenient)
@@ -124,14 +141,20 @@ package struct HostLocalConfig: Equatable, Sendable {
         for ip in try json.object("runtimeConfig")?.strings("ips") ?? [] {
             texts.append((ip, "runtimeConfig.ips"))
         }
-        var addresses: [IPAddress] = []
+        var wishes: [Wish] = []
         for (text, source) in texts {
-            guard let address = IPAddress(parsing: text) ?? CIDR(parsing: text)?.address else {
+            let cidr = CIDR(parsing: text)
+            guard let address = IPAddress(parsing: text) ?? cidr?.address else {
                 throw JSONError(path: source, problem: "invalid IP address: \(text)")
             }
-            if !addresses.contains(address) { addresses.append(address) }
+            let wish = Wish(address: address, length: cidr?.length, key: source)
+            if let index = wishes.firstIndex(where: { $0.address == address }) {
+                wishes[index] = wish
+            } else {
+                wishes.append(wish)
+            }
         }
-        return addresses
+        return wishes
     }
 }
 
@@ -143,6 +166,16 @@ extension HostLocalConfig {
                 remarks.append(
                     .concern("ipam.\(key) belongs to ipam.subnet, which is missing: write it into the range"))
             }
+        }
+        for wish in requested {
+            let range = sets.lazy.compactMap { $0.range(of: wish.address) }.first
+            guard let length = wish.length, let subnet = range?.subnet, length != subnet.length else {
+                continue
+            }
+            remarks.append(
+                .concern(
+                    "ips asks for \(wish.address)/\(length), and the range is of \(subnet): the pod gets"
+                        + " \(CIDR(wish.address, subnet.length))"))
         }
         for set in sets {
             for range in set.ranges {

@@ -95,13 +95,17 @@ package enum Static: AddressSource {
         ]
         if let (source, texts) = requests.first(where: { !$0.1.isEmpty }) {
             lease.ips = try requested(texts, source, mustWork)
+            // Types alone, of what does not count.
+            for entry in try ipam.list("addresses") ?? [] {
+                for key in ["address", "gateway"] { _ = try entry.string(key) }
+            }
             _ = try fromArgs(request, false)
         } else {
             lease.ips = try configured(ipam, mustWork) + fromArgs(request, mustWork)
         }
         for route in try ipam.list("routes") ?? [] {
             lease.routes.append(try Route(route))
-            if mustWork { try lease.routes.last?.refuseOtherFamily(route) }
+            if mustWork { try lease.routes.last?.requireUsable(route) }
         }
         if let dns = try ipam.object("dns") { lease.dns = try DNS(dns) }
         return lease

@@ -28,14 +28,6 @@ extension Reader {
     }
 }
 
-extension Route {
-    func refuseOtherFamily(_ json: Reader) throws(JSONError) {
-        if let gateway, gateway.family != family {
-            throw json.error("gw", "gateway \(gateway) is of the other family than \(destination)")
-        }
-    }
-}
-
 /// nil for a gateway that its link reaches.
 func gatewayRemark(_ gateway: IPAddress?, _ subnet: CIDR) -> Remark? {
     guard let gateway, !subnet.contains(gateway), gateway.family == .v4 || !gateway.isLinkLocal else {

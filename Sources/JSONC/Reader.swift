@@ -35,18 +35,18 @@ package struct Reader: Sendable {
     package func has(_ key: String) -> Bool { member(key) != nil }
 
     package func string(_ key: String) throws(JSONError) -> String? {
-        guard let member = member(key) else { return nil }
+        guard let member = try find(key) else { return nil }
         return try member.asString()
     }
 
     package func bool(_ key: String) throws(JSONError) -> Bool? {
-        guard let member = member(key) else { return nil }
+        guard let member = try find(key) else { return nil }
         guard let value = member.value.bool else { throw member.mismatch("true or false") }
         return value
     }
 
     package func int(_ key: String, in range: ClosedRange<Int64>? = nil) throws(JSONError) -> Int64? {
-        guard let member = member(key) else { return nil }
+        guard let member = try find(key) else { return nil }
         guard let value = member.value.int else { throw member.mismatch("an integer") }
         if let range, !range.contains(value) {
             throw member.error(
@@ -63,13 +63,13 @@ package struct Reader: Sendable {
     }
 
     package func object(_ key: String) throws(JSONError) -> Reader? {
-        guard let member = member(key) else { return nil }
+        guard let member = try find(key) else { return nil }
         try member.requireObject()
         return member
     }
 
     package func list(_ key: String) throws(JSONError) -> [Reader]? {
-        guard let member = member(key) else { return nil }
+        guard let member = try find(key) else { return nil }
         return try member.elements()
     }
 
@@ -102,6 +102,12 @@ package struct Reader: Sendable {
     func member(_ key: String) -> Reader? {
         guard let found = value.object?.find(key), found.value != .null else { return nil }
         return Reader(found.value, .key(location, found.key))
+    }
+
+    /// The member to be read: what has no members is no object that lacks one.
+    private func find(_ key: String) throws(JSONError) -> Reader? {
+        if value != .null { try requireObject() }
+        return member(key)
     }
 
     private func mismatch(_ wanted: String) -> JSONError {

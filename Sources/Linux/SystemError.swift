@@ -30,6 +30,12 @@ package struct SystemError: Error, Equatable, Sendable, CustomStringConvertible 
     package var hasNoRoom: Bool { code == ENOSPC || code == EROFS || code == EDQUOT }
     /// The file is there, but what it says is not told: it is write-only, or has no value yet.
     package var isUntold: Bool { code == EIO || code == EACCES || code == EPERM }
+    /// What helps whatever was to be done.
+    package var hint: String {
+        if !fix.isEmpty { return fix }
+        if hasNoRoom { return "the disk is full or read-only: make room on it, or mount it writable" }
+        return isForbidden ? "this user may not do it: Plexus runs as root" : ""
+    }
     /// A directory that was to be removed.
     package var isNotEmpty: Bool { code == ENOTEMPTY }
     package var isInvalid: Bool { code == EINVAL }

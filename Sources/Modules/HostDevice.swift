@@ -34,6 +34,8 @@ package enum HostDevice: Module {
             try json.string(key).flatMap { $0.isEmpty ? nil : $0 }
         }
         let query: DeviceQuery
+        // One of them counts; each is a text.
+        if input.verb != .del { for key in vocabulary.keys { _ = try json.string(key) } }
         let bus = try address(input)
         if let device = try text("device") {
             if let problem = Names.interfaceProblem(device) {
@@ -164,7 +166,10 @@ package enum HostDevice: Module {
                 Failure(
                     .generic, "error with host device: PCI device \(id) has no driver",
                     details: "see /sys/bus/pci/devices/\(id); correct the address, or bind a driver")
-            default: Failure(.generic, "error with host device")
+            default:
+                Failure(
+                    .generic, "error with host device",
+                    details: "it has no address on a bus: name it by device, hwaddr or kernelpath")
             }
         }
         return userspaceDrivers.contains(driver)

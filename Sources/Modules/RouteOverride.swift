@@ -31,10 +31,12 @@ package enum RouteOverride: Module {
                 config.flushesRoutes = try source.bool("flushroutes") ?? config.flushesRoutes
                 config.flushesGateway = try source.bool("flushgateway") ?? config.flushesGateway
                 config.skipsCheck = try source.bool("skipcheck") ?? config.skipsCheck
-                if let routes = try routes(source, "delroutes") {
+                if let routes = try routes(source, "delroutes", mustWork: false) {
                     config.removed = routes.map(\.destination.network)
                 }
-                if let routes = try routes(source, "addroutes") { config.added = routes }
+                if let routes = try routes(source, "addroutes", mustWork: input.isStrict) {
+                    config.added = routes
+                }
             }
             return config
         } catch {
@@ -42,10 +44,16 @@ package enum RouteOverride: Module {
         }
     }
 
-    private static func routes(_ json: Reader, _ key: String) throws(JSONError) -> [Route]? {
+    private static func routes(
+        _ json: Reader, _ key: String, mustWork: Bool
+    ) throws(JSONError) -> [Route]? {
         guard let list = try json.list(key) else { return nil }
         var routes: [Route] = []
-        for entry in list { routes.append(try Route(entry)) }
+        for entry in list {
+            let route = try Route(entry)
+            if mustWork { try route.requireUsable(entry) }
+            routes.append(route)
+        }
         return routes
     }
 

@@ -29,4 +29,10 @@ package struct Route: Hashable, Sendable {
 
     package var family: IPAddress.Family { destination.family }
     package var isDefault: Bool { destination.length == 0 }
+
+    /// The kernel takes networks alone as destinations; nil for one.
+    package var hostBitsProblem: String? {
+        let network = destination.network
+        return network == destination ? nil : "\(destination) has host bits set: write \(network)"
+    }
 }

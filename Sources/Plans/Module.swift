@@ -16,6 +16,9 @@ package struct PluginInput: Sendable {
         self.verb = verb
         self.isMeta = isMeta
     }
+
+    /// Whether what the reference passes over is refused: an attachment that is there must be checked and go.
+    package var isStrict: Bool { isMeta && (verb == .add || verb == .status) }
 }
 
 /// What every built-in plugin provides. Everything here is pure; the engine does the work.

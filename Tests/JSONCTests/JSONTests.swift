@@ -130,7 +130,10 @@ import YAML
         #expect(
             text { _ = try reader.int("name") }
                 == "cannot unmarshal: expected an integer, found the string \"x\" (key Name)")
-        #expect(text { _ = try reader.list("list")?[1].string("a") } == "")
+        // What has no members is no object that lacks one.
+        #expect(
+            text { _ = try reader.list("list")?[1].string("a") }
+                == "cannot unmarshal: expected an object, found the number 5 (key list[1])")
         #expect(
             text { _ = try reader.strings("list") }
                 == "cannot unmarshal: expected a string, found an object (key list[0])")
