@@ -1,4 +1,5 @@
 import CNI
+import JSONC
 import Network
 import Plans
 
@@ -6,6 +7,19 @@ import Plans
 func lastGiven(_ places: [(key: String, text: String?)]) -> (key: String, text: String)? {
     for case (let key, let text?) in places.reversed() where !text.isEmpty { return (key, text) }
     return nil
+}
+
+extension PluginInput {
+    /// The key `mtu`, 0 for none. The reference takes any number, and leaves it to the kernel.
+    func mtu() throws(JSONError) -> Int64 {
+        let json = config.reader
+        let mtu = try json.int("mtu", in: Int64(Int32.min)...Int64(Int32.max)) ?? 0
+        guard !isStrict || mtu == 0 || linkMTUs.contains(mtu) else {
+            throw json.error(
+                "mtu", "invalid MTU \(mtu): a link takes \(linkMTUs.lowerBound) to \(linkMTUs.upperBound)")
+        }
+        return mtu
+    }
 }
 
 /// The layer 3 side of an attachment: what IPAM gave, for the pod's link.

@@ -283,7 +283,7 @@ extension Bridge {
             config.enabledad = try json.bool("enabledad") ?? false
             config.disableContainerInterface = try json.bool("disableContainerInterface") ?? false
             // As the reference does: a negative MTU counts as none.
-            let mtu = try json.int("mtu", in: Int64(Int32.min)...Int64(Int32.max)) ?? 0
+            let mtu = try input.mtu()
             config.mtu = mtu > 0 ? UInt32(mtu) : nil
         } catch {
             throw Failure(.badConfig, error)

@@ -65,7 +65,9 @@ struct ChildLink: Equatable, Sendable {
         guard let found = facts.links[name] else {
             throw Failure(
                 .generic, "failed to lookup master \"\(name.name)\": Link not found",
-                details: "it is to be in \(side); the key linkInContainer says where")
+                details:
+                    "there is no link of this name in \(side): correct the key master, or linkInContainer,"
+                    + " which says where it is")
         }
         return (name, found)
     }

@@ -22,7 +22,7 @@ package enum Ipvlan: Module {
     private static func read(_ input: PluginInput) throws(JSONError) -> Config {
         let json = input.config.reader
         var config = Config(link: try ChildLink(input))
-        let mtu = try json.int("mtu", in: Int64(Int32.min)...Int64(Int32.max)) ?? 0
+        let mtu = try input.mtu()
         config.mtu = mtu > 0 ? UInt32(mtu) : nil
         let mode = try json.string("mode") ?? ""
         guard input.verb != .del else { return config }

@@ -31,7 +31,7 @@ package enum Macvlan: Module {
     private static func read(_ input: PluginInput) throws(JSONError) -> Config {
         let json = input.config.reader
         var config = Config(link: try ChildLink(input))
-        config.mtu = try json.int("mtu", in: Int64(Int32.min)...Int64(Int32.max)) ?? 0
+        config.mtu = try input.mtu()
         let queue = try json.int("bcqueuelen", in: 0...Int64(UInt32.max)) ?? 0
         config.broadcastQueue = queue == 0 ? nil : UInt32(queue)
         let mode = try json.string("mode") ?? ""

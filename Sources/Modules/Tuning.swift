@@ -155,7 +155,9 @@ package enum Tuning: Module {
             guard facts.sysctls[name] != nil || facts.unreadable.contains(name) else {
                 throw Failure(
                     .badConfig, "sysctl \(name.path) does not exist in the pod's namespace",
-                    details: "the kernel has no /proc/sys/\(name.path) there")
+                    details:
+                        "the kernel has no /proc/sys/\(name.path) there: correct the name, or load its module"
+                )
             }
             steps.append(.sysctl(SysctlChange(.sandbox, name.path, setting.value, .saved)))
         }

@@ -55,6 +55,9 @@ package enum IPVLANMode: UInt16, Sendable, CaseIterable {
     package var name: String { "\(self)" }
 }
 
+/// What veth pairs, bridges and links on others take: linux/if_ether.h, ETH_MIN_MTU and ETH_MAX_MTU.
+package let linkMTUs: ClosedRange<Int64> = 68...65535
+
 /// A veth pair: one end in the sandbox, the peer in the host as a port of a bridge.
 package struct VethSpec: Hashable, Sendable {
     /// Name of the end in the sandbox, and of the one in the host.
