@@ -31,7 +31,13 @@ package struct ForeignCall: Sendable {
                 details: "it is the name of a file, without a path")
         }
         for directory in searchPath where isRegularFile(directory + "/" + type) {
-            return directory + "/" + type
+            let path = directory + "/" + type
+            guard isExecutable(path) else {
+                throw Failure(
+                    .generic, "plugin \"\(type)\" cannot be run: \(path) is not executable",
+                    details: "chmod +x \(shellQuoted(path))")
+            }
+            return path
         }
         throw Failure(
             .generic, "failed to find plugin \"\(type)\" in path [\(searchPath.joined(separator: " "))]",
@@ -42,7 +48,11 @@ package struct ForeignCall: Sendable {
     ///
     /// - Parameter forwardsErrors: what it says on stderr goes on to ours when it succeeds.
     package func run(forwardsErrors: Bool = false) throws(Failure) -> CNIResult? {
-        let answer = try execute()
+        try result(of: execute(), forwardsErrors: forwardsErrors)
+    }
+
+    /// The plugin's result, or its error.
+    func result(of answer: ChildResult, forwardsErrors: Bool = false) throws(Failure) -> CNIResult? {
         // An error object is an error, also of a plugin that forgets its exit status.
         guard case .exited(0) = answer.status, !isError(answer.output) else { throw failure(answer) }
         if forwardsErrors {
@@ -66,13 +76,14 @@ package struct ForeignCall: Sendable {
         return json["msg"] != nil && Failure.parse(json) != nil
     }
 
-    private func execute() throws(Failure) -> ChildResult {
+    /// Throws when the plugin did not even start.
+    func execute() throws(Failure) -> ChildResult {
         do throws(SystemError) {
             return try Child.run(
                 path: path, environment: environment, input: input,
                 deadline: Self.deadline)
         } catch {
-            throw Failure(.generic, "cannot run plugin \(type): \(error)")
+            throw Failure(.generic, "cannot run plugin \(type): \(error)", details: error.fix)
         }
     }
 

@@ -60,9 +60,11 @@ struct Plugin {
                 return attachment.previous
             }
             guard runner.kernel.isHome else { throw stranded }
+            let undo = try foreign(.del)
+            let answer = try call.execute()
             // A plugin that fails half-way is asked to clean up as well.
-            journal.record(.delegate(try foreign(.del)))
-            return try call.run()
+            journal.record(.delegate(undo))
+            return try call.result(of: answer)
         }
     }
 
@@ -289,7 +291,9 @@ struct Plugin {
         let name = name ?? type
         let input = (name == type ? nil : spec.source) ?? json.bytes()
         guard input.count <= JSON.maximumSize else {
-            throw Failure(.badConfig, "the configuration is too large to be passed to plugin \(name)")
+            throw Failure(
+                .badConfig, "the configuration is too large to be passed to plugin \(name)",
+                details: "it has \(input.count) bytes, the limit is \(JSON.maximumSize)")
         }
         return ForeignCall(
             type: name, path: try ForeignCall.find(name, in: spec.searchPath), verb: verb, id: spec.id,

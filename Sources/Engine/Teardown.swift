@@ -101,10 +101,21 @@ package final class Teardown {
                 }
             }
         }
-        if let call = pending.call { _ = try call.run() }
+        if let call = pending.call { try run(call) }
         guard let problem = pending.removal.problem else { return }
         held.insert(interface)
         throw problem
+    }
+
+    /// Without a record a plugin that cannot be started is as good as missing: an ADD could not start it either.
+    private func run(_ call: ForeignCall) throws(Failure) {
+        let answer: ChildResult
+        do throws(Failure) { answer = try call.execute() } catch {
+            guard isGuess else { throw error }
+            return runner.log.error(
+                "DEL of container \(call.id.containerID) without a record: \(error.message)")
+        }
+        _ = try call.result(of: answer)
     }
 
     /// - Parameter isRepeated: a refusal that looks final is one when it comes again.

@@ -1,5 +1,6 @@
 internal import CLinux
 internal import Glibc
+internal import Network
 
 /// What a program that was run left.
 package struct ChildResult: Sendable {
@@ -62,8 +63,36 @@ package enum Child {
             }
             if status != ETXTBSY { break }
         }
-        guard status == 0 else { throw SystemError(operation: "start \(words[0])", code: status) }
+        guard status == 0 else { throw refusal(words[0], status) }
         return pid
+    }
+
+    /// The kernel says the same of a program that is not there and of one whose interpreter is not.
+    private static func refusal(_ path: String, _ code: CInt) -> SystemError {
+        let program = shellQuoted(path)
+        var (operation, fix) = ("start \(path)", "")
+        if let interpreter = interpreter(of: path) {
+            operation += ", whose interpreter is \(interpreter)"
+            fix =
+                interpreter.hasSuffix("\r")
+                ? "its lines end as on Windows: sed -i 's/\\r$//' \(program)"
+                : "install \(interpreter), or correct the first line of \(path)"
+        } else if code == ENOEXEC || code == ENOENT && isRegularFile(path) {
+            fix = "it is no program for this machine and its C library, and a script begins with #!/bin/sh"
+        }
+        return SystemError(
+            operation: operation, code: code, fix: isExecutable(path) ? fix : "chmod +x \(program)")
+    }
+
+    /// Of a script.
+    private static func interpreter(of path: String) -> String? {
+        var start = [UInt8](repeating: 0, count: 256)
+        guard let file = try? Descriptor.open(path, O_RDONLY | O_NONBLOCK) else { return nil }
+        let count = max(read(file.raw, &start, start.count), 0)
+        guard start[..<count].starts(with: "#!".utf8) else { return nil }
+        let line = start[2..<count].prefix { $0 != UInt8(ascii: "\n") }
+        let word = line.drop { $0 == 0x20 || $0 == 0x09 }.prefix { $0 != 0x20 && $0 != 0x09 }
+        return String(decoding: word, as: UTF8.self)
     }
 
     /// Reads both pipes to their ends.

@@ -105,7 +105,8 @@ package struct Directory: ~Copyable, Sendable {
     {
         let file: Descriptor
         do throws(SystemError) {
-            file = try Descriptor.open(name, O_WRONLY | O_CREAT | O_EXCL, mode: mode, in: descriptor.raw)
+            file = try Descriptor.open(
+                name, O_WRONLY | O_CREAT | O_EXCL, mode: mode, in: descriptor.raw, below: path)
         } catch  where error.code == EEXIST {
             return false
         }
@@ -121,10 +122,10 @@ package struct Directory: ~Copyable, Sendable {
         let flags = O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK
         let file: Descriptor
         do throws(SystemError) {
-            file = try Descriptor.open(name, flags, mode: mode, in: descriptor.raw)
+            file = try Descriptor.open(name, flags, mode: mode, in: descriptor.raw, below: path)
         } catch  where error.isNoFile {
             try remove(name)
-            file = try Descriptor.open(name, flags, mode: mode, in: descriptor.raw)
+            file = try Descriptor.open(name, flags, mode: mode, in: descriptor.raw, below: path)
         }
         try file.writeAll(bytes, name: "\(path)/\(name)")
     }
@@ -242,7 +243,7 @@ package struct Directory: ~Copyable, Sendable {
     func openLock(_ name: String, mode: UInt32, writable: Bool) throws(SystemError) -> Descriptor {
         try Descriptor.open(
             name, (writable ? O_RDWR : O_RDONLY) | O_CREAT | O_NOFOLLOW | O_NONBLOCK, mode: mode,
-            in: descriptor.raw)
+            in: descriptor.raw, below: path)
     }
 }
 
@@ -280,6 +281,23 @@ package func linkTarget(_ path: String) -> String? {
     let count = readlink(path, &buffer, buffer.count)
     return count > 0 ? String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self) : nil
 }
+
+/// What is there, in one or two words; nil for nothing.
+package func fileKind(_ path: String) -> String? {
+    var info = stat()
+    guard lstat(path, &info) == 0 else { return nil }
+    if info.st_mode & S_IFMT == S_IFLNK, stat(path, &info) != 0 { return "symbolic link that leads nowhere" }
+    return switch info.st_mode & S_IFMT {
+    case S_IFREG: "file"
+    case S_IFDIR: "directory"
+    case S_IFIFO: "named pipe"
+    case S_IFSOCK: "socket"
+    default: "device"
+    }
+}
+
+/// Whether this user may run it.
+package func isExecutable(_ path: String) -> Bool { access(path, X_OK) == 0 }
 
 package func fileExists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 

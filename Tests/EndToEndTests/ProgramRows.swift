@@ -90,7 +90,7 @@ import Testing
     }
 
     @Test(arguments: [
-        ("chmod 644 F", "Permission denied"), ("rm F; mkdir F", "failed to find plugin"),
+        ("chmod 644 F", "is not executable"), ("rm F; mkdir F", "failed to find plugin"),
         ("rm F; ln -s F F", "failed to find plugin"), ("rm F; mkfifo F", "failed to find plugin"),
         ("rm F; ln -s /dev/null F", "failed to find plugin"),
         ("sed -i '1s,/bin/sh,/none/such,' F", "No such file"),
