@@ -76,7 +76,7 @@ package struct Failure: Error, Equatable, Sendable {
 
     /// Whether plugins find the value of a path where runtimes and meta-plugins put what a caller asks for.
     package static func isOfTheCall(_ key: String) -> Bool {
-        ["runtimeConfig", "args.cni", "CNI_ARGS"].contains { key.hasPrefix($0) }
+        ["runtimeConfig", "args.cni", "CNI_ARGS"].contains { key.hasPrefix($0) } || key == "args"
     }
 
     package static func ownNamespace(_ path: String) -> Failure {
@@ -110,6 +110,18 @@ package struct Failure: Error, Equatable, Sendable {
         guard !isPassedOn, own.contains(where: { $0.rawValue == code }) else { return self }
         var failure = self
         failure.code = Code.generic.rawValue
+        return failure
+    }
+
+    /// The first of several, with the others in its details: a GC may have one for each pod of a node.
+    package static func joined(_ failures: [Failure]) -> Failure? {
+        guard let first = failures.first else { return nil }
+        let others = failures.dropFirst()
+        let limit = 64
+        var texts = [first.details] + others.prefix(limit).map(\.message)
+        if others.count > limit { texts.append("and \(others.count - limit) more problems") }
+        var failure = first
+        failure.details = texts.filter { !$0.isEmpty }.joined(separator: "; ")
         return failure
     }
 

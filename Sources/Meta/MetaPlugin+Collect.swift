@@ -31,7 +31,9 @@ extension MetaPlugin {
                 } else if record == nil, owner.isEmpty {
                     nobodys.append(id)
                 } else {
-                    problems += try detachDead(id, record, store)
+                    problems += try named(id, record) { () throws(Failure) in
+                        try detachDead(id, record, store)
+                    }
                 }
             } catch {
                 census.isComplete = false
@@ -49,7 +51,7 @@ extension MetaPlugin {
             do throws(Failure) {
                 let lock = try store.lock(id)
                 defer { extendLifetime(lock) }
-                problems += try detachDead(id, nil, store)
+                problems += try named(id, nil) { () throws(Failure) in try detachDead(id, nil, store) }
             } catch {
                 problems.append(error)
             }
@@ -118,6 +120,17 @@ extension MetaPlugin {
         }
     }
 
+    /// Problems with the pod's or the container's name in front: a GC may have many.
+    private func named(
+        _ id: AttachmentID, _ record: PodRecord?, _ body: () throws(Failure) -> [Failure]
+    ) throws(Failure) -> [Failure] {
+        let pod = record?.pod.map { "pod \($0.description), " } ?? ""
+        let subject = "\(pod)container \(id.containerID) \(id.interface)"
+        do throws(Failure) { return try body().map { $0.prefixed(subject) } } catch {
+            throw error.prefixed(subject)
+        }
+    }
+
     /// - Parameter record: nil for a lost one: the host's ends of the pairs go by name, leases are the networks' to collect.
     private func detachDead(
         _ id: AttachmentID, _ record: PodRecord?, _ store: borrowing StateStore
@@ -164,7 +177,9 @@ extension MetaPlugin {
                 do throws(Failure) {
                     guard let found = try multusRecord(id) else { continue }
                     guard living != nil || isOthers else {
-                        problems += try detachDead(found, census)
+                        problems += try named(id, found.record) { () throws(Failure) in
+                            try detachDead(found, census)
+                        }
                         continue
                     }
                     census.keep(id, found.record)
@@ -233,17 +248,23 @@ extension MetaPlugin {
     /// Whether an ADD could work now: code 50 and the reason if not.
     package func status() throws(Failure) {
         try requireReadiness(.notAvailable)
+        var problems: [Failure] = []
         do throws(Failure) {
             let kernel = try Kernel.open(sandbox: "", mayBeGone: true)
             for delegate in try DelegateBuilder(config, invocation).buildDefaults() {
                 do throws(Failure) { try runner(kernel).status(delegate.spec) } catch {
-                    throw error.prefixed(delegate.spec.name).ending(with: "configured in \(delegate.origin)")
+                    problems.append(
+                        error.prefixed(delegate.spec.name).ending(with: "configured in \(delegate.origin)"))
                 }
             }
             _ = try StateStore.open(config.cniDir)
         } catch {
-            if error.code == Failure.Code.limited.rawValue { throw error }
-            throw Failure(code: Failure.Code.notAvailable.rawValue, error.message, details: error.details)
+            problems.append(error)
         }
+        guard var failure = Failure.joined(problems) else { return }
+        // One that says that running containers may have lost their network says most.
+        let isLimited = problems.contains { $0.code == Failure.Code.limited.rawValue }
+        failure.code = (isLimited ? Failure.Code.limited : .notAvailable).rawValue
+        throw failure
     }
 }

@@ -242,11 +242,7 @@ extension MetaPlugin {
 
     /// The first problem, with the others in its details.
     func report(_ problems: [Failure]) throws(Failure) {
-        guard var first = problems.first else { return }
-        let others = problems.dropFirst().map(\.message)
-        if !others.isEmpty {
-            first.details += (first.details.isEmpty ? "" : "; ") + others.joined(separator: "; ")
-        }
+        guard let first = Failure.joined(problems) else { return }
         config.log.error("\(invocation.command) of \(subject): \(first.logged)")
         throw first
     }

@@ -69,6 +69,11 @@ private func pod(_ args: String) -> Pod? {
     (try? CNIArgs.parse(args, lenient: true)).flatMap { try? Pod($0) } ?? nil
 }
 
+extension PodRecord {
+    /// nil for a container that is no pod's.
+    var pod: Pod? { entries.first?.pod }
+}
+
 extension PodRecord.Entry {
     fileprivate func has(_ claim: Failure.Claim) -> Bool {
         switch claim {
@@ -107,7 +112,7 @@ extension PodRecord.Entry {
             + " (\(spec.id.interface), network \(spec.name))"
     }
 
-    fileprivate var pod: Pod? { Meta.pod(spec.args) }
+    var pod: Pod? { Meta.pod(spec.args) }
 
     /// Two addresses in one subnet, unless a plugin of the chain makes the source decide the route.
     fileprivate func sharedSubnet(with other: PodRecord.Entry) -> (CIDR, CIDR)? {
