@@ -79,7 +79,27 @@ package struct DefinitionCache: Sendable {
         for place in [path, "\(path)/net-attach-def", folder] where !fileExists(place) {
             return "there is no folder \(place): \(place == path ? "correct cacheDir, " : "")\(fix)"
         }
-        return "no file \(folder)/\(name).{json,yaml,yml}: \(fix)"
+        return
+            "no file \(folder)/\(name).{json,yaml,yml}: \(misnamed("net-attach-def", namespace, name) ?? fix)"
+    }
+
+    /// A file that seems to be meant and has another name than it must have, and how to rename it.
+    package func misnamed(_ kind: String, _ namespace: String, _ name: String) -> String? {
+        let folder = "\(path)/\(kind)/\(namespace)"
+        for place in [folder, "\(path)/\(kind)"] {
+            let names = ((try? Directory.open(place).names()) ?? []).sorted()
+            let found = names.first { file in
+                let parts = file.lowercased().parts(by: ".")
+                let stem = file.lowercased() == name ? name : parts.dropLast().joined(separator: ".")
+                return stem == name && isRegularFile("\(place)/\(file)")
+            }
+            guard let found else { continue }
+            let isJSON = ["json", "conf", "conflist"].contains { found.lowercased().hasSuffix(".\($0)") }
+            let wanted = "\(folder)/\(name).\(isJSON ? "json" : "yaml")"
+            return
+                "\(place)/\(found) is not read: mv \(shellQuoted("\(place)/\(found)")) \(shellQuoted(wanted))"
+        }
+        return nil
     }
 
     /// The namespaces that have a definition of that name.
@@ -152,8 +172,7 @@ package struct DefinitionCache: Sendable {
                 .io, "cache \(path): \(link) is a symbolic link: links are not followed here",
                 details: "put the file or folder itself in its place, as cp -rL copies it")
         }
-        let details = error.isForbidden ? "this user may not read it: Plexus runs as root" : error.fix
-        return Failure(.io, "cache \(path): \(error)", details: details)
+        return Failure(.io, "cache \(path): \(error)", details: error.hint)
     }
 
     /// The cache is written by root alone: what others can write is not believed.

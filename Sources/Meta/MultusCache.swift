@@ -36,7 +36,7 @@ package struct MultusCache {
             if error.code == 0 { log.error("state of Multus is passed over: \(error)") }
             return nil
         } catch {
-            throw Failure(.io, "state of Multus: \(error)")
+            throw Failure(.io, "state of Multus: \(error)", details: error.hint)
         }
         var found = MultusRecord(cache: self, record: PodRecord(id: id, sandbox: sandbox, entries: []))
         do throws(JSONError) {
@@ -175,7 +175,7 @@ struct MultusRecord {
     /// Removes the files: nothing is left that they could help with.
     func remove() throws(Failure) {
         do throws(SystemError) { try cache.remove(record) } catch {
-            throw Failure(.io, "state of Multus: \(error)")
+            throw Failure(.io, "state of Multus: \(error)", details: error.hint)
         }
     }
 }

@@ -28,11 +28,14 @@ package enum NetworkFiles {
     package static func load(_ path: String) throws(Failure) -> Found {
         if path.hasSuffix("/") || !isRegularFile(path) {
             guard let first = candidates(path).first else {
-                throw Failure(
-                    .badConfig, "no network configuration at \(path)",
-                    details: fileExists(path)
-                        ? "it has no .conf, .json or .conflist"
-                        : "there is no such file: correct clusterNetwork or defaultNetworks")
+                let fix = "correct clusterNetwork or defaultNetworks"
+                let problem =
+                    switch fileKind(path) {
+                    case nil: "there is no such file: \(fix)"
+                    case "directory"?: "it is a directory without a .conf, .json or .conflist: \(fix)"
+                    case let kind?: "it is a \(kind), expected a file with a network configuration: \(fix)"
+                    }
+                throw Failure(.badConfig, "no network configuration at \(path)", details: problem)
             }
             return try load("\(path)/\(first)")
         }
@@ -41,7 +44,7 @@ package enum NetworkFiles {
             let whole = path.hasSuffix(".conflist") ? try extended(json, path) : json
             return (try NetworkList.decode(whole, defaultName: nil), path)
         } catch {
-            throw error.ending(with: path)
+            throw error.ending(with: "correct \(path)")
         }
     }
 
@@ -65,7 +68,7 @@ package enum NetworkFiles {
     private static func read(_ path: String) throws(Failure) -> JSON {
         let bytes: [UInt8]
         do throws(SystemError) { bytes = try readFile(path, limit: limit) } catch {
-            throw Failure(.badConfig, "network configuration: \(error)")
+            throw Failure(.badConfig, "network configuration: \(error)", details: error.hint)
         }
         do throws(JSONError) { return try JSON.parse(bytes).value } catch {
             throw Failure(

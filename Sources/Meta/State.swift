@@ -77,7 +77,7 @@ package struct StateStore: ~Copyable {
     }
 
     private static func refusal(_ error: SystemError) -> Failure {
-        let fix = error.fix.isEmpty ? "" : ": \(error.fix)"
+        let fix = error.hint.isEmpty ? "" : ": \(error.hint)"
         return Failure(
             .io, "state: \(error)", details: "cniDir must be a directory that only root writes to\(fix)")
     }
@@ -118,7 +118,7 @@ package struct StateStore: ~Copyable {
         let file = "\(path)/\(fileName(id)).lock"
         return Failure(
             .io, "state: \(error)",
-            details: error.isNotEmpty ? "it is in a lock's place: rm -r \(shellQuoted(file))" : "")
+            details: error.isNotEmpty ? "it is in a lock's place: rm -r \(shellQuoted(file))" : error.hint)
     }
 
     private func takeLock(_ id: AttachmentID) throws(SystemError) -> Lock {
@@ -136,7 +136,7 @@ package struct StateStore: ~Copyable {
             log.error("state of \(fileName(id)) is unusable (\(error)): DEL goes by derived names")
             return nil
         } catch {
-            throw Failure(.io, "state: \(error)")
+            throw Failure(.io, "state: \(error)", details: error.hint)
         }
         do throws(JSONError) { return try PodRecord(sealed: bytes, id) } catch {
             log.error("state of \(fileName(id)) is unusable (\(error)): DEL goes by derived names")
@@ -162,7 +162,7 @@ package struct StateStore: ~Copyable {
         do throws(SystemError) {
             try directory.replace(fileName(record.id), with: bytes, mode: 0o600)
         } catch {
-            throw Failure(.io, "state: \(error)")
+            throw Failure(.io, "state: \(error)", details: error.hint)
         }
     }
 
@@ -173,7 +173,7 @@ package struct StateStore: ~Copyable {
             try directory.removeDraft(of: fileName(id))
             _ = try directory.remove(fileName(id) + ".lock")
         } catch {
-            throw Failure(.io, "state: \(error)")
+            throw Failure(.io, "state: \(error)", details: error.hint)
         }
     }
 
@@ -186,7 +186,7 @@ package struct StateStore: ~Copyable {
     package func all() throws(Failure) -> [AttachmentID] {
         let names: [String]
         do throws(SystemError) { names = try directory.names() } catch {
-            throw Failure(.io, "state: \(error)")
+            throw Failure(.io, "state: \(error)", details: error.hint)
         }
         let found = names.compactMap { name -> AttachmentID? in
             let record = name.hasSuffix(".lock") ? name.dropLast(5) : name[...]
@@ -209,7 +209,7 @@ package struct StateStore: ~Copyable {
         let text = Set(owners.map(\.containerID)).sorted().map { "\($0)\n" }.joined()
         guard !text.isEmpty else { return }
         do throws(SystemError) { try directory.replace(Self.unrecorded, with: Array(text.utf8)) } catch {
-            throw Failure(.io, "state: \(error)")
+            throw Failure(.io, "state: \(error)", details: error.hint)
         }
     }
 

@@ -206,7 +206,7 @@ import Testing
             ])
         #expect(
             ran.errors.contains(
-                "open \(cache): Permission denied\n  this user may not read it: Plexus runs as root"),
+                "open \(cache): Permission denied\n  this user may not do it: Plexus runs as root"),
             "\(ran)")
     }
 
