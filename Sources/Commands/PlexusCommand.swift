@@ -26,6 +26,7 @@ struct PlexusCommand: ParsableCommand {
 package func runCommand(_ name: String, _ arguments: [String]) -> Never {
     if let help = PluginHelp.of(name) { run(help, arguments) }
     if case .unknown = Role.named(name) { exitProcess(Role.named(name).run()) }
+    if let help = arguments.first.flatMap(PluginHelp.of) { run(help, Array(arguments.dropFirst())) }
     switch arguments.first {
     case "-v", "-version":
         // As Multus spells it.
@@ -39,7 +40,7 @@ package func runCommand(_ name: String, _ arguments: [String]) -> Never {
 /// A plugin under its own name has nothing but its help.
 private func run(_ help: PluginHelp, _ arguments: [String]) -> Never {
     switch arguments {
-    case ["--help"], ["-h"], ["-help"], ["help"]: writeStandardOutput(help.text)
+    case [], ["--help"], ["-h"], ["-help"], ["help"]: writeStandardOutput(help.text)
     case ["--version"], ["-v"], ["-version"]:
         writeStandardOutput("\(help.type), of \(PlexusCommand.version)\n")
     default:

@@ -58,6 +58,7 @@ import Testing
         let own = try tool(type, "--help")
         #expect(own.status == 0 && own.output.hasPrefix("CNI plugin \(type), from Plexus: "), "\(own)")
         #expect(try tool("plexus", "help", type).output == own.output)
+        #expect(try tool("plexus", type, "--help").output == own.output)
         #expect(try tool(type, "-h").output == own.output && tool(type, "help").output == own.output)
         #expect(try tool(type, "--version").output.hasPrefix("\(type), of plexus "))
         let wrong = try tool(type, "explain")
