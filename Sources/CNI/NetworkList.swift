@@ -140,7 +140,12 @@ package struct NetworkList: Equatable, Sendable {
         let capabilities = plugin.find("capabilities")?.value
         let granted = runtimeConfig.members.filter { capabilities?[$0.key]?.bool == true }
         if !granted.isEmpty { plugin["runtimeConfig"] = .object(JSONObject(granted.map(Self.normalized))) }
-        if let cniArgs { plugin["args"] = try merged(cniArgs, into: plugin["args"], index) }
+        if let cniArgs {
+            do throws(JSONError) { plugin["args"] = try merged(cniArgs, index) } catch {
+                throw Failure(
+                    .badConfig, error, details: "cni-args cannot be added to it: write {\"cni\": {...}}")
+            }
+        }
         if let previous { plugin["prevResult"] = try previous.json(version) }
         if let validAttachments {
             plugin["cni.dev/valid-attachments"] = validAttachments
@@ -149,11 +154,10 @@ package struct NetworkList: Equatable, Sendable {
         return .object(plugin)
     }
 
-    private func merged(_ extra: JSONObject, into args: JSON?, _ index: Int) throws(Failure) -> JSON {
-        guard var object = (args ?? [:]).object, var own = (object["cni"] ?? [:]).object else {
-            throw Failure(
-                .badConfig, "plugins[\(index)].args.cni is no object: cni-args cannot be merged into it")
-        }
+    private func merged(_ extra: JSONObject, _ index: Int) throws(JSONError) -> JSON {
+        let args = try Reader(plugins[index], path: "plugins[\(index)]").object("args")
+        var object = args?.value.object ?? [:]
+        var own = try args?.object("cni")?.value.object ?? [:]
         for (key, value) in extra.members { own[key] = value }
         object["cni"] = .object(own)
         return .object(object)

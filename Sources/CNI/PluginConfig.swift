@@ -89,7 +89,8 @@ package struct PluginConfig: Sendable {
                 try reader.string("name"), try reader.string("type") ?? "", try reader.string("cniVersion")
             )
         } catch {
-            throw Failure(.badJSON, "error unmarshall network config: \(error)")
+            throw Failure(
+                .badJSON, "error unmarshall network config: \(error)", details: "the configuration on stdin")
         }
         guard let name = head.name, !name.isEmpty else {
             throw Failure(
@@ -110,7 +111,7 @@ package struct PluginConfig: Sendable {
         var sectionProblem: Failure?
         func read<T>(_ section: () throws(JSONError) -> T?) -> T? {
             do throws(JSONError) { return try section() } catch {
-                sectionProblem = sectionProblem ?? Failure(.badConfig, "\(error)")
+                sectionProblem = sectionProblem ?? Failure(.badConfig, error)
                 return nil
             }
         }

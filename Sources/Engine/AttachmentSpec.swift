@@ -54,6 +54,13 @@ package struct AttachmentSpec: Sendable {
         return "\(pod ?? "container \(id.containerID)"), \(name) on \(id.interface)"
     }
 
+    /// Whether a runtime gave the value that plugins find there, and no configuration.
+    package func isPassed(_ key: String) -> Bool {
+        let head = "runtimeConfig."
+        guard key.hasPrefix(head) else { return key.hasPrefix("CNI_ARGS") }
+        return runtimeConfig[String(key.dropFirst(head.count).prefix { $0 != "." && $0 != "[" })] != nil
+    }
+
     func attachment() -> Attachment {
         var attachment = Attachment(
             id: id, sandbox: sandbox, networkName: list.name,

@@ -9,6 +9,13 @@ private struct Cause {
     var text: String
     var fix = ""
     var claim: Failure.Claim?
+    /// As plugins find what a pod asks for: who asked is traced back by it.
+    var key: String?
+}
+
+extension SysctlChange {
+    /// Where a pod asks for it; nil for one that no pod asks for.
+    fileprivate var argument: String? { lifetime == .saved ? "args.cni.sysctl.\(path)" : nil }
 }
 
 extension Executor {
@@ -21,11 +28,13 @@ extension Executor {
             .generic, [error.description, cause?.text].compactMap(\.self).joined(separator: ": "),
             details: cause?.fix ?? "")
         failure.claim = cause?.claim
+        failure.key = cause?.key
         return failure.ending(with: error.command)
     }
 
     private func cause(of error: StepError) throws(NetlinkError) -> Cause? {
-        switch (error.step, error.code) {
+        if let cause = Self.refusedMTU(error) { return cause }
+        return switch (error.step, error.code) {
         case (.addLink(let spec, _, let parent), _): try cause(spec, parent, error.code)
         case (.ensureBridge(let spec), notSupported) where !spec.vlanFiltering: Self.missing("bridge")
         case (.addVeth, notSupported): Self.missing("veth")
@@ -55,7 +64,29 @@ extension Executor {
         case (.addRoute(let route, let link), networkUnreachable),
             (.addRoute(let route, let link), hostUnreachable),
             (.addRoute(let route, let link), invalid):
-            try gatewayCause(route, link)
+            if let problem = route.hostBitsProblem {
+                Cause(text: problem, fix: "correct the key dst of the route")
+            } else {
+                try gatewayCause(route, link)
+            }
+        case (.addRoute(let route, let link), alreadyExists):
+            Cause(
+                text: "\(link.name) has a route to \(route.destination) already",
+                fix: "it is given twice: remove one of them")
+        case (.sysctl(let change), noSuchFile): try missingSetting(change)
+        case (.sysctl(let change), invalid), (.sysctl(let change), outOfRange):
+            Cause(
+                text: "it is no value that this sysctl takes", fix: "correct the value in the key sysctl",
+                key: change.argument)
+        case (.sysctl(let change), accessDenied), (.sysctl(let change), notPermitted):
+            Cause(
+                text: "in a pod it cannot be written", fix: "remove it from the key sysctl: it is the node's",
+                key: change.argument)
+        case (.settle, addressInUse):
+            Cause(
+                text: "another host on that network has it", fix: "give each pod an address of its own",
+                key: "runtimeConfig.ips")
+        case (.change(_, .mac, _), noSuchAddress), (.addVeth, noSuchAddress): Self.impossibleMAC
         case (.masquerade(let rule), notSupported) where rule.backend == .nftables,
             (.masquerade(let rule), noSuchProtocol) where rule.backend == .nftables,
             (.masquerade(let rule), noSuchFile) where rule.backend == .nftables:
@@ -72,10 +103,45 @@ extension Executor {
         }
     }
 
+    private static let impossibleMAC = Cause(
+        text: "no link can have this MAC address",
+        fix: "write six octets that are not all zero, the first one even, as in 02:00:00:00:00:01",
+        key: "runtimeConfig.mac")
+
     private static func missing(_ module: String) -> Cause {
         Cause(
             text: "the kernel lacks \(module)",
             fix: "modprobe \(module), or use a kernel with CONFIG_\(module.uppercased())")
+    }
+
+    /// A link that was not made, so that it cannot be asked what it takes.
+    private static func refusedMTU(_ error: StepError) -> Cause? {
+        guard [invalid, outOfRange].contains(error.code) else { return nil }
+        let mtu: UInt32? =
+            switch error.step {
+            case .ensureBridge(let spec): spec.mtu
+            case .addVeth(let veth): veth.mtu
+            case .addLink(let spec, _, _): spec.mtu
+            default: nil
+            }
+        guard let mtu, !linkMTUs.contains(Int64(mtu)) else { return nil }
+        return Cause(
+            text: "a link takes an MTU of \(linkMTUs.lowerBound) to \(linkMTUs.upperBound)",
+            fix: "correct the key mtu")
+    }
+
+    /// The link's directory is not there.
+    private func missingSetting(_ change: SysctlChange) throws(NetlinkError) -> Cause? {
+        let parts = change.path.parts(by: "/").map(String.init)
+        guard parts.count == 5, parts[1] == "ipv6", parts[2] == "conf",
+            let link = try found(LinkName(place: change.place, name: parts[3]))
+        else { return nil }
+        guard link.mtu >= 1280 else {
+            return Cause(
+                text: "IPv6 needs an MTU of 1280, and \(link.name) has \(link.mtu)",
+                fix: "raise the MTU, or give \(link.name) no IPv6 address")
+        }
+        return Cause(text: "the kernel has no IPv6", fix: "give \(link.name) no IPv6 address")
     }
 
     private func found(_ link: LinkName) throws(NetlinkError) -> LinkInfo? {
@@ -91,6 +157,7 @@ extension Executor {
     private func cause(_ spec: LinkSpec, _ parent: LinkName?, _ code: CInt) throws(NetlinkError) -> Cause? {
         let kind = spec.kind.name
         if code == notSupported { return Self.missing(kind) }
+        if code == noSuchAddress { return Self.impossibleMAC }
         guard [busy, invalid].contains(code), let parent, let master = try found(parent) else { return nil }
         let users = try users(of: master, parent.place)
         let one = "a link is a port, or carries macvlans, or ipvlans: one of them"
@@ -161,7 +228,7 @@ extension Executor {
             text: rival.map { "\($0.name) has the MAC address \(mac)" }
                 ?? "another macvlan on \(master.name) has the MAC address \(mac)",
             fix: "ask for another one, or for none: it is then made up",
-            claim: rival == nil ? .mac(mac) : nil)
+            claim: rival == nil ? .mac(mac) : nil, key: "runtimeConfig.mac")
     }
 
     private func mtuCause(_ name: LinkName) throws(NetlinkError) -> Cause? {
@@ -182,13 +249,14 @@ extension Executor {
         switch code {
         case alreadyExists:
             return Cause(
-                text: "\(name.name) has the address already", fix: "it is given twice: remove one of them")
+                text: "\(name.name) has the address already", fix: "it is given twice: remove one of them",
+                key: "runtimeConfig.ips")
         case addressInUse:
             let master = try found(name).flatMap { link throws(NetlinkError) in try masterOf(link) }
             let place = master.map { " on \($0.name)" } ?? ""
             return Cause(
                 text: "another ipvlan\(place) has it", fix: "give each pod an address of its own",
-                claim: .address(cidr.address))
+                claim: .address(cidr.address), key: "runtimeConfig.ips")
         case accessDenied where cidr.family == .v6:
             return Cause(
                 text: "IPv6 is switched off on \(name.name)",
@@ -204,7 +272,12 @@ extension Executor {
         let addresses = try kernel.with(name.place) { socket throws(NetlinkError) in
             try socket.addresses(index: link.index).map(\.cidr).filter { $0.family == gateway.family }
         }
-        guard !addresses.contains(where: { $0.contains(gateway) }) else { return nil }
+        if let own = addresses.first(where: { $0.contains(gateway) }) {
+            guard own.family == .v4, [own.last, own.network.address].contains(gateway) else { return nil }
+            return Cause(
+                text: "the gateway is no host of \(own.network), whose first and last address are none's",
+                fix: "write the address of a router")
+        }
         let own = addresses.isEmpty ? "no address" : addresses.map { "\($0)" }.joined(separator: ", ")
         return Cause(
             text: "the gateway is in no subnet of \(name.name), which has \(own)",

@@ -1,5 +1,5 @@
 import CNI
-import JSONC
+package import JSONC
 import Plans
 
 // What the reference plugins pass over in silence: in the meta role it is refused when the pod would be in a wrong
@@ -10,7 +10,7 @@ extension Plugin {
     func judge() throws(Failure) {
         do throws(Failure) { try config.requireReadable(for: .add) } catch {
             var error = error
-            error.details = error.details.isEmpty ? correction : error.details
+            if error.details.isEmpty, !isOfTheCall(error) { error.details = correction }
             throw error
         }
         guard !isAddressSource else {
@@ -34,12 +34,20 @@ extension Plugin {
                     vocabulary = vocabulary.with(PluginConfig.vocabulary)
                 }
                 say(passedOver(try config.reader.judge(vocabulary)))
-            case .foreign: _ = try config.reader.judge(PluginConfig.openVocabulary)
+                say(Capabilities.problems(config.reader, isOpen: false).map { .concern($0) })
+            case .foreign:
+                _ = try config.reader.judge(PluginConfig.openVocabulary)
+                say(Capabilities.problems(config.reader, isOpen: true).map { .concern($0) })
             }
         } catch {
-            throw Failure(.badConfig, "\(error)", details: correction)
+            var failure = Failure(.badConfig, error)
+            if !isOfTheCall(failure) { failure.details = correction }
+            throw failure
         }
     }
+
+    /// The meta role says itself who asked for it.
+    private func isOfTheCall(_ error: Failure) -> Bool { error.key.map(Failure.isOfTheCall) ?? false }
 
     var isAddressSource: Bool {
         runner.registry.source(type) != nil || runner.registry.externalSources.contains(type)
@@ -73,6 +81,35 @@ extension Plugin {
     func say(_ remarks: [Remark]) {
         guard verb == .add, runner.isMeta else { return }
         for remark in remarks { runner.say(remark, spec, type) }
+    }
+}
+
+/// What runtimes and meta-plugins pass on to those plugins that declare it, by its exact name.
+package enum Capabilities {
+    private static let vocabulary = Vocabulary([
+        "ips", "ipRanges", "mac", "portMappings", "bandwidth", "dns", "aliases", "infinibandGUID", "deviceID",
+        "cgroupPath", "io.kubernetes.cri.pod-annotations",
+    ]) { key in
+        switch key {
+        case "ip", "ipaddress", "ipaddresses", "address", "addresses": "ips"
+        case "macaddress", "hwaddr": "mac"
+        case "ports", "portmap": "portMappings"
+        case "podannotations", "annotations": "io.kubernetes.cri.pod-annotations"
+        default: nil
+        }
+    }
+
+    /// Names those that nobody passes.
+    ///
+    /// - Parameter isOpen: of a plugin that may have agreed on others with its runtime: those alone that are misspelt.
+    package static func problems(_ json: Reader, isOpen: Bool) -> [String] {
+        let declared = (try? json.object("capabilities")?.members()) ?? []
+        return declared.filter { $0.value.value == true && !vocabulary.keys.contains($0.key) }.compactMap {
+            let meant = vocabulary.meant($0.key)
+            if isOpen, meant == nil { return nil }
+            let hint = meant.map { ": write \"\($0)\"" } ?? ""
+            return "capabilities.\($0.key): nothing is passed on under this name\(hint)"
+        }
     }
 }
 
@@ -178,7 +215,7 @@ private func passedOver(_ keys: [String]) -> [Remark] {
 }
 
 /// A line of a log for what may be many.
-private func listed(_ keys: [String]) -> String {
+package func listed(_ keys: [String]) -> String {
     let rest = keys.count > 16 ? " and \(keys.count - 16) more" : ""
     return keys.prefix(16).map { String($0.prefix(200)) }.joined(separator: ", ") + rest
 }

@@ -108,7 +108,13 @@ package final class Kernel {
             case .missing where mayBeGone, .notANamespace where mayBeGone: return kernel
             case .own:
                 throw Failure.ownNamespace(path)
-            default: throw Failure(.generic, "failed to open netns \"\(path)\": \(error)")
+            case .missing, .notANamespace:
+                throw Failure(
+                    .generic, "failed to open netns \"\(path)\": \(error)",
+                    details: "CNI_NETNS is the path of the pod's network namespace, as /run/netns/NAME:"
+                        + " the runtime removed it, or names another file")
+            case .system(let cause):
+                throw Failure(.generic, "failed to open netns \"\(path)\": \(error)", details: cause.hint)
             }
         }
         return kernel

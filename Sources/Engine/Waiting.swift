@@ -15,7 +15,7 @@ extension Executor {
             if let duplicate = addresses.first(where: \.isDuplicate) {
                 throw NetlinkError(
                     operation: "settle \(link.name): IPv6 address \(duplicate.cidr) is in use (DADFAILED)",
-                    code: 0)
+                    code: addressInUse)
             }
             return !addresses.contains(where: \.isTentative)
         } tolerating: { socket throws(NetlinkError) in

@@ -68,6 +68,12 @@ package struct Vocabulary: Sendable {
         return nil
     }
 
+    /// The known key that `key` is meant to be; nil for one of another meaning.
+    package func meant(_ key: String) -> String? {
+        let spelling = plain(key)
+        return keys.first { plain($0) == spelling } ?? meaning(of: spelling) ?? nearest(key)
+    }
+
     /// The known key that `key` is nearly spelled as: one slip in four letters or more, two in eight or more.
     package func nearest(_ key: String) -> String? {
         let written = folded(key)

@@ -8,21 +8,52 @@ package enum DefaultRoute {
     /// A family has one default route: two gateways for it, on one network or on two, are refused.
     package static func validate(_ delegates: [Delegate]) throws(Failure) {
         for family in IPAddress.Family.allCases {
-            let gateways = delegates.flatMap { $0.defaultRoute ?? [] }.filter { $0.family == family }
-            guard gateways.count <= 1 else {
-                throw Failure(
-                    .badConfig,
-                    "default-route names \(gateways.count) gateways for IP\(family): one is possible",
-                    details: gateways.map { "\($0)" }.joined(separator: ", "))
-            }
+            try refuse(
+                delegates.flatMap { delegate in
+                    (delegate.defaultRoute ?? []).filter { $0.family == family }.map {
+                        (delegate, "\($0) on \(delegate.spec.id.interface) (\(delegate.spec.name))")
+                    }
+                }, family)
         }
     }
 
+    private static func refuse(
+        _ asking: [(delegate: Delegate, gateway: String)], _ family: IPAddress.Family
+    ) throws(Failure) {
+        guard asking.count > 1 else { return }
+        var places: [String] = []
+        for case let place? in asking.map({ $0.delegate.selection?.place(of: "default-route") })
+        where !places.contains(place) {
+            places.append(place)
+        }
+        throw Failure(
+            .badConfig,
+            "default-route is asked for \(asking.count) times for IP\(family): "
+                + asking.map(\.gateway).joined(separator: ", "),
+            details: "a pod has one default route of a family: remove the others; asked for in "
+                + places.joined(separator: ", and in "))
+    }
+
     /// The steps that leave each moved family with the wanted route alone.
-    package static func plan(_ delegates: [Delegate], _ routes: [SandboxRoute]) -> [Step] {
+    package static func plan(
+        _ delegates: [Delegate], _ routes: [SandboxRoute]
+    ) throws(Failure) -> [Step] {
         let defaults = routes.filter { $0.route.isDefault }
         var removals: [Step] = []
         var additions: [Step] = []
+        // Without a gateway it is the network's own route that is asked for: by then it is known which families it has.
+        for family in IPAddress.Family.allCases {
+            try refuse(
+                delegates.compactMap { delegate in
+                    guard let gateways = delegate.defaultRoute else { return nil }
+                    let link = delegate.spec.id.interface
+                    let given = gateways.first { $0.family == family }.map { "\($0)" }
+                    let own = defaults.contains { $0.route.family == family && $0.link == link }
+                    guard let gateway = given ?? (gateways.isEmpty && own ? "that of the network" : nil)
+                    else { return nil }
+                    return (delegate, "\(gateway) on \(link) (\(delegate.spec.name))")
+                }, family)
+        }
         for delegate in delegates {
             guard let gateways = delegate.defaultRoute else { continue }
             let link = delegate.spec.id.interface

@@ -18,8 +18,14 @@ package struct Delegate: Sendable {
     /// An error of this network: with its name in front, and at the end who wrote what is refused.
     package func blamed(for error: Failure) -> Failure {
         var error = error.prefixed("\(spec.name) on \(spec.id.interface)")
-        if let place = error.key.flatMap({ selection?.place(of: $0) }) {
-            error = error.ending(with: "asked for in \(place)")
+        if let key = error.key {
+            if let place = selection?.place(of: key) {
+                error = error.ending(with: "asked for in \(place)")
+            } else if spec.isPassed(key) {
+                error = error.ending(with: "passed by the runtime in \(key)")
+            } else if error.details.isEmpty, Failure.isOfTheCall(key) {
+                error.details = "correct \(key)"
+            }
         }
         return error.ending(with: origin.isEmpty ? "" : "configured in \(origin)")
     }
@@ -89,6 +95,9 @@ package struct DelegateBuilder {
     package func build(_ given: PodAnnotations? = nil) throws(Failure) -> [Delegate] {
         let annotations = if let given { given } else { try PodAnnotations.find(pod, config, cache) }
         try judge(annotations)
+        for problem in Capabilities.problems(config.plugin.reader, isOpen: true) {
+            config.log.error("configuration \(config.plugin.name): \(problem)")
+        }
         var delegates = try buildDefaults(annotations)
         let selections = try selections(annotations)
         // Isolation first: whether a definition exists in another namespace is nobody's business.
@@ -130,6 +139,11 @@ package struct DelegateBuilder {
 
     /// A pod that misspelt the annotation has asked for networks, and would get none.
     private func judge(_ annotations: PodAnnotations) throws(Failure) {
+        let subject = pod.map { "pod \($0.description)" } ?? "container \(invocation.containerID)"
+        if !annotations.unknown.isEmpty {
+            config.log.error(
+                "\(subject): unknown annotations, which ask for nothing: \(listed(annotations.unknown))")
+        }
         for (key, meant) in annotations.misspelt {
             let problem = "annotation \(key): unknown key: did you mean \"\(meant)\"?"
             guard annotations.has(meant) else {
@@ -137,8 +151,7 @@ package struct DelegateBuilder {
                     .badConfig, problem,
                     details: "correct the key in the pod's metadata, or remove the annotation")
             }
-            config.log.error(
-                "\(pod.map { "pod \($0.description)" } ?? "container \(invocation.containerID)"): \(problem)")
+            config.log.error("\(subject): \(problem)")
         }
     }
 
@@ -202,7 +215,11 @@ package struct DelegateBuilder {
     /// A name: a definition in `multusNamespace`, else a file in `confDir`. With a '/': a path.
     private func resolve(_ name: String) throws(Failure) -> Chosen {
         if name.utf8.contains(UInt8(ascii: "/")) { return Self.chosen(try NetworkFiles.load(name)) }
-        guard Names.isIdentifier(name) else { throw Failure(.badConfig, "\"\(name)\" is no network name") }
+        guard Names.isIdentifier(name) else {
+            throw Failure(
+                .badConfig, "\"\(name)\" is no network name",
+                details: "clusterNetwork and defaultNetworks have names, or paths with a '/'")
+        }
         let advice = "names in the configuration are those of multusNamespace, \(config.multusNamespace)"
         do throws(Failure) { return try definition(config.multusNamespace, name, advice: advice) } catch {
             if let found = NetworkFiles.find(name, in: config.confDir, config.log) {
@@ -384,13 +401,15 @@ package struct DelegateBuilder {
         for (index, delegate) in delegates.enumerated() {
             let interface = delegate.spec.id.interface
             if let owner = delegates[..<index].first(where: { $0.spec.id.interface == interface }) {
+                let places = [owner, delegate].compactMap { $0.selection?.place }
                 throw Failure(
                     .badConfig,
                     "interface name \(interface) is asked for "
                         + (owner.spec.name == delegate.spec.name
                             ? "twice, by \(owner.spec.name)"
                             : "by both \(owner.spec.name) and \(delegate.spec.name)"),
-                    details: "unnamed networks are net1, net2, ... by their place in the list; rename one")
+                    details: "unnamed networks are net1, net2, ... by their place in the list; rename one"
+                        + (places.isEmpty ? "" : "; asked for in \(places.joined(separator: ", and in "))"))
             }
         }
     }

@@ -43,7 +43,7 @@ package struct Explanation {
             }
         }
         let facts = try runner.observe(FactsQuery(routes: true))
-        explanation.routes = DefaultRoute.plan(delegates, facts.routes)
+        explanation.routes = try DefaultRoute.plan(delegates, facts.routes)
         return explanation
     }
 

@@ -137,9 +137,11 @@ package struct MetaPlugin {
         let present = try runner.present(delegates.map(\.spec.id.interface))
         for delegate in delegates where present.contains(delegate.spec.id.interface) {
             try named(delegate) { () throws(Failure) in
-                throw Failure(
+                var failure = Failure(
                     .generic, "interface \"\(delegate.spec.id.interface)\" already exists",
                     details: "a link of this name is in \(invocation.netns); nothing was changed")
+                failure.key = "interface"
+                throw failure
             }
         }
     }
@@ -163,7 +165,7 @@ package struct MetaPlugin {
         }
         guard let asking = delegates.first(where: { $0.defaultRoute != nil }) else { return }
         let routes = try runner.observe(FactsQuery(routes: true)).routes
-        let steps = DefaultRoute.plan(delegates, routes)
+        let steps = try DefaultRoute.plan(delegates, routes)
         try named(asking) { () throws(Failure) in
             do throws(Failure) { try runner.run(steps, &journal) } catch {
                 var error = error.prefixed("default-route")

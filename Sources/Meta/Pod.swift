@@ -15,7 +15,11 @@ package struct Pod: Equatable, Sendable {
             !name.isEmpty
         else { return nil }
         guard Names.isLabel(namespace), Names.isSubdomain(name) else {
-            throw Failure(.badEnvironment, "CNI_ARGS: \"\(namespace)/\(name)\" does not name a pod")
+            throw Failure(
+                .badEnvironment, "CNI_ARGS: \"\(namespace)/\(name)\" does not name a pod",
+                details:
+                    "K8S_POD_NAMESPACE and K8S_POD_NAME are Kubernetes names: lower-case letters, digits, '-'"
+            )
         }
         self.namespace = namespace
         self.name = name
@@ -54,6 +58,8 @@ package struct PodAnnotations: Sendable {
     package var defaultNetwork: String?
     /// Keys that say nothing to anybody, and what they are meant to be.
     package private(set) var misspelt: [(key: String, meant: String)] = []
+    /// Keys of the networks' own domain that mean nothing to anybody.
+    package private(set) var unknown: [String] = []
 
     package init(networks: String? = nil, defaultNetwork: String? = nil) {
         self.networks = networks
@@ -64,16 +70,23 @@ package struct PodAnnotations: Sendable {
         networks = try json.string(Self.networksKey)
         defaultNetwork = try json.string(Self.defaultNetworkKey)
         for (key, value) in json.value.object?.members ?? [] where !value.saysNothing {
-            if let meant = Self.meaning(key) { misspelt.append((key, meant)) }
+            if let meant = Self.meaning(key) {
+                misspelt.append((key, meant))
+            } else if key.hasPrefix(Self.domain), !Self.known.contains(key) {
+                unknown.append(key)
+            }
         }
     }
 
     private static let vocabulary = Vocabulary([networksKey, defaultNetworkKey])
+    private static let domain = "k8s.v1.cni.cncf.io/"
     /// Annotations that others write, and what is no annotation of a pod's.
-    private static let known = [
-        networksKey, defaultNetworkKey, "k8s.v1.cni.cncf.io/network-status",
-        "k8s.v1.cni.cncf.io/networks-status",
-    ]
+    private static let known =
+        [networksKey, defaultNetworkKey]
+        + [
+            "network-status", "networks-status", "resourceName", "resourceMap", "policy-for",
+            "service-network",
+        ].map { domain + $0 }
 
     /// The annotation that a key is meant to be; nil for one of another purpose.
     private static func meaning(_ key: String) -> String? {
@@ -127,7 +140,9 @@ package struct PodAnnotations: Sendable {
                 guard let annotations = try runtime.object(key) else { return PodAnnotations() }
                 return try PodAnnotations(annotations)
             } catch {
-                throw Failure(.badConfig, "\(error)")
+                throw Failure(
+                    .badConfig, "\(error)", details: "the runtime passes the pod's annotations: texts by name"
+                )
             }
         }
         guard let pod else { return PodAnnotations() }
@@ -149,11 +164,12 @@ package struct PodAnnotations: Sendable {
             : "the configuration \(own.name) does not ask the runtime for the annotations, which containerd passes:"
                 + " write \"capabilities\": \(JSON.object(capabilities).print()) beside \"type\": \"\(own.type)\""
         let command = cache.command(toCopy: "pod", pod.namespace, pod.name)
+        let misnamed = cache.misnamed("pods", pod.namespace, pod.name)
         return Failure(
             asks || cache.hasPods ? .tryAgain : .badConfig, "pod \(pod.description) is unknown",
             details:
-                "\(cause); and there is no \(cache.path)/pods/\(pod.description).{json,yaml,yml}, which is copied"
-                + " there by: \(command)")
+                "\(cause); and there is no \(cache.path)/pods/\(pod.description).{json,yaml,yml}"
+                + (misnamed.map { ": \($0)" } ?? ", which is copied there by: \(command)"))
     }
 
     /// - Parameter command: what to type to have a newer manifest.

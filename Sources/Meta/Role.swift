@@ -114,7 +114,9 @@ package enum Role {
 
     private func input() throws(Failure) -> [UInt8] {
         do throws(SystemError) { return try readStandardInput(limit: JSON.maximumSize) } catch {
-            throw Failure(.io, "cannot read the configuration from stdin: \(error)")
+            throw Failure(
+                .io, "cannot read the configuration from stdin: \(error)",
+                details: "the runtime writes it there")
         }
     }
 

@@ -62,7 +62,7 @@ package struct Selection: Equatable, Sendable {
 
     private static func parseShort(_ text: String, _ source: String) throws(Failure) -> [Selection] {
         if let problem = problem(ofCount: text.utf8.count { $0 == UInt8(ascii: ",") } + 1) {
-            throw Failure(.badConfig, "\(source): \(problem)")
+            throw Failure(.badConfig, "\(source): \(problem)", details: "ask for fewer networks")
         }
         var selections: [Selection] = []
         for item in text.parts(by: ",") {
@@ -247,17 +247,38 @@ package struct Selection: Equatable, Sendable {
     /// Where the value is written that plugins find under `key`; nil when it is not of this selection.
     package func place(of key: String) -> String? {
         let name = key.prefix { $0 != "[" }.split(separator: ".").last.map(String.init) ?? ""
+        let argument = key.hasPrefix("args.cni.") ? key.dropFirst("args.cni.".count) : ""
         let own: String? =
             switch key.prefix(while: { $0 != "." && $0 != "[" }) {
+            case "interface" where interface != nil: "interface"
             case "default-route" where defaultRoute != nil: "default-route"
             case "CNI_ARGS MAC" where mac != nil: "mac"
             case "CNI_ARGS IP" where !ips.isEmpty: "ips"
-            case "args" where cniArgs?[name] != nil: "cni-args.\(name)"
+            case "args" where has(argument): "cni-args.\(argument)"
             case "runtimeConfig" where name == "mac" && mac != nil || name == "ips" && !ips.isEmpty: name
             case "runtimeConfig" where capabilities[name] != nil:
                 name == "infinibandGUID" ? "infiniband-guid" : name
+            case "runtimeConfig" where has(name[...]): "cni-args.\(name)"
             default: nil
             }
         return own.map { "\(place).\($0)" }
+    }
+
+    /// Of a sysctl the kernel knows another spelling: names are joined by '/', and IFNAME is the interface.
+    private func isSysctl(_ key: String, _ path: Substring) -> Bool {
+        func names(_ text: Substring) -> [Substring] { text.split { $0 == "." || $0 == "/" } }
+        let (written, known) = (names(key[...]), names(path))
+        return written.count == known.count && zip(written, known).allSatisfy { $0 == $1 || $0 == "IFNAME" }
+    }
+
+    /// Whether the path begins with a key of `cni-args`, which may have dots itself.
+    private func has(_ argument: Substring) -> Bool {
+        let head = "sysctl."
+        if argument.hasPrefix(head), let settings = cniArgs?["sysctl"]?.object {
+            return settings.members.contains { isSysctl($0.key, argument.dropFirst(head.count)) }
+        }
+        return (cniArgs?.members ?? []).contains { key, _ in
+            argument == key || ["\(key).", "\(key)["].contains { argument.hasPrefix($0) }
+        }
     }
 }

@@ -58,6 +58,32 @@ import Testing
         (macvlan + #","args":"x""#, ["(key args)"]), (macvlan + #","args":{"cni":[]}"#, ["(key args.cni)"]),
         (macvlan + #","runtimeConfig":[]"#, ["(key runtimeConfig)"]),
         (#""type":"sh","ipam":"host-local""#, ["(key ipam)"]),
+        (#""type":"host-device""#, ["specify either \"device\""]),
+        (#""type":"host-device","device":"eth9","hwaddr":5"#, ["expected a string", "(key hwaddr)"]),
+        (#""type":"host-device","device":"eth9","kernelpath":["x"]"#, ["(key kernelpath)"]),
+        (#""type":"host-device","hwaddr":"02:00:00:00:00:09","pciBusID":{}"#, ["(key pciBusID)"]),
+        (
+            macvlan + #","ipam":{"type":"static","addresses":["10.5.0.9/24"]}"#,
+            ["expected an object, found the string \"10.5.0.9/24\" (key ipam.addresses[0])"]
+        ),
+        (
+            macvlan
+                + #","ipam":{"type":"static","addresses":[{"address":5}]},"args":{"cni":{"ips":["10.5.0.9/24"]}}"#,
+            ["expected a string", "(key ipam.addresses[0].address)"]
+        ),
+        (
+            macvlan + #","ipam":{\#(local),"routes":["10.9.0.0/16"]}"#,
+            ["expected an object, found the string \"10.9.0.0/16\" (key ipam.routes[0])"]
+        ),
+        (
+            macvlan + #","ipam":{"type":"host-local","ranges":[["10.5.0.0/24"]]}"#,
+            ["expected an object, found the string \"10.5.0.0/24\" (key ipam.ranges[0][0])"]
+        ),
+        (
+            macvlan + #","ipam":{"type":"host-local","ranges":[{"subnet":"10.5.0.0/24"}]}"#,
+            ["expected a list, found an object: write [[{...}]] (key ipam.ranges[0])"]
+        ),
+        (macvlan + #","ipam":{\#(local)},"args":{"cni":{"ips":[5]}}"#, ["(key args.cni.ips[0])"]),
         // Sections and types that contradict one another.
         (macvlan + #","ipam":{"subnet":"10.5.0.0/24"}"#, ["ipam has no type", "{} for no addresses"]),
         (macvlan + #","ipam":{"type":"","ranges":[[{}]]}"#, ["ipam has no type"]),
@@ -112,6 +138,40 @@ import Testing
             ["write \"gw\" (key addroutes[0].gateway)"]
         ),
         // Numbers that cannot work.
+        (#""type":"bridge","bridge":"b","mtu":-1"#, ["invalid MTU -1: a link takes 68 to 65535 (key mtu)"]),
+        (#""type":"bridge","bridge":"b","mtu":67"#, ["invalid MTU 67"]),
+        (#""type":"bridge","bridge":"b","mtu":65536"#, ["invalid MTU 65536"]),
+        (macvlan + #","mtu":10"#, ["invalid MTU 10", "68 to 65535"]),
+        (
+            #""type":"ipvlan","master":"eth9","mtu":-1,"ipam":{\#(local)}"#,
+            ["invalid MTU -1", "(key mtu)"]
+        ),
+        (
+            macvlan + #","ipam":{\#(local),"routes":[{"dst":"10.1.2.3/16"}]}"#,
+            ["10.1.2.3/16 has host bits set: write 10.1.0.0/16 (key ipam.routes[0].dst)"]
+        ),
+        (
+            macvlan
+                + #","ipam":{"type":"static","addresses":[{"address":"10.5.0.9/24"}],"routes":[{"dst":"fd00::1/64"}]}"#,
+            ["write fd00::/64 (key ipam.routes[0].dst)"]
+        ),
+        (
+            #""plugins":[{\#(macvlan)},{"type":"route-override","addroutes":[{"dst":"10.1.2.3/16"}]}]"#,
+            ["write 10.1.0.0/16 (key addroutes[0].dst)"]
+        ),
+        (
+            #""plugins":[{\#(macvlan)},{"type":"route-override","addroutes":[{"dst":"10.9.0.0/16","gw":"fd00::1"}]}]"#,
+            ["of the other family", "(key addroutes[0].gw)"]
+        ),
+        (
+            macvlan + #","ipam":{\#(local),"routes":[{"dst":"default"}]}"#,
+            ["\"default\": write 0.0.0.0/0, or ::/0 (key ipam.routes[0].dst)"]
+        ),
+        (macvlan + #","ipam":{\#(local),"routes":[{"dst":"10.9.0.1"}]}"#, ["write 10.9.0.1/32"]),
+        (
+            macvlan + #","ipam":{\#(local),"gateway":"10.5.0.1/24"}"#,
+            ["write 10.5.0.1, without a prefix length"]
+        ),
         (
             macvlan + #","ipam":{\#(local),"gateway":"fd00::1"}"#,
             ["of the other family", "(key ipam.gateway)"]
@@ -243,6 +303,7 @@ import Testing
 
     @Test(arguments: [
         "k8s.v1.cni.cncf.io/network-status", "k8s.v1.cni.cncf.io/networks-status", "example.com/networks",
+        "k8s.v1.cni.cncf.io/resourceName", "k8s.v1.cni.cncf.io/policy-for", "x-k8s.v1.cni.cncf.io/colour",
         "kubernetes.io/config.seen",
     ])
     func othersAnnotationsAreTheirs(key: String) throws {
@@ -250,6 +311,19 @@ import Testing
             #"{"k8s.v1.cni.cncf.io/networks":"net-a"}"#, with: "{\"\(key)\":\"net\"}")
         let answer = try node.call("ADD", netns: netns, args: MetaEndToEnd.pod, config)
         #expect(answer.status == 0 && answer.ran.errors.isEmpty, "\(answer.ran)")
+    }
+
+    @Test func anUnknownAnnotationOfTheNetworksIsNamed() throws {
+        let config = MetaEndToEnd.config(node).replacing(
+            #""k8s.v1.cni.cncf.io/networks":"net-a""#,
+            with: #""k8s.v1.cni.cncf.io/colour":"red","k8s.v1.cni.cncf.io/empty":"""#)
+        let answer = try node.call("ADD", netns: netns, args: MetaEndToEnd.pod, config)
+        #expect(answer.status == 0, "\(answer.ran)")
+        let lines = answer.ran.errors.split(separator: "\n")
+        #expect(lines.count == 1, "\(answer.ran)")
+        #expect(
+            lines.first?.contains("[error] pod default/pod-a: unknown annotations") == true
+                && lines.first?.hasSuffix(": k8s.v1.cni.cncf.io/colour") == true, "\(answer.ran)")
     }
 
     // MARK: Named, as the pod is in the right network
@@ -301,7 +375,44 @@ import Testing
                 + #","ipam":{"type":"host-local","dataDir":"DIR/ipam","ranges":[[{"subnet":"10.5.0.0/24"}]],"gateway":"10.5.0.9"}"#,
             "", ["ipam.gateway"]
         ),
+        // A prefix that is not the network's, however it is asked for.
+        (
+            macvlan + #","ipam":{\#(local)}"#, #","ips":["10.5.0.9/16"]"#,
+            ["ips asks for 10.5.0.9/16", "the pod gets 10.5.0.9/24"]
+        ),
+        (
+            macvlan + #","capabilities":{"ips":true},"ipam":{\#(local)}"#, #","ips":["10.5.0.9/25"]"#,
+            ["ips asks for 10.5.0.9/25", "the pod gets 10.5.0.9/24"]
+        ),
+        (
+            macvlan + #","ipam":{\#(local)}"#, #","cni-args":{"ips":["10.5.0.9/16"]}"#,
+            ["ips asks for 10.5.0.9/16", "the pod gets 10.5.0.9/24"]
+        ),
+        // Capabilities that nobody passes on.
+        (macvlan + #","capabilities":{"ip":true}"#, "", [#"capabilities.ip: "#, #"write "ips""#]),
+        (macvlan + #","capabilities":{"Mac":true}"#, "", [#"capabilities.Mac: "#, #"write "mac""#]),
+        (macvlan + #","capabilities":{"colour":true}"#, "", ["capabilities.colour: nothing is passed on"]),
     ]
+
+    /// What a plugin that is not built in agreed on with its runtime is not known; a slip is.
+    @Test func aMisspeltCapabilityOfAnyPluginIsNamed() throws {
+        try node.script("mine", #"echo '{"cniVersion":"1.0.0"}'"#)
+        let answer = try add(#""type":"mine","capabilities":{"portMapping":true,"colour":true,"ip":false}"#)
+        #expect(answer.status == 0 && remarks(answer).count == 1, "\(answer.ran)")
+        #expect(remarks(answer).first?.contains(#"capabilities.portMapping: "#) == true, "\(answer.ran)")
+        // The meta-plugin's own are those that the runtime passes.
+        let asks = #""capabilities":{"io.kubernetes.cri.pod-annotations":true"#
+        let config = MetaEndToEnd.config(node, networks: "net").replacing(
+            asks, with: asks + #","ipranges":true"#)
+        _ = try node.pod("b")
+        let own = try node.call(
+            "ADD", id: "c2", netns: "/run/netns/\(node.name)-b", args: MetaEndToEnd.pod, config)
+        #expect(own.status == 0, "\(own.ran)")
+        #expect(
+            own.ran.errors.contains(
+                "configuration node-network: capabilities.ipranges: nothing is passed on under this name: write \"ipRanges\""
+            ), "\(own.ran)")
+    }
 
     @Test(arguments: wishes)
     func oneLineNamesWhatIsNotGiven(keys: String, selection: String, words: [String]) throws {
