@@ -149,6 +149,9 @@ extension ChainRunner {
                 : "no plugin of the network takes it and has it in its capabilities"
             unmet.append("\(key) (\(reason))")
         }
+        if let mac = spec.runtimeConfig["mac"], let other = spec.cniArgs?["mac"], mac != other {
+            unmet.append("one of mac and cni-args.mac, which differ")
+        }
         for (key, _) in arguments where !takers.contains(where: { $0.takesArgument(key) }) {
             unmet.append("cni-args.\(key)")
         }

@@ -31,6 +31,12 @@ package enum Static: AddressSource {
 
     package static func validate(_ request: LeaseRequest) throws(Failure) -> [Remark] {
         let ips = try lease(request, mustWork: request.isLenient).ips
+        var remarks = ips.compactMap { gatewayRemark($0.gateway, $0.address) }
+        if let asked = requested(request, "runtimeConfig"), let other = requested(request, "args"),
+            asked != other
+        {
+            remarks.append(.concern("cni-args.ips is passed over: ips goes before it"))
+        }
         // Every plugin that has an address source wants an address.
         guard !ips.isEmpty || !request.isLenient else {
             throw Failure(
@@ -39,7 +45,14 @@ package enum Static: AddressSource {
                     "write \"addresses\": [{\"address\": \"10.1.2.3/24\"}] into ipam, or ips into the pod's annotation"
             )
         }
-        return ips.compactMap { gatewayRemark($0.gateway, $0.address) }
+        return remarks
+    }
+
+    /// The texts that are asked for there; nil for none.
+    private static func requested(_ request: LeaseRequest, _ key: String) -> [String]? {
+        let section = try? request.config.reader.object(key)
+        let texts = key == "args" ? try? section?.object("cni")?.strings("ips") : try? section?.strings("ips")
+        return texts.flatMap { $0.isEmpty ? nil : $0 }
     }
 
     package static func allocate(_ request: LeaseRequest) throws(Failure) -> Lease { try lease(request) }

@@ -388,6 +388,16 @@ import Testing
             macvlan + #","ipam":{\#(local)}"#, #","cni-args":{"ips":["10.5.0.9/16"]}"#,
             ["ips asks for 10.5.0.9/16", "the pod gets 10.5.0.9/24"]
         ),
+        (
+            macvlan + #","capabilities":{"ips":true},"ipam":{"type":"static"}"#,
+            #","ips":["10.5.0.9/24"],"cni-args":{"ips":["10.5.0.10/24"]}"#,
+            ["cni-args.ips is passed over"]
+        ),
+        (
+            #""type":"bridge","bridge":"b""#,
+            #","mac":"02:00:00:00:00:08","cni-args":{"mac":"02:00:00:00:00:09"}"#,
+            ["one of mac and cni-args.mac, which differ"]
+        ),
         // Capabilities that nobody passes on.
         (macvlan + #","capabilities":{"ip":true}"#, "", [#"capabilities.ip: "#, #"write "ips""#]),
         (macvlan + #","capabilities":{"Mac":true}"#, "", [#"capabilities.Mac: "#, #"write "mac""#]),
