@@ -14,8 +14,8 @@ private struct Cause {
 }
 
 extension SysctlChange {
-    /// Where a pod asks for it; nil for one that no pod asks for.
-    fileprivate var argument: String? { lifetime == .saved ? "args.cni.sysctl.\(path)" : nil }
+    /// Where a pod asks for one that the key sysctl names.
+    fileprivate var argument: String { "args.cni.sysctl.\(path)" }
 }
 
 extension Executor {
@@ -74,11 +74,13 @@ extension Executor {
                 text: "\(link.name) has a route to \(route.destination) already",
                 fix: "it is given twice: remove one of them")
         case (.sysctl(let change), noSuchFile): try missingSetting(change)
-        case (.sysctl(let change), invalid), (.sysctl(let change), outOfRange):
+        case (.sysctl(let change), invalid) where change.lifetime == .saved,
+            (.sysctl(let change), outOfRange) where change.lifetime == .saved:
             Cause(
                 text: "it is no value that this sysctl takes", fix: "correct the value in the key sysctl",
                 key: change.argument)
-        case (.sysctl(let change), accessDenied), (.sysctl(let change), notPermitted):
+        case (.sysctl(let change), accessDenied) where change.lifetime == .saved,
+            (.sysctl(let change), notPermitted) where change.lifetime == .saved:
             Cause(
                 text: "in a pod it cannot be written", fix: "remove it from the key sysctl: it is the node's",
                 key: change.argument)

@@ -89,9 +89,9 @@ package struct DefinitionCache: Sendable {
         for place in [folder, "\(path)/\(kind)"] {
             let names = ((try? Directory.open(place).names()) ?? []).sorted()
             let found = names.first { file in
-                let parts = file.lowercased().parts(by: ".")
-                let stem = file.lowercased() == name ? name : parts.dropLast().joined(separator: ".")
-                return stem == name && isRegularFile("\(place)/\(file)")
+                let endings = ["", ".json", ".yaml", ".yml", ".conf", ".conflist", ".txt"]
+                return endings.contains { file.lowercased() == name + $0 }
+                    && isRegularFile("\(place)/\(file)")
             }
             guard let found else { continue }
             let isJSON = ["json", "conf", "conflist"].contains { found.lowercased().hasSuffix(".\($0)") }

@@ -2,6 +2,17 @@ import Foundation
 import Support
 import Testing
 
+extension Answer {
+    /// - Parameter details: words that are in them, each.
+    func expectRefusal(_ code: Int, _ words: String, _ details: [String]) {
+        #expect(status == 1 && self.code == code, "\(ran)")
+        #expect(message.contains(words), "\(ran.output)")
+        for words in details {
+            #expect(json["details"].string?.contains(words) == true, "\(words): \(ran.output)")
+        }
+    }
+}
+
 /// An error says who wrote what is refused, what is in the way, and what helps.
 @Suite struct BlameTests {
     private let node: Node
@@ -26,11 +37,7 @@ import Testing
 
     /// Refused with these words, and without a trace.
     private func refused(_ answer: Answer, _ code: Int, _ message: String, _ details: String...) throws {
-        #expect(answer.status == 1 && answer.code == code, "\(answer.ran)")
-        #expect(answer.message.contains(message), "\(answer.ran.output)")
-        for words in details {
-            #expect(answer.json["details"].string?.contains(words) == true, "\(words): \(answer.ran.output)")
-        }
+        answer.expectRefusal(code, message, details)
         #expect(try node.links(pod: "a").isEmpty)
         #expect(try node.files("state").filter { $0.contains("c-a") }.isEmpty)
     }

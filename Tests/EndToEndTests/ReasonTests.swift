@@ -23,11 +23,7 @@ import Testing
 
     /// Refused with these words, and without a trace.
     private func refused(_ answer: Answer, _ code: Int, _ message: String, _ details: String...) throws {
-        #expect(answer.status == 1 && answer.code == code, "\(answer.ran)")
-        #expect(answer.message.contains(message), "\(answer.ran.output)")
-        for words in details {
-            #expect(answer.json["details"].string?.contains(words) == true, "\(words): \(answer.ran.output)")
-        }
+        answer.expectRefusal(code, message, details)
         #expect(try node.links(pod: "a").isEmpty)
         #expect(try node.files("state").isEmpty)
     }
