@@ -26,6 +26,15 @@ package struct Descriptor: ~Copyable, Sendable {
         return Descriptor(adopting: raw)
     }
 
+    /// Refuses what is no file: a device may have no end, and a pipe waits for its writer.
+    func requireRegular(_ name: String) throws(SystemError) {
+        var info = stat()
+        guard fstat(raw, &info) == 0 else { throw SystemError("stat \(name)") }
+        guard info.st_mode & S_IFMT == S_IFREG else {
+            throw SystemError(operation: "\(name) is no regular file", code: 0)
+        }
+    }
+
     /// - Parameter isRegular: a read that gives less than it might was the last one.
     package func readAll(limit: Int, name: String = "file", isRegular: Bool = false) throws(SystemError)
         -> [UInt8]
@@ -71,11 +80,13 @@ package struct Descriptor: ~Copyable, Sendable {
     }
 }
 
-/// The content of a file; a pipe that nobody writes to is empty.
+/// The content of a regular file.
 ///
 /// - Parameter waits: for somebody who watches: a pipe is read to its end, however long its writer takes.
 package func readFile(_ path: String, limit: Int, waits: Bool = false) throws(SystemError) -> [UInt8] {
-    try Descriptor.open(path, O_RDONLY | (waits ? 0 : O_NONBLOCK)).readAll(limit: limit, name: path)
+    let file = try Descriptor.open(path, O_RDONLY | (waits ? 0 : O_NONBLOCK))
+    if !waits { try file.requireRegular(path) }
+    return try file.readAll(limit: limit, name: path)
 }
 
 package func readStandardInput(limit: Int) throws(SystemError) -> [UInt8] {

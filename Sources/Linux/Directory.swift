@@ -64,13 +64,14 @@ package struct Directory: ~Copyable, Sendable {
         return try Directory(descriptor: found, path: "\(path)/\(parent)/\(name)").trusted()
     }
 
-    /// The content of a file; a link is refused, and a pipe that nobody writes to is empty.
+    /// The content of a regular file; a link is refused.
     ///
     /// - Parameter isTrusted: refuses a file that others can write to.
     package func read(_ name: String, limit: Int, isTrusted: Bool = false) throws(SystemError) -> [UInt8] {
         let file = try Descriptor.open(
             name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, in: descriptor.raw, below: path)
         if isTrusted { try requireTrusted(file, "", "\(path)/\(name)") }
+        try file.requireRegular("\(path)/\(name)")
         return try file.readAll(limit: limit, name: "\(path)/\(name)", isRegular: true)
     }
 
@@ -160,7 +161,7 @@ package struct Directory: ~Copyable, Sendable {
     /// All names but `.` and `..`, in no order.
     package func names() throws(SystemError) -> [String] {
         var names: [String] = []
-        try forEachName { names.append(String(decoding: $0, as: UTF8.self)) }
+        try forEachName { name, _ in names.append(String(decoding: name, as: UTF8.self)) }
         return names
     }
 
@@ -170,7 +171,8 @@ package struct Directory: ~Copyable, Sendable {
     ) throws(SystemError) {
         // One buffer for all: there may be tens of thousands.
         var content = [UInt8](unsafeUninitializedCapacity: limit + 1) { _, count in count = limit + 1 }
-        try forEachName { name throws(SystemError) in
+        try forEachName { name, mayBeFile throws(SystemError) in
+            guard mayBeFile else { return }
             let flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC
             let file = (name + [0]).withUnsafeBytes { bytes in
                 bytes.bindMemory(to: CChar.self).baseAddress.map {
@@ -196,7 +198,7 @@ package struct Directory: ~Copyable, Sendable {
     }
 
     private func forEachName(
-        _ body: (ArraySlice<UInt8>) throws(SystemError) -> Void
+        _ body: (_ name: ArraySlice<UInt8>, _ mayBeFile: Bool) throws(SystemError) -> Void
     ) throws(SystemError) {
         let size = 32768
         // An earlier listing left it at the end.
@@ -217,7 +219,9 @@ package struct Directory: ~Copyable, Sendable {
                 let length = Int(buffer[start + 16]) | Int(buffer[start + 17]) << 8
                 let name = buffer[(start + 19)..<(start + length)].prefix { $0 != 0 }
                 let isDots = name.allSatisfy { $0 == UInt8(ascii: ".") } && name.count <= 2
-                if !isDots { try body(name) }
+                // Not every file system tells.
+                let type = Int32(buffer[start + 18])
+                if !isDots { try body(name, type == Int32(DT_REG) || type == Int32(DT_UNKNOWN)) }
                 start += length
             }
         }

@@ -50,7 +50,7 @@ package struct Namespace: ~Copyable, Sendable {
         let raw = retrying { clinux_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0) }
         guard raw >= 0 else {
             let error = SystemError("open \(path)")
-            throw error.code == ENOENT || error.code == ENOTDIR ? .missing(path) : .system(error)
+            throw error.isNotFound || error.isNoDirectory ? .missing(path) : .system(error)
         }
         return Namespace(adopting: raw)
     }

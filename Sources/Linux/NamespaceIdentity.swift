@@ -22,7 +22,7 @@ package struct NamespaceIdentity: Hashable, Sendable {
         do throws(SystemError) {
             let bytes = try readFile("/proc/sys/kernel/random/boot_id", limit: 128)
             return String(decoding: bytes.prefix { $0 > 0x20 }, as: UTF8.self)
-        } catch  where error.isNotFound {
+        } catch  where error.isNotFound || error.isNoFile {
             return ""
         }
     }

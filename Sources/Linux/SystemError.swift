@@ -19,7 +19,8 @@ package struct SystemError: Error, Equatable, Sendable, CustomStringConvertible 
     init(_ operation: String) { self.init(operation: operation, code: errno) }
 
     package var description: String { code == 0 ? operation : "\(operation): \(errorText(code))" }
-    package var isNotFound: Bool { code == ENOENT }
+    /// Nor can there be anything of a name that is too long.
+    package var isNotFound: Bool { code == ENOENT || code == ENAMETOOLONG }
     /// Something is there, but no regular file: a link, a directory, a pipe.
     package var isNoFile: Bool { code == ELOOP || code == EISDIR || code == ENXIO || code == 0 }
     /// This user may not.
