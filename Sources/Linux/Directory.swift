@@ -257,26 +257,35 @@ package struct Directory: ~Copyable, Sendable {
 private func requireTrusted(
     _ file: borrowing Descriptor, _ name: String, _ path: String
 ) throws(SystemError) {
-    let path = name.isEmpty ? path : "\(path)/\(name)"
+    let path = name.isEmpty ? path : name == ".." ? parent(of: path) : "\(path)/\(name)"
     var info = stat()
     let status = name.isEmpty ? fstat(file.raw, &info) : fstatat(file.raw, name, &info, AT_SYMLINK_NOFOLLOW)
     guard status == 0 else { throw SystemError("stat \(path)") }
     guard name.isEmpty || info.st_mode & S_IFMT == S_IFDIR else {
         throw SystemError(operation: "\(path) is no directory", code: ENOTDIR)
     }
-    guard info.st_uid == 0 || info.st_uid == geteuid() else {
-        throw SystemError(
-            operation: "\(path) belongs to user \(info.st_uid), not to root: refused", code: 0,
-            fix: "chown root \(shellQuoted(path))")
+    var problems: [String] = []
+    var fixes: [String] = []
+    if info.st_uid != 0, info.st_uid != geteuid() {
+        problems.append("belongs to user \(info.st_uid), not to root")
+        fixes.append("chown root \(shellQuoted(path))")
     }
     let isOpenToAll = info.st_mode & S_IWOTH != 0
-    guard !isOpenToAll, info.st_mode & S_IWGRP == 0 || info.st_gid == 0 else {
-        let others = isOpenToAll ? "everybody" : "group \(info.st_gid)"
-        let mode = String(info.st_mode & 0o7777, radix: 8)
-        throw SystemError(
-            operation: "\(path) is writable by \(others) (mode \(mode)): refused", code: 0,
-            fix: "chmod go-w \(shellQuoted(path))")
+    if isOpenToAll || info.st_mode & S_IWGRP != 0 && info.st_gid != 0 {
+        problems.append("is writable by \(isOpenToAll ? "everybody" : "group \(info.st_gid)")")
+        fixes.append("chmod go-w \(shellQuoted(path))")
     }
+    if problems.isEmpty { return }
+    let facts = "owner \(info.st_uid):\(info.st_gid), mode \(String(info.st_mode & 0o7777, radix: 8))"
+    throw SystemError(
+        operation: "\(path) \(problems.joined(separator: " and ")) (\(facts)): refused", code: 0,
+        fix: fixes.joined(separator: " && "))
+}
+
+/// By the text alone: what is a link on the way is one for commands too.
+private func parent(of path: String) -> String {
+    let parts = path.split(separator: "/").dropLast()
+    return (path.hasPrefix("/") ? "/" : "") + parts.joined(separator: "/")
 }
 
 /// What a symbolic link says; nil when it is none.

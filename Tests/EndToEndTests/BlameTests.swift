@@ -169,9 +169,14 @@ extension Answer {
 
     @Test(arguments: [
         ("mv F G && ln -s G F", 5, "F is a symbolic link", "put the file or folder itself in its place"),
-        ("chmod 666 F", 5, "F is writable by everybody (mode 666)", "chmod go-w F"),
-        ("chgrp 77 F && chmod 664 F", 5, "F is writable by group 77 (mode 664)", "chmod go-w F"),
+        ("chmod 666 F", 5, "F is writable by everybody (owner 0:0, mode 666): refused", "chmod go-w F"),
+        ("chgrp 77 F && chmod 664 F", 5, "F is writable by group 77 (owner 0:77, mode 664)", "chmod go-w F"),
         ("chown 77 F", 5, "F belongs to user 77", "chown root F"),
+        (
+            "chown 77 F; chmod 646 F", 5,
+            "F belongs to user 77, not to root and is writable by everybody (owner 77:0, mode 646)",
+            "chown root F && chmod go-w F"
+        ),
         (": > F", 6, "F is empty", "write it again"),
         (#"echo '{"type":"bridge"}' > F"#, 7, "it is a CNI configuration", "correct F"),
         ("printf 'kind: List\nitems: []\n' > F", 7, "kind is List: write each of its items", "correct F"),

@@ -168,7 +168,7 @@ import Testing
         try Shell.sh("\(change.made) \(full)")
         let answer = try node.call("DEL", netns: netns, args: MetaEndToEnd.pod, config)
         #expect(answer.code == 5 && answer.message.contains(full), "\(answer.ran)")
-        #expect(answer.ran.output.contains("\(change.fix) \(full)"), "\(answer.ran)")
+        #expect(answer.json["details"].string?.hasSuffix("\(change.fix) \(full)") == true, "\(answer.ran)")
         #expect(try node.links(pod: "a").isEmpty && node.links() == ["cni0"])
         try Shell.sh("\(change.fix) \(full)")
         #expect(try node.call("DEL", netns: netns, args: MetaEndToEnd.pod, config).status == 0)
