@@ -20,6 +20,10 @@ package struct Invocation: Sendable {
     /// Bytes: with an interface's name and a suffix it names files and nftables chains, which take 255.
     private static let longestID = 200
 
+    package static func isContainerID(_ text: String) -> Bool {
+        Names.isIdentifier(text) && text.utf8.count <= longestID
+    }
+
     /// - Parameters:
     ///   - requiresPath: CNI_PATH must be given, as the reference plugins have it.
     ///   - variable: looks up an environment variable.

@@ -1,5 +1,5 @@
 package import CNI
-import JSONC
+package import JSONC
 package import Linux
 import Netlink
 package import Network
@@ -123,15 +123,20 @@ package final class ChainRunner {
         return found
     }
 
-    /// Whether the host has the pair that is named for an attachment, and its other end is in a namespace that lives.
-    package func hasLivingPair(_ id: AttachmentID) throws(Failure) -> Bool {
+    /// Those of which the host has the pair that is named for them, and its other end is in a namespace that lives.
+    package func havingLivingPairs(_ ids: [AttachmentID]) throws(Failure) -> Set<AttachmentID> {
+        if ids.isEmpty { return [] }
         do throws(NetlinkError) {
             return try kernel.with(.host) { socket throws(NetlinkError) in
-                let found = try socket.link(named: hostLinkName(id.containerID, id.interface))
-                guard let found, found.kind == "veth", let namespace = found.parentNamespaceID else {
-                    return false
+                let names = ids.map { hostLinkName($0.containerID, $0.interface) }
+                let wanted = Set(names)
+                var pairs: Set<String> = []
+                for link in try socket.links() where link.kind == "veth" && wanted.contains(link.name) {
+                    guard let namespace = link.parentNamespaceID, try socket.isAlive(namespace: namespace)
+                    else { continue }
+                    pairs.insert(link.name)
                 }
-                return try socket.isAlive(namespace: namespace)
+                return Set(zip(ids, names).filter { pairs.contains($1) }.map(\.0))
             }
         } catch {
             throw Failure(.generic, "\(error)")
@@ -162,16 +167,30 @@ package final class ChainRunner {
     ///
     /// - Parameters:
     ///   - valid: all that live.
-    ///   - own: those that are on this network, or may be: what a plugin is told.
+    ///   - own: those that are on this network, or may be: what an executable is told.
     package func collect(
-        _ spec: AttachmentSpec, valid: [AttachmentID], own: [AttachmentID]
+        _ spec: AttachmentSpec, valid: [AttachmentID], own: () -> [AttachmentID]
     ) throws(Failure) {
         for index in spec.list.plugins.indices {
-            let plugin = try Plugin(spec, index, .gc, previous: nil, self, valid: own)
+            let told = isExecutable(spec.list.plugins[index], spec) ? own() : nil
+            let plugin = try Plugin(spec, index, .gc, previous: nil, self, valid: told)
             do throws(Failure) { try plugin.collect(valid) } catch {
                 throw isMeta ? error.prefixed(plugin.type) : error
             }
         }
+    }
+
+    /// The plugins of a network that GC has something to ask.
+    package func collectable(_ spec: AttachmentSpec) -> [JSON] {
+        spec.list.plugins.filter { isExecutable($0, spec) || $0["ipam"] != nil }
+    }
+
+    /// Whether a plugin is one, or its address source.
+    private func isExecutable(_ plugin: JSON, _ spec: AttachmentSpec) -> Bool {
+        guard let type = plugin["type"]?.string, registry.module(type) != nil else { return true }
+        let source = plugin["ipam"]?["type"]?.string
+        return spec.external.contains(type)
+            || source.map { registry.source($0) == nil || spec.external.contains($0) } ?? false
     }
 
     /// STATUS of each plugin: configurations are valid, executables there, addresses to be had.

@@ -131,15 +131,22 @@ extension Kernel {
     package func collectRules(
         of owner: String, sparing alive: Set<AttachmentID>, _ containers: Set<String>
     ) throws(Failure) {
-        let hashes = Set(alive.map(Self.hash))
         let names = Set(alive.map(Self.name))
+        // A hash costs some time, and most nodes have no such rules.
+        lazy var hashes = Set(alive.map(Self.hash))
+        var likely: [String: Set<String>] = [:]
+        func mayHave(_ interface: String, _ hash: String) -> Bool {
+            let found =
+                likely[interface]
+                ?? Set(containers.map { Self.hash(AttachmentID(containerID: $0, interface: interface)) })
+            likely[interface] = found
+            return found.contains(hash)
+        }
         func lives(_ comment: String) -> Bool {
             guard let hash = Self.hash(in: comment), !hashes.contains(hash) else { return true }
             let part = comment.parts(by: ",").map { trimmed($0) }.first { $0.hasPrefix("if: ") }
             guard let interface = part?.dropFirst(4) else { return true }
-            return containers.contains {
-                Self.hash(AttachmentID(containerID: $0, interface: String(interface))) == hash
-            }
+            return mayHave(String(interface), hash)
         }
         do throws(NetlinkError) {
             var checks: [(id: String, port: String)] = []

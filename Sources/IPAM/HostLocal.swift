@@ -217,15 +217,18 @@ package enum HostLocal: AddressSource {
     package static func collect(_ request: LeaseRequest, valid: [AttachmentID]) throws(Failure) {
         let containers = Set(valid.map(\.containerID))
         let attachments = Set(valid)
+        func lives(_ owner: String) -> Bool {
+            let (containerID, interface) = LeaseStore.parse(owner)
+            // In the meta role a container that lives keeps all it has: another program may have attached it.
+            guard let interface, !request.isLenient else { return containers.contains(containerID) }
+            return attachments.contains(AttachmentID(containerID: containerID, interface: interface))
+        }
         try withStore(try releaseDirectory(request)) { store throws(SystemError) in
             let lock = try store.lock()
             defer { extendLifetime(lock) }
-            let dead = try store.entries().filter { entry in
-                guard !entry.owner.isEmpty else { return false }
-                let (containerID, interface) = LeaseStore.parse(entry.owner)
-                // In the meta role a container that lives keeps all it has: another program may have attached it.
-                guard let interface, !request.isLenient else { return !containers.contains(containerID) }
-                return !attachments.contains(AttachmentID(containerID: containerID, interface: interface))
+            var dead: [String] = []
+            try store.forEachEntry { entry in
+                if !entry.owner.isEmpty, !lives(entry.owner) { dead.append(entry.name) }
             }
             if let problem = store.remove(dead) { throw problem }
         }
@@ -261,14 +264,18 @@ package enum HostLocal: AddressSource {
     }
 
     /// Whoever has an address in a network below `directory`; with an empty interface in a file of the old form.
-    package static func owners(below directory: String) throws(Failure) -> [AttachmentID] {
+    ///
+    /// - Parameter isWanted: of a container.
+    package static func owners(
+        below directory: String, where isWanted: (String) -> Bool = { _ in true }
+    ) throws(Failure) -> [AttachmentID] {
         var owners: [AttachmentID] = []
         do throws(SystemError) {
             for network in try networks(below: directory) {
                 guard let store = try LeaseStore.openIfPresent("\(directory)/\(network)") else { continue }
-                for entry in try store.entries() {
+                try store.forEachEntry { entry in
                     let (containerID, interface) = LeaseStore.parse(entry.owner)
-                    guard Names.isIdentifier(containerID) else { continue }
+                    guard Names.isIdentifier(containerID), isWanted(containerID) else { return }
                     owners.append(AttachmentID(containerID: containerID, interface: interface ?? ""))
                 }
             }

@@ -7,8 +7,8 @@ import Plans
 /// byte the reference's, and under the same lock: both may work on one directory at the same time.
 struct LeaseStore: ~Copyable {
     private let directory: Directory
-    /// Bytes: container ID and interface name, which come in environment variables of at most 128 KiB.
-    private static let limit = 256 << 10
+    /// Bytes: container ID and interface name, of which libcni makes a file's name.
+    private static let limit = 4096
 
     static func open(_ path: String) throws(SystemError) -> LeaseStore {
         LeaseStore(directory: try Directory.create(path, mode: 0o755))
@@ -81,20 +81,24 @@ struct LeaseStore: ~Copyable {
         let owner: String
     }
 
-    /// Every address that is out.
+    /// Every address that is out, one at a time: there may be tens of thousands.
     ///
     /// - Parameter containerID: only those whose owner begins so, and those without an owner.
-    func entries(of containerID: String = "") throws(SystemError) -> [Entry] {
+    func forEachEntry(of containerID: String = "", _ body: (Entry) -> Void) throws(SystemError) {
         let wanted = Array(trimmed(containerID).utf8)
-        var entries: [Entry] = []
         try directory.forEachFile(limit: Self.limit) { name, content in
             let text = content.drop { $0 <= 0x20 }
-            guard text.isEmpty || text.starts(with: wanted),
-                let address = IPAddress(parsing: String(decoding: name, as: UTF8.self))
-            else { return }
+            guard text.isEmpty || text.starts(with: wanted) else { return }
+            let name = String(decoding: name, as: UTF8.self)
+            guard let address = IPAddress(parsing: name) else { return }
             let owner = trimmed(String(decoding: content, as: UTF8.self))
-            entries.append(Entry(name: String(decoding: name, as: UTF8.self), address: address, owner: owner))
+            body(Entry(name: name, address: address, owner: owner))
         }
+    }
+
+    func entries(of containerID: String) throws(SystemError) -> [Entry] {
+        var entries: [Entry] = []
+        try forEachEntry(of: containerID) { entries.append($0) }
         return entries
     }
 
@@ -138,10 +142,13 @@ struct LeaseStore: ~Copyable {
     /// Removes all that can be removed.
     ///
     /// - Returns: why the first of the others cannot.
-    func remove(_ entries: [Entry]) -> SystemError? {
+    func remove(_ entries: [Entry]) -> SystemError? { remove(entries.map(\.name)) }
+
+    /// - Parameter names: as entries have them.
+    func remove(_ names: [String]) -> SystemError? {
         var problem: SystemError?
-        for entry in entries {
-            do throws(SystemError) { try directory.remove(entry.name) } catch { problem = problem ?? error }
+        for name in names {
+            do throws(SystemError) { try directory.remove(name) } catch { problem = problem ?? error }
         }
         return problem
     }

@@ -17,6 +17,8 @@ package struct Log: Sendable {
     private let file: String?
     private let toStderr: Bool
 
+    package static let none = Log(level: .panic, file: nil, toStderr: false)
+
     package init(level: LogLevel, file: String?, toStderr: Bool) {
         self.level = level
         self.file = file

@@ -123,19 +123,19 @@ package struct DefinitionCache: Sendable {
         return (found.json, found.file)
     }
 
-    /// The network of every definition that can be read, for a DEL that has nothing else to go by, and for GC.
-    package func everyNetwork() -> [(name: String, list: NetworkList)] {
+    /// The network of every definition that can be read, for a DEL that has nothing else to go by, and for GC. One at a
+    /// time: all of them may be many times what a pod's may be together.
+    package func forEachNetwork(_ body: (_ name: String, _ list: NetworkList) -> Void) {
         let root = "\(path)/net-attach-def"
         let namespaces = (try? Directory.open(root).names()) ?? []  // no cache, nothing to add
-        return namespaces.filter(Names.isLabel).flatMap { namespace -> [(name: String, list: NetworkList)] in
-            let files = (try? Directory.open("\(root)/\(namespace)").names()) ?? []
-            return files.compactMap { file in
+        for namespace in namespaces.filter(Names.isLabel) {
+            for file in (try? Directory.open("\(root)/\(namespace)").names()) ?? [] {
                 guard let dot = file.lastIndex(of: "."),
                     let found = try? definition(namespace, String(file[..<dot])) ?? nil,
                     let json = try? JSON.parse(found.config).value,
                     let list = try? NetworkList.decode(json, defaultName: found.name)
-                else { return nil }
-                return (found.fullName, list)
+                else { continue }
+                body(found.fullName, list)
             }
         }
     }

@@ -12,28 +12,34 @@ extension MetaPlugin {
     /// configuration are not this runtime's to name: they count as alive.
     package func collect() throws(Failure) {
         guard let valid = config.plugin.validAttachments else { return }
+        let start = monotonicMilliseconds()
         let alive = Set(valid.map { AttachmentID(containerID: $0.containerID, interface: $0.ifname) })
         let store = try StateStore.open(config.cniDir)
         var census = Census(alive: alive)
         var problems: [Failure] = []
+        let all = try store.all()
+        let byContainer = Dictionary(grouping: all, by: \.containerID)
         // Dead, and nothing says whose.
         var nobodys: [AttachmentID] = []
-        for id in try store.all() {
-            let lock = try store.lock(id)
-            defer { extendLifetime(lock) }
+        var dead = 0
+        for id in all {
             do throws(Failure) {
+                let lock = try store.lock(id)
+                defer { extendLifetime(lock) }
                 let record = try store.read(id, config.log)
                 let owner = record?.network ?? lock.text()
                 let isOthers = !owner.isEmpty && owner != network
                 census.hasOthers = census.hasOthers || isOthers
                 if alive.contains(id) || isOthers {
                     census.keep(id, record)
+                    if record != nil { census.recorded.append(id) }
                 } else if record == nil, owner.isEmpty {
                     nobodys.append(id)
                 } else {
                     problems += try named(id, record) { () throws(Failure) in
-                        try detachDead(id, record, store)
+                        try detachDead(id, record, byContainer[id.containerID] ?? [], store)
                     }
+                    dead += 1
                 }
             } catch {
                 census.isComplete = false
@@ -44,47 +50,50 @@ extension MetaPlugin {
             guard !census.hasOthers else {
                 census.keep(id, nil)
                 config.log.error(
-                    "GC: the record of \(id.containerID) \(id.interface) says nothing, and other networks than"
-                        + " \(network) have records here: it stays until its DEL")
+                    "GC of \(subject): the record of container \(id.containerID) \(id.interface) says nothing, and"
+                        + " other networks have records here: it stays until its DEL")
                 continue
             }
             do throws(Failure) {
                 let lock = try store.lock(id)
                 defer { extendLifetime(lock) }
-                problems += try named(id, nil) { () throws(Failure) in try detachDead(id, nil, store) }
+                problems += try named(id, nil) { () throws(Failure) in
+                    try detachDead(id, nil, byContainer[id.containerID] ?? [], store)
+                }
+                dead += 1
             } catch {
                 problems.append(error)
             }
         }
-        problems += collectMultus(&census)
+        problems += collectMultus(&census, &dead)
         // A living container of which nothing is written down may have any network.
-        let unrecorded = alive.subtracting(census.recorded)
-        for id in unrecorded { census.keep(id, nil) }
-        do throws(Failure) { try keepUnrecorded(&census) } catch {
+        for id in alive.subtracting(census.recorded).subtracting(census.multus) { census.keep(id, nil) }
+        let directories = storeDirectories([])
+        do throws(Failure) { try keepUnrecorded(&census, directories) } catch {
             census.isComplete = false
             problems.append(error)
         }
         // Who cannot be counted may live.
-        if census.isComplete { problems += collectNetworks(census) + collectRules(census) }
-        if store.isNew { try noteUnrecorded([], store) }
+        if census.isComplete { problems += collectNetworks(census, store) + collectRules(census) }
+        if store.isNew { try noteUnrecorded(directories, store) }
+        config.log.verbose(
+            "GC of \(subject): \(alive.count) alive, \(dead) dead: \(problems.isEmpty ? "done" : "incomplete"),"
+                + " \(monotonicMilliseconds() - start) ms")
         try report(problems)
     }
 
     /// With records lost, another configuration's pods are known by their addresses alone: who has one keeps it while the
     /// host has its pair of links, or libcni's cache has it under another network's name.
-    private func keepUnrecorded(_ census: inout Census) throws(Failure) {
+    private func keepUnrecorded(_ census: inout Census, _ directories: Set<String>) throws(Failure) {
         let runner = runner(try Kernel.open(sandbox: "", mayBeGone: true))
         let living = Set(census.alive.map(\.containerID))
-        for directory in storeDirectories([]) {
-            for id in try HostLocal.owners(below: directory) where !living.contains(id.containerID) {
-                if try runner.hasLivingPair(id) {
-                    census.keep(id, nil)
-                    continue
-                }
-                let results = MultusCache.results(of: id.containerID, below: MultusCache.runtimeDirectory)
-                if !results.isEmpty, !results.contains(where: { $0.network == network }) {
-                    census.keep(id, nil)
-                }
+        for directory in directories {
+            let owners = try HostLocal.owners(below: directory) { !living.contains($0) }
+            let pairs = try runner.havingLivingPairs(owners)
+            for id in owners {
+                let results = pairs.contains(id) ? [] : census.results[id.containerID] ?? []
+                let isOthers = !results.isEmpty && !results.contains { $0.network == network }
+                if pairs.contains(id) || isOthers { census.keep(id, nil) }
             }
         }
     }
@@ -93,15 +102,20 @@ extension MetaPlugin {
     private struct Census {
         /// As the runtime names them, and what other configurations attached.
         var alive: Set<AttachmentID>
-        /// What the living have.
-        var kept: [AttachmentSpec] = []
+        /// Which network an attachment of the living is on. The networks themselves are read again when it is their turn:
+        /// those of a node may take more memory together than one call should.
+        var networks: [(id: AttachmentID, network: String)] = []
         var namespaces: Set<NamespaceIdentity> = []
-        var recorded: Set<AttachmentID> = []
+        /// Those with a record of ours, and with one of Multus'.
+        var recorded: [AttachmentID] = []
+        var multus: [AttachmentID] = []
         var hasOthers = false
         /// Containers that may have interfaces of any name.
         var unread: Set<String> = []
         /// False when a record could not even be looked at.
         var isComplete = true
+        /// What libcni noted for the runtime.
+        lazy var results = MultusCache.results(below: MultusCache.runtimeDirectory)
 
         init(alive: Set<AttachmentID>) { self.alive = alive }
 
@@ -109,14 +123,21 @@ extension MetaPlugin {
         mutating func keep(_ id: AttachmentID, _ record: PodRecord?) {
             alive.insert(id)
             guard let record else {
-                alive.formUnion(MetaPlugin.likelyInterfaces(id))
                 unread.insert(id.containerID)
                 return
             }
-            recorded.insert(id)
-            kept += record.entries.map(\.spec)
+            networks += record.entries.map { ($0.spec.id, $0.spec.list.name) }
             if let namespace = record.namespace { namespaces.insert(namespace) }
             alive.formUnion(record.entries.map(\.spec.id))
+        }
+
+        /// Who may be on a network.
+        func living(on network: String) -> [AttachmentID] {
+            let elsewhere = networks.lazy.filter { $0.network != network }.map(\.id)
+            let here = networks.lazy.filter { $0.network == network }.map(\.id)
+            let likely = alive.lazy.filter { unread.contains($0.containerID) }.flatMap(
+                MetaPlugin.likelyInterfaces)
+            return Array(alive.union(likely).subtracting(elsewhere).union(here))
         }
     }
 
@@ -125,22 +146,29 @@ extension MetaPlugin {
         _ id: AttachmentID, _ record: PodRecord?, _ body: () throws(Failure) -> [Failure]
     ) throws(Failure) -> [Failure] {
         let pod = record?.pod.map { "pod \($0.description), " } ?? ""
-        let subject = "\(pod)container \(id.containerID) \(id.interface)"
-        do throws(Failure) { return try body().map { $0.prefixed(subject) } } catch {
-            throw error.prefixed(subject)
+        let dead = "\(pod)container \(id.containerID) \(id.interface)"
+        let problems: [Failure]
+        do throws(Failure) { problems = try body().map { $0.prefixed(dead) } } catch {
+            throw error.prefixed(dead)
         }
+        config.log.verbose(
+            "GC of \(subject): \(dead): \(record?.logged ?? "what its names find"):"
+                + " \(problems.isEmpty ? "done" : "incomplete")")
+        return problems
     }
 
-    /// - Parameter record: nil for a lost one: the host's ends of the pairs go by name, leases are the networks' to collect.
+    /// - Parameters:
+    ///   - record: nil for a lost one: the host's ends of the pairs go by name, leases are the networks' to collect.
+    ///   - others: what else the container may have, for a lost one.
     private func detachDead(
-        _ id: AttachmentID, _ record: PodRecord?, _ store: borrowing StateStore
+        _ id: AttachmentID, _ record: PodRecord?, _ others: [AttachmentID], _ store: borrowing StateStore
     ) throws(Failure) -> [Failure] {
         var problems: [Failure]
         if let record {
             let (kernel, sandbox) = try open(record, given: "")
             problems = detach(record, sandbox: sandbox, runner(kernel))
         } else {
-            let kept = try neighbours(of: id, store)
+            let kept = try neighbours(of: id, among: others, store)
             let teardown = Teardown(runner(try Kernel.open(sandbox: "", mayBeGone: true)), isGuess: true)
             func isOurs(_ interface: String) -> Bool {
                 kept.map { !$0.contains(interface) } ?? (interface == id.interface)
@@ -162,17 +190,19 @@ extension MetaPlugin {
     }
 
     /// Containers that Multus attached before the node went over: the living keep what they have, the dead are detached.
-    private func collectMultus(_ census: inout Census) -> [Failure] {
+    private func collectMultus(_ census: inout Census, _ dead: inout Int) -> [Failure] {
         var problems: [Failure] = []
+        let living = Dictionary(
+            census.alive.map { ($0.containerID, $0.interface) }, uniquingKeysWith: min)
         for cache in multusCaches {
+            lazy var results = MultusCache.results(below: cache.directory)
             for containerID in cache.containers() {
-                let living = census.alive.first { $0.containerID == containerID }
-                let known = MultusCache.results(of: containerID, below: MultusCache.runtimeDirectory)
+                let living = living[containerID]
+                let known = census.results[containerID] ?? []
                 let isOthers = !known.isEmpty && !known.contains { $0.network == network }
                 let interface =
-                    living?.interface ?? known.first?.interface
-                    ?? MultusCache.results(of: containerID, below: cache.directory).map(\.interface)
-                    .first { !$0.hasPrefix("net") } ?? "eth0"
+                    living ?? known.first?.interface
+                    ?? results[containerID]?.map(\.interface).first { !$0.hasPrefix("net") } ?? "eth0"
                 let id = AttachmentID(containerID: containerID, interface: interface)
                 do throws(Failure) {
                     guard let found = try multusRecord(id) else { continue }
@@ -180,9 +210,11 @@ extension MetaPlugin {
                         problems += try named(id, found.record) { () throws(Failure) in
                             try detachDead(found, census)
                         }
+                        dead += 1
                         continue
                     }
                     census.keep(id, found.record)
+                    census.multus.append(id)
                     if !found.isWhole { census.keep(id, nil) }
                 } catch {
                     census.isComplete = false
@@ -217,36 +249,54 @@ extension MetaPlugin {
         }
     }
 
-    private func collectNetworks(_ census: Census) -> [Failure] {
-        let (kept, valid) = (census.kept, census.alive)
+    /// The networks of the configuration, of the living and of the cache, each once.
+    private func collectNetworks(_ census: Census, _ store: borrowing StateStore) -> [Failure] {
         var problems: [Failure] = []
-        var seen: [NetworkList] = []
-        // A missing one has no leases.
-        let builder = try? DelegateBuilder(config, invocation)
-        let defaults = (try? builder?.buildDefaults())?.map(\.spec) ?? []
-        let cached = DefinitionCache(path: config.cacheDir).everyNetwork().map {
-            AttachmentSpec(
-                name: $0.name, id: id, sandbox: "", args: "", list: $0.list,
-                searchPath: builder?.searchPath ?? [],
-                external: config.externalPlugins)
-        }
-        for spec in defaults + kept + cached where !seen.contains(spec.list) && !spec.list.disableGC {
-            seen.append(spec.list)
-            let elsewhere = kept.filter { $0.list.name != spec.list.name }.map(\.id)
-            let here = kept.filter { $0.list.name == spec.list.name }.map(\.id)
+        let valid = Array(census.alive)
+        var seen: Set<[UInt8]> = []
+        func collect(_ spec: AttachmentSpec) {
             do throws(Failure) {
-                let kernel = try Kernel.open(sandbox: "", mayBeGone: true)
-                try runner(kernel).collect(
-                    spec, valid: Array(valid), own: Array(valid.subtracting(elsewhere).union(here)))
+                let runner = runner(try Kernel.open(sandbox: "", mayBeGone: true))
+                var spec = spec
+                spec.list.plugins = runner.collectable(spec)
+                guard !spec.list.disableGC, !spec.list.plugins.isEmpty,
+                    seen.insert(Digest.sha256(spec.list.json.bytes())).inserted
+                else { return }
+                try runner.collect(spec, valid: valid, own: { census.living(on: spec.list.name) })
             } catch {
                 problems.append(error.prefixed(spec.name))
             }
+        }
+        // A missing one has no leases.
+        let builder = try? DelegateBuilder(config, invocation)
+        for delegate in (try? builder?.buildDefaults()) ?? [] { collect(delegate.spec) }
+        for id in census.recorded {
+            for entry in (try? store.read(id, .none))?.entries ?? [] { collect(entry.spec) }
+        }
+        for id in census.multus {
+            for entry in (try? multusRecord(id, isKnown: true))?.record.entries ?? [] { collect(entry.spec) }
+        }
+        DefinitionCache(path: config.cacheDir).forEachNetwork { name, list in
+            collect(
+                AttachmentSpec(
+                    name: name, id: id, sandbox: "", args: "", list: list,
+                    searchPath: builder?.searchPath ?? [], external: config.externalPlugins))
         }
         return problems
     }
 
     /// Whether an ADD could work now: code 50 and the reason if not.
     package func status() throws(Failure) {
+        let start = monotonicMilliseconds()
+        do throws(Failure) { try requireAvailability() } catch {
+            config.log.error("STATUS of \(subject): \(error.logged)")
+            throw error
+        }
+        // Runtimes ask every few seconds.
+        config.log.debug("STATUS of \(subject): ready, \(monotonicMilliseconds() - start) ms")
+    }
+
+    private func requireAvailability() throws(Failure) {
         try requireReadiness(.notAvailable)
         var problems: [Failure] = []
         do throws(Failure) {

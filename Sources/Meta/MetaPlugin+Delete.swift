@@ -43,7 +43,8 @@ extension MetaPlugin {
                 runner(try openUnrecorded(store)), try neighbours(of: id, store),
                 besides: multus?.unusable ?? [])
         }
-        if store.isNew { try? noteUnrecorded([], store) }  // a hint, on a disk that takes it
+        // A hint, on a disk that takes it.
+        if store.isNew { try? noteUnrecorded(storeDirectories([]), store) }
         let isClean = problems.isEmpty && unread.isEmpty
         config.log.verbose(
             "DEL of \(subject): \((record ?? multus?.record)?.logged ?? "what its names find"):"
@@ -113,17 +114,20 @@ extension MetaPlugin {
         }
         if isElsewhere {
             config.log.verbose(
-                "\(record.id.containerID) \(record.id.interface): \(record.sandbox) is another namespace by now"
+                "container \(record.id.containerID) \(record.id.interface): \(record.sandbox) is another namespace by now"
             )
         }
         return (try Kernel.open(sandbox: "", mayBeGone: true), isElsewhere ? "" : given)
     }
 
     /// What Multus knew of a container: in our cniDir when it was Multus's, or in its own.
-    func multusRecord(_ id: AttachmentID) throws(Failure) -> MultusRecord? {
+    ///
+    /// - Parameter isKnown: what is wrong with it was said before.
+    func multusRecord(_ id: AttachmentID, isKnown: Bool = false) throws(Failure) -> MultusRecord? {
         guard let builder = try? DelegateBuilder(config, invocation) else { return nil }
         for cache in multusCaches {
-            let record = try cache.record(id, sandbox: invocation.netns, config.log) { name, id, list in
+            let log = isKnown ? Log.none : config.log
+            let record = try cache.record(id, sandbox: invocation.netns, log) { name, id, list in
                 AttachmentSpec(
                     name: name, id: id, sandbox: invocation.netns, args: builder.plainArgs, list: list,
                     runtimeConfig: config.plugin.runtimeConfig?.value.object ?? [:],
@@ -151,9 +155,14 @@ extension MetaPlugin {
     }
 
     /// What the container's other attachments of the runtime's have; nil when one of them has a torn record.
-    func neighbours(of id: AttachmentID, _ store: borrowing StateStore) throws(Failure) -> [String]? {
+    ///
+    /// - Parameter others: attachments that it may have; nil for all that have a record.
+    func neighbours(
+        of id: AttachmentID, among others: [AttachmentID]? = nil, _ store: borrowing StateStore
+    ) throws(Failure) -> [String]? {
         var interfaces: [String] = []
-        for other in try store.all() where other.containerID == id.containerID && other != id {
+        let others = if let others { others } else { try store.all() }
+        for other in others where other.containerID == id.containerID && other != id {
             guard let record = try store.read(other, config.log) else { return nil }
             interfaces.append(other.interface)
             interfaces += record.entries.map(\.spec.id.interface)
@@ -231,13 +240,17 @@ extension MetaPlugin {
 
     /// Where the addresses of the default, of the delegates and of every cached definition are kept.
     func storeDirectories(_ delegates: [Delegate]) -> Set<String> {
-        let plugins =
-            delegates.flatMap(\.spec.list.plugins) + config.delegates
-            + DefinitionCache(path: config.cacheDir).everyNetwork().flatMap(\.list.plugins)
-        let configured = plugins.flatMap { $0["plugins"]?.array ?? [$0] }.compactMap {
-            $0["ipam"]?["dataDir"]?.string
+        var directories: Set = [HostLocal.defaultDirectory]
+        func note(_ plugins: [JSON]) {
+            for plugin in plugins {
+                guard let path = plugin["ipam"]?["dataDir"]?.string, path.hasPrefix("/") else { continue }
+                directories.insert(path)
+            }
         }
-        return Set([HostLocal.defaultDirectory] + configured.filter { $0.hasPrefix("/") })
+        for delegate in delegates { note(delegate.spec.list.plugins) }
+        for delegate in config.delegates { note(delegate["plugins"]?.array ?? [delegate]) }
+        DefinitionCache(path: config.cacheDir).forEachNetwork { _, list in note(list.plugins) }
+        return directories
     }
 
     /// The first problem, with the others in its details.

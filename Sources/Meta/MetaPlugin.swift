@@ -55,7 +55,7 @@ package struct MetaPlugin {
         }
 
         let store = try StateStore.open(config.cniDir)
-        if store.isNew { try noteUnrecorded(delegates, store) }
+        if store.isNew { try noteUnrecorded(storeDirectories(delegates), store) }
         var isOld = false
         let lock = try store.lock(id, for: network, &isOld)
         defer { extendLifetime(lock) }
@@ -124,10 +124,10 @@ package struct MetaPlugin {
 
     /// Records may have been lost with their directory: who has addresses then is looked after at its next ADD.
     func noteUnrecorded(
-        _ delegates: [Delegate], _ store: borrowing StateStore
+        _ directories: Set<String>, _ store: borrowing StateStore
     ) throws(Failure) {
         var owners: [AttachmentID] = []
-        for directory in storeDirectories(delegates) { owners += try HostLocal.owners(below: directory) }
+        for directory in directories { owners += try HostLocal.owners(below: directory) }
         try store.note(unrecorded: owners)
     }
 

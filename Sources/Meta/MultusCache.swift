@@ -68,20 +68,20 @@ package struct MultusCache {
         return names.filter { Names.isIdentifier($0) && isRegularFile("\(directory)/\($0)") }.sorted()
     }
 
-    /// The attachments that libcni's cache knows of a container, those of the runtime or of Multus' delegates.
-    static func results(of containerID: String, below directory: String) -> [(
-        network: String, interface: String
-    )] {
+    /// The attachments that libcni's cache knows, those of the runtime or of Multus' delegates, by container.
+    static func results(below directory: String) -> [String: [(network: String, interface: String)]] {
+        var found: [String: [(network: String, interface: String)]] = [:]
         guard let results = try? Directory.open("\(directory)/results").trusted(),
             let names = try? results.names()
-        else { return [] }
-        return names.filter { $0.contains("-\(containerID)-") }.sorted().compactMap { name in
+        else { return found }
+        for name in names.sorted() {
             guard let bytes = try? results.read(name, limit: limit, isTrusted: true),
-                let json = try? JSON.parse(bytes).value, json["containerId"]?.string == containerID,
+                let json = try? JSON.parse(bytes).value, let containerID = json["containerId"]?.string,
                 let network = json["networkName"]?.string, let interface = json["ifName"]?.string
-            else { return nil }
-            return (network, interface)
+            else { continue }
+            found[containerID, default: []].append((network, interface))
         }
+        return found
     }
 
     private func entry(

@@ -194,8 +194,13 @@ package struct StateStore: ~Copyable {
             guard record.hasSuffix(".json"), !name.hasPrefix("."), let at = record.firstIndex(of: "@") else {
                 return nil
             }
-            let interface = record[record.index(after: at)...].dropLast(5)
-            return AttachmentID(containerID: String(record[..<at]), interface: String(interface))
+            let containerID = String(record[..<at])
+            let interface = String(record[record.index(after: at)...].dropLast(5))
+            // What no ADD can have made is nobody's record.
+            guard Invocation.isContainerID(containerID), Names.kernelProblem(interface) == nil else {
+                return nil
+            }
+            return AttachmentID(containerID: containerID, interface: interface)
         }
         return Set(found).sorted { ($0.containerID, $0.interface) < ($1.containerID, $1.interface) }
     }
