@@ -158,7 +158,7 @@ package struct NetworkList: Equatable, Sendable {
         let args = try Reader(plugins[index], path: "plugins[\(index)]").object("args")
         var object = args?.value.object ?? [:]
         var own = try args?.object("cni")?.value.object ?? [:]
-        for (key, value) in extra.members { own[key] = value }
+        own.merge(extra)
         object["cni"] = .object(own)
         return .object(object)
     }

@@ -125,7 +125,7 @@ package struct PluginConfig: Sendable {
         validAttachments = read { () throws(JSONError) in try Self.attachments(reader) }
         _ = read { () throws(JSONError) -> Bool? in
             let capabilities = try reader.object("capabilities")
-            for (key, _) in try capabilities?.members() ?? [] { _ = try capabilities?.bool(key) }
+            for (_, value) in try capabilities?.members() ?? [] { _ = try value.asBool() }
             return nil
         }
         self.sectionProblem = sectionProblem

@@ -24,7 +24,8 @@ struct Verifier {
             }
         }
         for route in result.routes where route.table == nil || route.table == 254 {
-            guard facts.routes.contains(where: { matches($0.route, route) }) else {
+            let destination = route.destination.network
+            guard facts.routes.contains(where: { matches($0.route, route, destination) }) else {
                 throw Failure(
                     .generic, "Failed to find route \(route.words)",
                     details: "somebody removed it from \(attachment.sandbox)")
@@ -40,8 +41,8 @@ struct Verifier {
     }
 
     /// A default route's gateway may come from the addresses, so it is not compared.
-    private func matches(_ kernel: Route, _ wanted: Route) -> Bool {
-        kernel.destination == wanted.destination.network
+    private func matches(_ kernel: Route, _ wanted: Route, _ destination: CIDR) -> Bool {
+        kernel.destination == destination
             && (wanted.gateway == nil || wanted.isDefault || kernel.gateway == wanted.gateway)
     }
 }

@@ -21,6 +21,7 @@ package enum Static: AddressSource {
         default: nil
         }
     }
+    private static let maximumAddresses = 8192
     private static let addressVocabulary = Vocabulary(["address", "gateway"]) { key in
         switch key {
         case "ip", "cidr", "addr", "ipaddress": "address"
@@ -82,6 +83,12 @@ package enum Static: AddressSource {
         let lease: Lease
         do throws(JSONError) { lease = try read(request, mustWork) } catch {
             throw Failure(.badConfig, error, details: request.fix(error))
+        }
+        guard lease.ips.count <= maximumAddresses else {
+            throw Failure(
+                .badConfig, "static: \(lease.ips.count) addresses, the limit is \(maximumAddresses)",
+                details: "the kernel looks through all of a link's addresses for each new one"
+            )
         }
         for family in IPAddress.Family.allCases where request.config.version < .v0_3_0 {
             guard lease.ips.count(where: { $0.address.family == family }) <= 1 else {

@@ -71,7 +71,7 @@ extension JSON {
         switch (self, later) {
         case (_, .null): return self
         case (.object(var object), .object(let other)):
-            for (key, value) in other.members { object.add(key, value) }
+            object.merge(other) { $0.completed(by: $1) }
             return .object(object)
         default: return later
         }
@@ -98,6 +98,32 @@ package struct JSONObject: Sendable {
         }
     }
 
+    /// Takes in all members of another object; what both have is `combined`.
+    package mutating func merge(_ other: JSONObject, combined: (JSON, JSON) -> JSON = { $1 }) {
+        // The few keys that an object has are compared faster than hashed.
+        guard other.members.count > 32 else {
+            for (key, value) in other.members {
+                let index = members.lastIndex { $0.key == key }
+                if let index {
+                    members[index].value = combined(members[index].value, value)
+                } else {
+                    members.append((key, value))
+                }
+            }
+            return
+        }
+        var places: [String: Int] = [:]
+        for (index, member) in members.enumerated() { places[member.key] = index }
+        for (key, value) in other.members {
+            if let index = places[key] {
+                members[index].value = combined(members[index].value, value)
+            } else {
+                places[key] = members.count
+                members.append((key, value))
+            }
+        }
+    }
+
     /// What Go's decoder would take for `key`, spelled in any letter case: of several the last one that is not `null`;
     /// objects one after another, so that a member that the later one lacks stays.
     package func find(_ key: String) -> (key: String, value: JSON)? {
@@ -110,13 +136,8 @@ package struct JSONObject: Sendable {
 
     /// Adds a member; one of that name is completed.
     mutating func add(_ key: String, _ value: JSON) {
-        if let index = members.firstIndex(where: { $0.key == key }) {
-            members[index].value = members[index].value.completed(by: value)
-        } else {
-            members.append((key, value))
-        }
+        merge(JSONObject([(key, value)])) { $0.completed(by: $1) }
     }
-
 }
 
 /// As Go's decoder compares keys: the letter case of ASCII does not matter.

@@ -41,8 +41,7 @@ package struct Reader: Sendable {
 
     package func bool(_ key: String) throws(JSONError) -> Bool? {
         guard let member = try find(key) else { return nil }
-        guard let value = member.value.bool else { throw member.mismatch("true or false") }
-        return value
+        return try member.asBool()
     }
 
     package func int(_ key: String, in range: ClosedRange<Int64>? = nil) throws(JSONError) -> Int64? {
@@ -88,6 +87,13 @@ package struct Reader: Sendable {
     package func asString() throws(JSONError) -> String {
         guard let text = value.string else { throw mismatch("a string") }
         return text
+    }
+
+    /// false for `null`.
+    package func asBool() throws(JSONError) -> Bool {
+        guard value != .null else { return false }
+        guard let value = value.bool else { throw mismatch("true or false") }
+        return value
     }
 
     package func requireObject() throws(JSONError) {

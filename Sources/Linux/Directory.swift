@@ -227,10 +227,10 @@ package struct Directory: ~Copyable, Sendable {
         }
     }
 
-    /// Whether a file has these bytes somewhere; false for one that cannot be read.
-    package func contains(_ bytes: [UInt8], in name: String, limit: Int) -> Bool {
+    /// Whether a file has one of these texts somewhere; false for one that cannot be read.
+    package func contains(_ texts: [[UInt8]], in name: String, limit: Int) -> Bool {
         guard let content = try? read(name, limit: limit) else { return false }
-        return clinux_contains(content, content.count, bytes, bytes.count) != 0
+        return texts.contains { clinux_contains(content, content.count, $0, $0.count) != 0 }
     }
 
     package func contains(_ name: String) -> Bool {

@@ -72,7 +72,8 @@ package struct DelegateBuilder {
     private let config: MetaConfig
     private let cache: DefinitionCache
     private let invocation: Invocation
-    private let args: CNIArgs
+    /// The runtime's own pairs, each once.
+    private let pairs: [(key: String, value: String)]
     private let pod: Pod?
 
     private static let knownArgs = [
@@ -84,7 +85,13 @@ package struct DelegateBuilder {
         self.config = config
         self.cache = DefinitionCache(path: config.cacheDir)
         self.invocation = invocation
-        self.args = try CNIArgs.parse(invocation.args, lenient: true)
+        let args = try CNIArgs.parse(invocation.args, lenient: true)
+        var pairs: [(key: String, value: String)] = []
+        for pair in args.pairs where pair.key != "IgnoreUnknown" {
+            pairs.removeAll { $0.key == pair.key }
+            pairs.append(pair)
+        }
+        self.pairs = pairs
         if invocation.verb == .add { try args.requireKnown(Self.knownArgs) }
         self.pod = try Pod(args)
     }
@@ -374,14 +381,11 @@ package struct DelegateBuilder {
     /// The runtime's own pairs, each once, then what the selection asks for. The runtime means its own interface:
     /// an address can be only one network's.
     private func delegateArgs(_ selection: Selection?, _ list: NetworkList?, index: Int) -> String {
-        var pairs: [(String, String)] = [("IgnoreUnknown", "true")]
-        let passedOver = index == 0 ? ["IgnoreUnknown"] : ["IgnoreUnknown", "IP", "MAC", "GATEWAY"]
-        for (key, value) in args.pairs where !passedOver.contains(key) {
-            pairs.removeAll { $0.0 == key }
-            pairs.append((key, value))
-        }
+        let passedOver = index == 0 ? [] : ["IP", "MAC", "GATEWAY"]
+        var pairs =
+            [(key: "IgnoreUnknown", value: "true")] + self.pairs.filter { !passedOver.contains($0.key) }
         func set(_ key: String, _ value: String) {
-            pairs.removeAll { $0.0 == key }
+            pairs.removeAll { $0.key == key }
             pairs.append((key, value))
         }
         if let mac = selection?.mac { set("MAC", mac) }

@@ -76,7 +76,7 @@ extension MetaPlugin {
     private func openUnrecorded(_ store: borrowing StateStore) throws(Failure) -> Kernel {
         let kernel = try invocation.netns.isEmpty ? openPromised() : openGiven()
         guard let namespace = try kernel.sandboxIdentity() else { return kernel }
-        let owner = store.others(than: id, mentioning: "\"inode\":\(namespace.inode)", config.log).first {
+        let owner = store.others(than: id, mentioning: ["\"inode\":\(namespace.inode)"], config.log).first {
             $0.namespace?.isSame(as: namespace) == true
         }
         guard let owner else { return kernel }

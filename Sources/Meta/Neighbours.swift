@@ -11,7 +11,7 @@ extension MetaPlugin {
     func namingHolder(_ error: Failure) -> Failure {
         guard let claim = error.claim, let store = try? StateStore.open(config.cniDir) else { return error }
         var holder: String?
-        for record in store.others(than: id, mentioning: claim.text, config.log) where holder == nil {
+        for record in store.others(than: id, mentioning: [claim.text], config.log) where holder == nil {
             holder = record.entries.first { $0.has(claim) }.map { entry in
                 // The error reaches the pod's author, whose matter other namespaces are not.
                 let isHidden = config.namespaceIsolation && entry.pod?.namespace != ownNamespace
@@ -39,27 +39,29 @@ extension MetaPlugin {
                 guard let (mine, others) = entry.sharedSubnet(with: other) else { continue }
                 config.log.error(
                     "\(other.spec.id.interface) (\(other.spec.name)) and \(entry.spec.id.interface) (\(entry.spec.name))"
-                        + " of container \(id.containerID) are in one subnet, with \(others) and \(mine):"
+                        + " of \(subject) are in one subnet, with \(others) and \(mine):"
                         + " the pod answers over one of them; give the networks subnets of their own")
             }
-            let isStatic = entry.spec.list.plugins.contains { $0["ipam"]?["type"]?.string == "static" }
-            for ip in isStatic ? entry.attached?.result.ips ?? [] : [] {
-                warn(of: ip.address.address, entry, store)
+            if entry.spec.list.plugins.contains(where: { $0["ipam"]?["type"]?.string == "static" }) {
+                warnOfSharedAddresses(entry, store)
             }
         }
     }
 
-    private func warn(
-        of address: IPAddress, _ entry: PodRecord.Entry, _ store: borrowing StateStore
-    ) {
-        for record in store.others(than: id, mentioning: "\(address)/", config.log) {
-            let other = record.entries.first {
-                $0.hasAddress(address) && $0.spec.isOnTheLinkLayer(of: entry.spec)
+    private func warnOfSharedAddresses(_ entry: PodRecord.Entry, _ store: borrowing StateStore) {
+        // Each is looked for in each record.
+        let addresses = (entry.attached?.result.ips ?? []).prefix(64).map(\.address.address)
+        if addresses.isEmpty { return }
+        for record in store.others(than: id, mentioning: addresses.map { "\($0)/" }, config.log) {
+            for address in addresses {
+                let other = record.entries.first {
+                    $0.hasAddress(address) && $0.spec.isOnTheLinkLayer(of: entry.spec)
+                }
+                guard let other else { continue }
+                config.log.error(
+                    "\(entry.spec.name) on \(entry.spec.id.interface) of \(subject): \(other.holder)"
+                        + " has the address \(address) too; give each pod its own, in ips of its annotation")
             }
-            guard let other else { continue }
-            config.log.error(
-                "\(entry.spec.name) on \(entry.spec.id.interface) of container \(id.containerID): \(other.holder)"
-                    + " has the address \(address) too; give each pod its own, in ips of its annotation")
         }
     }
 }

@@ -220,37 +220,45 @@ package struct StateStore: ~Copyable {
 
     /// Forgets a container whose addresses are given back.
     package func forget(unrecorded id: AttachmentID) {
-        let found = try? directory.readIfPresent(Self.unrecorded, limit: Self.limit)
-        guard let bytes = found ?? nil else { return }
-        let all = String(decoding: bytes, as: UTF8.self).split(separator: "\n")
-        let others = all.filter { $0 != id.containerID }
-        guard others.count < all.count else { return }
+        guard let found = unrecorded(id) else { return }
+        var bytes = found.bytes
+        bytes.removeSubrange(found.line)
         // A hint: one that stays costs the container's next ADD a look.
-        if others.isEmpty {
+        if bytes.isEmpty {
             _ = try? directory.remove(Self.unrecorded)
         } else {
-            let text = others.map { "\($0)\n" }.joined()
-            try? directory.replace(Self.unrecorded, with: Array(text.utf8))
+            try? directory.replace(Self.unrecorded, with: bytes)
         }
     }
 
     /// Whether a container had addresses before there were records.
-    package func isUnrecorded(_ id: AttachmentID) -> Bool {
-        // What cannot be read says nothing.
+    package func isUnrecorded(_ id: AttachmentID) -> Bool { unrecorded(id) != nil }
+
+    /// The list, and where in it the container's line is; nil without one, as what cannot be read says nothing.
+    private func unrecorded(_ id: AttachmentID) -> (bytes: [UInt8], line: Range<Int>)? {
         let found = try? directory.readIfPresent(Self.unrecorded, limit: Self.limit)
-        guard let bytes = found ?? nil else { return false }
-        return String(decoding: bytes, as: UTF8.self).split(separator: "\n").contains { $0 == id.containerID }
+        guard let bytes = found ?? nil else { return nil }
+        var start = 0
+        while start < bytes.count {
+            let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) ?? bytes.count
+            if bytes[start..<end].elementsEqual(id.containerID.utf8) {
+                return (bytes, start..<min(end + 1, bytes.count))
+            }
+            start = end + 1
+        }
+        return nil
     }
 
-    /// The records of living pods besides `own` that have a text in them. Only those are parsed: a node has hundreds.
+    /// The records of living pods besides `own` that have one of these texts in them. Only those are parsed: a node has
+    /// hundreds.
     ///
-    /// - Parameter text: as JSON has it.
-    package func others(than own: AttachmentID, mentioning text: String, _ log: Log) -> [PodRecord] {
-        let bytes = Array(text.utf8)
+    /// - Parameter texts: as JSON has them.
+    package func others(than own: AttachmentID, mentioning texts: [String], _ log: Log) -> [PodRecord] {
+        let wanted = texts.map { Array($0.utf8) }
         // Who cannot be asked is not named.
         return ((try? all()) ?? []).compactMap { id in
             guard id.containerID != own.containerID,
-                directory.contains(bytes, in: fileName(id), limit: Self.limit),
+                directory.contains(wanted, in: fileName(id), limit: Self.limit),
                 let record = try? read(id, log), fileExists(record.sandbox)
             else { return nil }
             return record

@@ -87,12 +87,18 @@ package enum Tuning: Module {
         return config
     }
 
+    /// Each is compared with every other.
+    private static let maximumSysctls = 4096
+
     private static func readSysctls(_ source: Reader, into config: inout Config) throws(JSONError) {
         guard let object = try source.object("sysctl") else { return }
         for (key, value) in try object.members() {
             let setting = Config.Setting(key: key, path: try path(key, object), value: try value.asString())
             config.sysctls.removeAll { $0.path == setting.path }
             config.sysctls.append(setting)
+            guard config.sysctls.count <= maximumSysctls else {
+                throw source.error("sysctl", "more than \(maximumSysctls) values: no pod has so many")
+            }
         }
     }
 

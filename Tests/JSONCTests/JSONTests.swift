@@ -3,6 +3,16 @@ import Testing
 import YAML
 
 @Suite struct JSONDocuments {
+    /// Few members are looked for one by one, many by a table.
+    @Test(arguments: [1, 40]) func anObjectTakesInAnother(count: Int) {
+        var object: JSONObject = ["a": 1, "k0": 2, "b": 3]
+        object.merge(JSONObject((0..<count).map { (key: "k\($0)", value: .int(Int64($0))) }))
+        #expect(object.members.map(\.key) == ["a", "k0", "b"] + (1..<count).map { "k\($0)" })
+        #expect(object["a"] == 1 && object["k0"] == 0 && object["k\(count - 1)"] == .int(Int64(count - 1)))
+        object.merge(object) { first, _ in first == 1 ? "one" : first }
+        #expect(object["a"] == "one" && object.members.count == count + 2)
+    }
+
     @Test func valuesSurviveARoundTrip() throws {
         let text =
             #"{"b":[1,-2,9007199254740993,18446744073709551615,1.5,true,false,null],"a":{"x":"\"\\\n\u0001é𝄞/"},"e":[],"o":{}}"#
