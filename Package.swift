@@ -44,7 +44,7 @@ let package = Package(
         .target(
             name: "Commands",
             dependencies: [
-                "Meta", "Engine", "Plans", "Linux", "CNI", "JSONC",
+                "Meta", "Engine", "Plans", "Linux", "CNI", "JSONC", "Network",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: safe),

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Linux
 import Meta
+import Network
 
 /// What people type. Runtimes pass no arguments and never come here.
 struct PlexusCommand: ParsableCommand {
@@ -30,11 +31,21 @@ package func runCommand(_ name: String, _ arguments: [String]) -> Never {
     switch arguments.first {
     case "-v", "-version":
         // As Multus spells it.
-        PlexusCommand.main(["--version"])
+        start(["--version"])
     case "help": explainUse(of: Array(arguments.dropFirst()))
-    default: PlexusCommand.main(arguments)
+    default: start(arguments)
     }
     PlexusCommand.exit()
+}
+
+private func start(_ arguments: [String]) {
+    do {
+        var command = try PlexusCommand.parseAsRoot(arguments)
+        do { try command.run() } catch { PlexusCommand.exit(withError: error) }
+    } catch {
+        // The message repeats the arguments as they are.
+        PlexusCommand.main(arguments.map(visible))
+    }
 }
 
 /// A plugin under its own name has nothing but its help.
@@ -56,15 +67,14 @@ private func explainUse(of words: [String]) {
     let subject = words.joined(separator: " ")
     let command = Explain.configuration.commandName ?? ""
     if words.isEmpty {
-        PlexusCommand.main(["--help"])
+        start(["--help"])
     } else if subject == command {
-        PlexusCommand.main([command, "--help"])
+        start([command, "--help"])
     } else if let help = PluginHelp.of(subject) {
         writeStandardOutput(help.text)
     } else {
-        let subjects = [command] + Role.pluginNames
-        writeStandardError(
-            "plexus help: there is no \"\(subject)\": write one of \(subjects.joined(separator: ", "))\n")
+        let subjects = ([command] + Role.pluginNames).joined(separator: ", ")
+        writeStandardError("plexus help: there is no \"\(visible(subject))\": write one of \(subjects)\n")
         exitProcess(ExitCode.validationFailure.rawValue)
     }
 }

@@ -4,6 +4,7 @@ import IPAM
 import JSONC
 import Linux
 import Modules
+import Network
 package import Plans
 
 /// What the executable is, by the name it was started under.
@@ -183,7 +184,7 @@ package enum Role {
                 "Plexus, a CNI meta-plugin: it attaches a pod to its default network and to those it asks for."
             case .plugin(let type): "CNI plugin \(type), from Plexus."
             case .addresses(let source): "CNI IPAM plugin \(source.type), from Plexus."
-            case .unknown(let name): "Plexus has no plugin \"\(name)\": \(Self.names)."
+            case .unknown(let name): "Plexus has no plugin \"\(visible(name))\": \(Self.names)."
             }
         let versions = Version.allCases.map(\.rawValue).joined(separator: ", ")
         return

@@ -90,4 +90,33 @@ import Testing
         #expect(try tool("plexus", "help").output == tool("plexus", "--help").output)
         #expect(try tool("plexus", "help", "explain").output == tool("plexus", "explain", "--help").output)
     }
+
+    /// What somebody types, or calls the file, drives no terminal.
+    @Test(arguments: [
+        ["explain", "\u{1b}[31m"], ["\u{1b}[31m"], ["--\u{1b}"], ["help", "\u{1b}]0;x\u{7}"], ["a\u{202e}b"],
+        ["explain", "-o", "\u{9b}"], ["explain", "-c", "/none\u{1b}"],
+        ["explain", "-c", "CONF", "--interface", "\u{1b}"],
+        ["explain", "-c", "CONF", "--container-id", "\u{1b}"], ["explain", "-c", "CONF", "--pod", "\u{1b}"],
+        ["explain", "-c", "CONF", "--networks", "\u{1b}"], ["explain", "-c", "CONF", "--netns", "/\u{1b}"],
+    ])
+    func whatIsTypedIsShownEscaped(words: [String]) throws {
+        try node.write("plexus.conf", MetaEndToEnd.config(node))
+        let words = words.map { $0 == "CONF" ? "\(node.directory)/plexus.conf" : $0 }
+        let said = try Shell.run(["ip", "netns", "exec", node.name, "\(node.directory)/bin/plexus"] + words)
+        #expect(said.status != 0 && said.output.isEmpty, "\(said)")
+        #expect(said.errors.contains("\\u{"), "\(said)")
+        #expect(!said.errors.unicodeScalars.contains { $0 != "\n" && isHidden($0) }, "\(said)")
+    }
+
+    @Test(arguments: [[], ["--help"]]) func aNameOfTheFileIsShownEscaped(words: [String]) throws {
+        let file = "\(node.directory)/bin/bri\u{1b}dge"
+        try FileManager.default.createSymbolicLink(atPath: file, withDestinationPath: Node.executable)
+        let said = try Shell.run([file] + words, environment: [:])
+        #expect(
+            said.errors.contains("no plugin \"bri\\u{1b}dge\"") && !said.errors.contains("\u{1b}"), "\(said)")
+    }
+
+    private func isHidden(_ scalar: Unicode.Scalar) -> Bool {
+        [.control, .format].contains(scalar.properties.generalCategory)
+    }
 }
