@@ -45,7 +45,7 @@ extension Executor {
         case (.addVeth(let veth), alreadyExists):
             Cause(
                 text: "the host has a link \(veth.peer), which is named after this container and interface",
-                fix: "DEL the attachment, or ip link delete \(shellQuoted(veth.peer))")
+                fix: "DEL the attachment, or ip link delete dev \(shellQuoted(veth.peer))")
         case (.ensureBridge, notSupported), (.setVLANs, notSupported), (.ensureVLANInterface, notSupported):
             Cause(
                 text: "the kernel cannot keep VLANs apart on a bridge",

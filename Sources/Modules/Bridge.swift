@@ -193,7 +193,7 @@ package enum Bridge: Module {
         if config.vlans != nil, facts.links[.host(config.bridge)]?.filtersVLANs == false {
             remarks.append(
                 .concern(
-                    "\(config.bridge) keeps no VLANs apart: ip link set \(shellQuoted(config.bridge)) type bridge vlan_filtering 1"
+                    "\(config.bridge) keeps no VLANs apart: ip link set dev \(shellQuoted(config.bridge)) type bridge vlan_filtering 1"
                 ))
         }
         // A bridge without ports may take the MTU of its first one.

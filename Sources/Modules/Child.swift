@@ -83,7 +83,7 @@ struct ChildLink: Equatable, Sendable {
         if !link.isUp {
             let command =
                 name.place == .host
-                ? "ip link set \(shellQuoted(name.name)) up" : "a plugin before this one sets it up"
+                ? "ip link set dev \(shellQuoted(name.name)) up" : "a plugin before this one sets it up"
             remarks.append(.concern("its master \(name.name) is down: nothing comes through; \(command)"))
         } else if !link.hasCarrier {
             remarks.append(.concern("its master \(name.name) has no carrier: nothing comes through"))

@@ -8,7 +8,8 @@ package enum Names {
 
     /// Why `text` must not name a link, or nil when it may: what the kernel takes, and a person can see.
     package static func interfaceProblem(_ text: String) -> String? {
-        kernelProblem(text)
+        if ["all", "default"].contains(text) { return "is a name of the kernel's own, in net.ipv4.conf" }
+        return kernelProblem(text)
             ?? (text.unicodeScalars.contains(where: \.isHidden) ? "contains an invisible character" : nil)
     }
 

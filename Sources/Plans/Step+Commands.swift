@@ -5,14 +5,15 @@ extension Step {
     package var name: String { String("\(self)".prefix { $0 != "(" }) }
 
     /// The commands a person would have typed; `ip -n POD` stands for the sandbox. Names and values are quoted: pods'
-    /// authors choose them, and the lines are there to be copied.
+    /// authors choose them, and the lines are there to be copied. A link's name has `dev` or `name` in front of it, as it may
+    /// be one of ip's own words.
     package func commands() -> [String] {
         switch self {
         case .ensureBridge(let spec):
             let mtu = spec.mtu.map { " mtu \($0)" } ?? ""
             let filtering = spec.vlanFiltering ? " vlan_filtering 1" : ""
             return [
-                "ip link add \(shellQuoted(spec.name)) address \(spec.mac)\(mtu) up type bridge\(filtering)  # unless it exists"
+                "ip link add name \(shellQuoted(spec.name)) address \(spec.mac)\(mtu) up type bridge\(filtering)  # unless it exists"
             ]
         case .addLink(let spec, let place, let parent):
             let mtu = spec.mtu.map { " mtu \($0)" } ?? ""
@@ -21,18 +22,18 @@ extension Step {
             let crossing = place == .sandbox && parent?.place == .host
             let into = crossing ? " netns POD" : ""
             return [
-                "\(ip(crossing ? .host : place)) link add\(link) \(shellQuoted(spec.name))\(mac)\(mtu)\(into) type \(spec.kind.words)"
+                "\(ip(crossing ? .host : place)) link add\(link) name \(shellQuoted(spec.name))\(mac)\(mtu)\(into) type \(spec.kind.words)"
             ]
         case .addVeth(let veth):
             let mtu = veth.mtu.map { " mtu \($0)" } ?? ""
             let port = veth.controller.map { " master \(shellQuoted($0))" } ?? ""
             return [
-                "ip link add \(shellQuoted(veth.peer)) address \(veth.peerMAC)\(mtu)\(port) up type veth"
+                "ip link add name \(shellQuoted(veth.peer)) address \(veth.peerMAC)\(mtu)\(port) up type veth"
                     + " peer name \(shellQuoted(veth.name)) address \(veth.mac)\(mtu) netns POD"
             ]
-        case .deleteLink(let link): return ["\(ip(link.place)) link delete \(link.word)"]
+        case .deleteLink(let link): return ["\(ip(link.place)) link delete dev \(link.word)"]
         case .change(let link, let change, _):
-            return ["\(ip(link.place)) link set \(link.word) \(change.words)"]
+            return ["\(ip(link.place)) link set dev \(link.word) \(change.words)"]
         case .setPort(let name, let port):
             let words = [port.hairpin.map { ("hairpin", $0) }, port.isolated.map { ("isolated", $0) }]
                 .compactMap(\.self).map { "\($0.0) \($0.1 ? "on" : "off")" }
@@ -42,9 +43,9 @@ extension Step {
             let (name, peer) = (shellQuoted(link.name), shellQuoted(link.peer))
             let mtu = link.mtu.map { " mtu \($0)" } ?? ""
             return [
-                "ip link add \(peer)\(mtu) master \(shellQuoted(link.bridge)) up type veth peer name \(name)\(mtu)"
+                "ip link add name \(peer)\(mtu) master \(shellQuoted(link.bridge)) up type veth peer name \(name)\(mtu)"
                     + "  # unless it exists"
-            ] + link.portVLANs.commands(port: link.peer) + ["ip link set \(name) up"]
+            ] + link.portVLANs.commands(port: link.peer) + ["ip link set dev \(name) up"]
         case .addAddress(let cidr, let link):
             return ["\(ip(link.place)) addr add \(cidr) dev \(link.word)"]
         case .removeAddress(let cidr, let link):
@@ -93,14 +94,14 @@ extension Step {
             ]
         case .takeDevice(let device):
             let name = shellQuoted(device.name)
-            return ["ip link set \(name) netns POD name \(shellQuoted(device.interface)) alias \(name)"]
+            return ["ip link set dev \(name) netns POD name \(shellQuoted(device.interface)) alias \(name)"]
         case .returnDevice(let device):
             let name = shellQuoted(device.name)
-            let up = device.wasUp ? ["ip link set \(name) up"] : []
-            return ["ip -n POD link set \(shellQuoted(device.interface)) netns HOST name \(name) alias ''"]
-                + up
+            let up = device.wasUp ? ["ip link set dev \(name) up"] : []
+            let own = shellQuoted(device.interface)
+            return ["ip -n POD link set dev \(own) netns HOST name \(name) alias ''"] + up
         case .renameDevice(let name, let device):
-            return ["ip link set \(shellQuoted(name)) name \(shellQuoted(device.name)) alias ''"]
+            return ["ip link set dev \(shellQuoted(name)) name \(shellQuoted(device.name)) alias ''"]
         case .writeFile(let path, let text):
             let folder = path.split(separator: "/").dropLast().joined(separator: "/")
             return [
@@ -109,6 +110,7 @@ extension Step {
             ]
         case .removeFile(let path): return ["rm \(shellQuoted(path))"]
         case .spoofCheck(let check):
+            if let remark = untypable(check.id) { return [remark] }
             let chain = shellQuoted(chain(of: check.id))
             let inner = shellQuoted("\(self.chain(of: check.id))-mac")
             return [
@@ -121,8 +123,18 @@ extension Step {
                 "nft add rule bridge nat \(inner) drop",
             ]
         case .removeSpoofCheck(let id):
+            if let remark = untypable(id) { return [remark] }
             return ["nft delete chain bridge nat \(shellQuoted(chain(of: id)))"]
         }
+    }
+
+    /// The grammar of nft has no quotes for names; over netlink they may be anything.
+    private func untypable(_ id: AttachmentID) -> String? {
+        let isPlain = id.interface.utf8.allSatisfy {
+            (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0)
+                || "_-./".utf8.contains($0)
+        }
+        return isPlain ? nil : "# nft cannot be told the name of the chain \(visible(chain(of: id)))"
     }
 
     private func chain(of id: AttachmentID) -> String { "cni-br-iface-\(id.containerID)-\(id.interface)" }

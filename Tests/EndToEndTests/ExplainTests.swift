@@ -55,6 +55,53 @@ import Testing
         #expect(bare(try node.sh("nft list ruleset")) == bare(rules))
     }
 
+    /// Whatever a link is called: ip has words of its own, and so have the shell and nft.
+    @Test(arguments: [
+        "-h", "help", "dev", "group", "name", "type", "up", "link", "peer", "netns", "master", "via", "scope",
+        "0",
+        "$(id)", "a'b", "#", ";", "*", "~", "a@b", "a\\b",
+    ])
+    func thePlanCanBeTypedWithAnyName(name: String) throws {
+        let node = try node()
+        func quoted(_ value: Any) throws -> String {
+            try String(decoding: JSONSerialization.data(withJSONObject: value), as: UTF8.self)
+        }
+        let ipam: [String: Any] = ["type": "static", "addresses": [["address": "10.7.0.2/24"]]]
+        try node.define(
+            "odd",
+            try quoted([
+                "cniVersion": "1.0.0",
+                "plugins": [
+                    ["type": "bridge", "bridge": name, "isGateway": true, "macspoofchk": true, "ipam": ipam],
+                    ["type": "tuning", "mtu": 1400],
+                ],
+            ]))
+        try node.define("below", try quoted(["cniVersion": "1.0.0", "type": "macvlan", "master": name]))
+        try node.define("taken", try quoted(["cniVersion": "1.0.0", "type": "host-device", "device": name]))
+        _ = try node.pod("a")
+        func type(_ network: String, _ interface: String) throws {
+            try node.write("selection", try quoted([["name": network, "interface": interface]]))
+            let plan = try explain(
+                node, "-c \(node.directory)/plexus.conf --networks \"$(cat \(node.directory)/selection)\"")
+            #expect(plan.status == 0, "\(plan)")
+            let part = plan.output.components(separatedBy: "\n# \(interface)  ").last ?? ""
+            try node.write("plan", "# " + part.replacing("POD", with: "\(node.name)-a"))
+            let typed = try Shell.run(
+                ["ip", "netns", "exec", node.name, "bash", "-e", "\(node.directory)/plan"])
+            #expect(typed.status == 0 && typed.errors.isEmpty, "\(typed)\n\(part)")
+            #expect(try node.links(pod: "a").contains(interface), "\(part)")
+        }
+        try type("odd", name)
+        #expect(try node.links().contains(name))
+        try type("below", "m0")
+        try node.define("taken", try quoted(["cniVersion": "1.0.0", "type": "host-device", "device": name]))
+        _ = try Shell.run(["ip", "-n", node.name, "link", "delete", "dev", name])
+        _ = try Shell.run([
+            "ip", "-n", node.name, "link", "add", "name", name, "type", "veth", "peer", "name", "far",
+        ])
+        try type("taken", "t0")
+    }
+
     @Test func aSlowPipeIsReadToItsEnd() throws {
         let node = try node()
         let plan = try explain(node, "-c <(sleep 0.3; cat \(node.directory)/plexus.conf)")

@@ -35,10 +35,10 @@ import Testing
     @Test func aLayer2PortIsThreeSteps() throws {
         #expect(
             try Self.commands(Self.config(#","bridge":"br0""#), Self.attachment()) == [
-                "ip link add br0 address 12:13:14:15:16:17 up type bridge  # unless it exists",
-                "ip link add veth00010203040 address 0e:0d:0e:0f:10:11 master br0 up type veth peer name eth0"
+                "ip link add name br0 address 12:13:14:15:16:17 up type bridge  # unless it exists",
+                "ip link add name veth00010203040 address 0e:0d:0e:0f:10:11 master br0 up type veth peer name eth0"
                     + " address 06:07:08:09:0a:0b netns POD",
-                "ip -n POD link set eth0 up",
+                "ip -n POD link set dev eth0 up",
                 "# wait until veth00010203040 is operational",
             ])
     }

@@ -60,7 +60,7 @@ import Testing
         ("net-1.2_x", true), ("é", true), ("a\u{7f}", false), ("a\u{85}", false), ("a\u{202e}b", false),
         ("a\u{2066}b", false), ("a\u{200f}b", false), ("a\u{61c}b", false), ("a\u{200b}b", false),
         ("a\u{ad}b", false), ("a\u{feff}b", false), ("a\u{3164}", false), ("a\u{fe0f}", false),
-        ("\u{2800}", false),
+        ("\u{2800}", false), ("all", false), ("default", false), ("all0", true),
     ])
     func interfaceNames(name: String, isValid: Bool) {
         #expect((Names.interfaceProblem(name) == nil) == isValid)
