@@ -240,6 +240,18 @@ package struct MetaPlugin {
 
     /// Compares what every attachment promised with the kernel.
     package func check() throws(Failure) {
+        let start = monotonicMilliseconds()
+        do throws(Failure) {
+            let record = try checkAll()
+            config.log.verbose(
+                "CHECK of \(subject): \(record.logged): as attached, \(monotonicMilliseconds() - start) ms")
+        } catch {
+            config.log.error("CHECK of \(subject): \(error.logged)")
+            throw error
+        }
+    }
+
+    private func checkAll() throws(Failure) -> PodRecord {
         let store = try StateStore.open(config.cniDir)
         let lock = try store.lock(id)
         defer { extendLifetime(lock) }
@@ -270,6 +282,7 @@ package struct MetaPlugin {
                 throw error.prefixed(attachment)
             }
         }
+        return record
     }
 }
 

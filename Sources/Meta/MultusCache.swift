@@ -48,16 +48,19 @@ package struct MultusCache {
                 } catch {
                     found.isWhole = false
                     let name = (try? delegate.string("ifnameRequest")) ?? nil
-                    let isFirst = index == 0
-                    found.unusable.append(
-                        name.flatMap { $0.isEmpty ? nil : $0 } ?? (isFirst ? id.interface : "net\(index)"))
+                    let likely = index == 0 ? id.interface : "net\(index)"
+                    let interface = name.flatMap { $0.isEmpty ? nil : $0 } ?? likely
+                    found.unusable.append(interface)
                     log.error(
-                        "\(directory)/\(id.containerID): \(error): this network goes by names and leases")
+                        "\(directory)/\(id.containerID): the network on \(interface): \(error):"
+                            + " it goes by names and leases")
                 }
             }
         } catch {
             found.isWhole = false
-            log.error("\(directory)/\(id.containerID) is unusable: \(error): DEL goes by names and leases")
+            log.error(
+                "\(directory)/\(id.containerID), Multus' record of \(id.interface), is unusable: \(error):"
+                    + " DEL goes by names and leases")
         }
         return found
     }

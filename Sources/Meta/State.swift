@@ -133,15 +133,25 @@ package struct StateStore: ~Copyable {
         } catch  where error.isNotFound {
             return nil
         } catch  where error.isNoFile {
-            log.error("state of \(fileName(id)) is unusable (\(error)): DEL goes by derived names")
+            tell("\(error)", id, log)
             return nil
         } catch {
             throw Failure(.io, "state: \(error)", details: error.hint)
         }
         do throws(JSONError) { return try PodRecord(sealed: bytes, id) } catch {
-            log.error("state of \(fileName(id)) is unusable (\(error)): DEL goes by derived names")
+            tell("\(path)/\(fileName(id)): \(error)", id, log)
             return nil
         }
+    }
+
+    /// Says that a record is unusable, and whose: of that the lock's file says more than the name.
+    private func tell(_ problem: String, _ id: AttachmentID, _ log: Log) {
+        let found = try? directory.readIfPresent(fileName(id) + ".lock", limit: 256)
+        let network = (found ?? nil).map { String(decoding: $0, as: UTF8.self) } ?? ""
+        log.error(
+            "the record of container \(id.containerID) \(id.interface)"
+                + "\(network.isEmpty ? "" : ", attached by network \(network),") is unusable: \(problem):"
+                + " DEL goes by derived names")
     }
 
     /// Whether there is a file where a record would be, also one that says nothing.

@@ -164,6 +164,47 @@ import Testing
         #expect(again.message == answer.message)
     }
 
+    @Test func theLogHasALineForEveryVerb() throws {
+        let node = try MetaEndToEnd.node()
+        let netns = try node.pod("a")
+        func call(_ verb: String, _ extra: String = "") throws -> String {
+            try node.call(
+                verb, id: ["GC", "STATUS"].contains(verb) ? "" : "c1", netns: netns, args: MetaEndToEnd.pod,
+                MetaEndToEnd.config(node, version: "1.1.0", extra: ",\"logLevel\":\"debug\"\(extra)")
+            ).ran.errors
+        }
+        _ = try call("ADD")
+        let subject = "pod default/pod-a, container c1 eth0"
+        let found =
+            #"eth0 on default-network with 10.244.0.\d/24, net1 on default/net-a with 192.168.12.10/24"#
+        func has(_ said: String, _ line: String) throws -> Bool { said.contains(try Regex("\\] \(line)\n")) }
+        var said = try call("CHECK")
+        #expect(try has(said, "CHECK of \(subject): \(found): as attached, \\d+ ms"), "\(said)")
+        said = try call("STATUS")
+        #expect(try has(said, "STATUS of network node-network: ready, \\d+ ms"), "\(said)")
+        said = try call("GC", ",\"cni.dev/valid-attachments\":[]")
+        #expect(try has(said, "GC of network node-network: \(subject): \(found): done"), "\(said)")
+        #expect(try has(said, "GC of network node-network: 0 alive, 1 dead: done, \\d+ ms"), "\(said)")
+        said = try call("CHECK")
+        #expect(try has(said, "CHECK of \(subject): nothing is known of .*"), "\(said)")
+        said = try call("STATUS", ",\"readinessindicatorfile\":\"/none\"")
+        #expect(
+            try has(said, "STATUS of network node-network: the default network is not ready.*"), "\(said)")
+    }
+
+    @Test func aRecordThatIsUnusableIsSaidWhose() throws {
+        let node = try MetaEndToEnd.node()
+        let config = MetaEndToEnd.config(node)
+        let netns = try node.pod("a")
+        #expect(try node.call("ADD", netns: netns, args: MetaEndToEnd.pod, config).status == 0)
+        let file = "\(node.directory)/state/attachments/c1@eth0.json"
+        try Shell.sh("echo x >\(file)")
+        let said = try node.call("DEL", netns: netns, args: MetaEndToEnd.pod, config).ran.errors
+        let whose =
+            "the record of container c1 eth0, attached by network node-network, is unusable: \(file): "
+        #expect(said.contains(whose), "\(said)")
+    }
+
     @Test func theLogNamesPodNetworkAddressAndDuration() throws {
         let node = try MetaEndToEnd.node()
         let netns = try node.pod("a")
