@@ -115,7 +115,12 @@ package struct DefinitionCache: Sendable {
     package func pod(_ pod: Pod) throws(Failure) -> (json: JSON, file: String)? {
         guard let found = try find("pods", pod.namespace, pod.name) else { return nil }
         do throws(JSONError) {
-            try Self.require("Pod", pod.namespace, pod.name, Reader(found.json))
+            let manifest = Reader(found.json)
+            try Self.require("Pod", pod.namespace, pod.name, manifest)
+            // Its annotations are another pod's if the file is in the wrong place, and nothing else would tell.
+            guard try manifest.object("metadata")?.string("name") != nil else {
+                throw manifest.error("metadata.name", "is missing: the pod's name, \(pod.name)")
+            }
         } catch {
             throw Failure(
                 .badConfig, "pod \(pod.description) in the cache: \(error)", details: "correct \(found.file)")

@@ -201,6 +201,9 @@ extension Answer {
     @Test(arguments: [
         (": > F", 6, "F is empty"), ("printf 'kind: List' > F", 7, "kind is List"),
         ("echo '[]' > F", 7, "expected an object"),
+        ("echo 'kind: Pod' > F", 7, "metadata.name is missing: the pod's name, pod-a"),
+        ("printf 'kind: Pod\nmetadata: {namespace: default}' > F", 7, "metadata.name is missing"),
+        ("printf 'kind: Pod\nmetadata: {name: }' > F", 7, "metadata.name is missing"),
     ])
     func aPodsFileThatSaysNothingIsRefused(damage: String, code: Int, problem: String) throws {
         let file = "\(node.directory)/cache/pods/default/pod-a.yaml"
