@@ -34,7 +34,10 @@ package struct Journal {
     /// Original values of the sysctls that were saved since the journal had `start` entries, by path.
     package func saved(since start: Int = 0) -> [String: String] {
         var saved: [String: String] = [:]
-        for case .step(.sysctl(let change)) in entries[start...] where saved[change.path] == nil {
+        for case .step(let inverse) in entries[start...] {
+            guard let change = inverse.of(SysctlStep.self)?.change, saved[change.path] == nil else {
+                continue
+            }
             saved[change.path] = change.value
         }
         return saved
@@ -42,7 +45,9 @@ package struct Journal {
 
     /// The host's device that was taken since the journal had `start` entries.
     package func device(since start: Int) -> Device? {
-        for case .step(.returnDevice(let device)) in entries[start...] { return device }
+        for case .step(let inverse) in entries[start...] {
+            if case .giveBack(let device)? = inverse.of(DeviceStep.self) { return device }
+        }
         return nil
     }
 

@@ -315,7 +315,7 @@ extension Facts {
     /// What the sysctls that `steps` change and promise to put back are now, by path.
     fileprivate func saved(by steps: [Step]) -> [String: String] {
         var saved: [String: String] = [:]
-        for case .sysctl(let change) in steps where change.lifetime == .saved {
+        for change in steps.compactMap({ $0.of(SysctlStep.self)?.change }) where change.lifetime == .saved {
             saved[change.path] = sysctls[SysctlName(change.place, change.path)]
         }
         return saved

@@ -17,10 +17,10 @@ package struct StepError: Error, Equatable, Sendable, CustomStringConvertible {
     }
 
     /// The host has a link of that name already.
-    package var isTakenName: Bool { if case .addVeth = step { code == alreadyExists } else { false } }
+    package var isTakenName: Bool { step.kind.takesDerivedName && code == alreadyExists }
 
     /// The command that a person can try.
-    var command: String { "refused step: " + step.commands().joined(separator: "; ") }
+    var command: String { "refused step: " + step.kind.commands.joined(separator: "; ") }
 }
 
 // errno-base.h and errno.h; the numbers are the same on every architecture that Swift runs on.

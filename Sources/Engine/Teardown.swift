@@ -77,11 +77,8 @@ package final class Teardown {
         for (step, isVital) in pending.removal.restores.map({ ($0, false) })
             + pending.removal.steps.map({ ($0, true) })
         {
-            // What the restores need is kept until they have worked, those of other plugins of the chain as well.
-            if case .removeFile = step, !isRestored { continue }
-            // A device that is home is up: its addresses would be of the MAC address that the pod had.
-            if case .returnDevice = step, !isRestored {
-                held.insert(interface)
+            if step.kind.waitsForRestore, !isRestored {
+                if step.kind.holdsAddresses { held.insert(interface) }
                 continue
             }
             do throws(StepError) { try run(step, isRepeated: !isVital) } catch {

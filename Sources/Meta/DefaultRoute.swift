@@ -75,10 +75,10 @@ package enum DefaultRoute {
     package static func adjust(_ result: CNIResult, of interface: String, _ steps: [Step]) -> CNIResult {
         var result = result
         for step in steps {
-            switch step {
-            case .removeFound(let found) where found.link == interface:
+            switch step.of(RouteStep.self) {
+            case .removeFound(let found)? where found.link == interface:
                 result.routes.removeAll { $0.isDefault && $0.family == found.route.family }
-            case .addRoute(let route, .sandbox(interface)): result.routes.append(route)
+            case .add(let route, .sandbox(interface))?: result.routes.append(route)
             default: break
             }
         }

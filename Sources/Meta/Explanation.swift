@@ -84,7 +84,7 @@ package struct Explanation {
         }
         if !routes.isEmpty {
             text += "\(bold)# default route\(plain)\n"
-            for command in routes.flatMap({ $0.commands() }) { text += "  \(command)\n" }
+            for command in routes.flatMap({ $0.kind.commands }) { text += "  \(command)\n" }
         }
         return text
     }
@@ -107,7 +107,7 @@ package struct Explanation {
         }
         return [
             "cniVersion": .string(version.rawValue), "attachments": .array(attachments),
-            "defaultRoute": .array(routes.flatMap { $0.commands() }.map { .string($0) }),
+            "defaultRoute": .array(routes.flatMap { $0.kind.commands }.map { .string($0) }),
         ]
     }
 }
@@ -115,7 +115,7 @@ package struct Explanation {
 extension Explained {
     fileprivate var kind: String {
         switch action {
-        case .step(let step): step.name
+        case .step(let step): step.kind.name
         case .lease: "lease"
         case .delegate: "delegate"
         case .unknown: "unknown"
@@ -125,7 +125,7 @@ extension Explained {
 
     fileprivate var commands: [String] {
         switch action {
-        case .step(let step): return step.commands()
+        case .step(let step): return step.kind.commands
         case .lease(let type, let ips): return ips.map { "# \(type) would give \($0.address) now" }
         case .delegate(let type, let path):
             return ["# \(visible(type)) is not built in: CNI_COMMAND=ADD \(shellQuoted(path))"]

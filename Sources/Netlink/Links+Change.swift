@@ -6,15 +6,12 @@ package import Network
 // MARK: Making
 
 extension RouteSocket {
-    /// A bridge, up from its first moment on.
+    /// A link of this namespace, up from its first moment on.
     ///
     /// - Returns: the new link; nil from kernels before 6.2.
     @discardableResult
-    package mutating func addBridge(
-        name: String, mtu: UInt32?, mac: MAC, vlanFiltering: Bool
-    ) throws(NetlinkError) -> LinkInfo? {
-        try make(
-            Self.bridge(name: name, mtu: mtu, mac: mac, vlanFiltering: vlanFiltering), "add bridge \(name)")
+    package mutating func addUp(_ spec: LinkSpec) throws(NetlinkError) -> LinkInfo? {
+        try make(Self.link(spec, isUp: true), "add \(spec.kind.name) \(spec.name)")
     }
 
     /// Asks for what was made along with the ACK (NLM_F_ECHO), which saves a question.
@@ -29,20 +26,6 @@ extension RouteSocket {
         return made
     }
 
-    static func bridge(name: String, mtu: UInt32?, mac: MAC, vlanFiltering: Bool) -> Request {
-        let request = newLink(up: true)
-        request.attributes(of: LinkSpace.self) {
-            $0.put(.name, name)
-            if let mtu { $0.put(.mtu, mtu) }
-            $0.put(.mac, mac)
-            $0.put(.info) { info in
-                info.put(.kind, "bridge")
-                if vlanFiltering { info.put(.bridge) { $0.put(.vlanFiltering, 1) } }
-            }
-        }
-        return request
-    }
-
     /// - Parameters:
     ///   - parent: index of the link that a macvlan or ipvlan sits on.
     ///   - namespace: descriptor of the namespace to make it in; nil is this one.
@@ -53,8 +36,10 @@ extension RouteSocket {
             Self.link(spec, parent: parent, into: namespace), "add \(spec.kind.name) \(spec.name)")
     }
 
-    static func link(_ spec: LinkSpec, parent: Int32?, into namespace: CInt?) -> Request {
-        let request = newLink(up: false)
+    static func link(
+        _ spec: LinkSpec, isUp: Bool = false, parent: Int32? = nil, into namespace: CInt? = nil
+    ) -> Request {
+        let request = newLink(up: isUp)
         request.attributes(of: LinkSpace.self) {
             $0.put(.name, spec.name)
             if let mtu = spec.mtu { $0.put(.mtu, mtu) }
@@ -63,19 +48,7 @@ extension RouteSocket {
             if let namespace { $0.put(.namespace, namespace) }
             $0.put(.info) { info in
                 info.put(.kind, spec.kind.name)
-                switch spec.kind {
-                case .macvlan(let mode, let queue):
-                    info.put(.macvlan) {
-                        $0.put(.mode, mode.rawValue)
-                        if let queue { $0.put(.broadcastQueue, queue) }
-                    }
-                case .ipvlan(let mode):
-                    info.put(.ipvlan) {
-                        $0.put(.mode, mode.rawValue)
-                        $0.put(.flags, 0)
-                    }
-                case .bridge, .other: break
-                }
+                spec.kind.encode(with: InfoEncoder(info: info))
             }
         }
         return request

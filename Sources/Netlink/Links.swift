@@ -51,37 +51,6 @@ package struct LinkInfo: Equatable, Sendable {
     package var hasCarrier: Bool { !(1...4).contains(operationalState) }
 }
 
-/// One property to change, in one message.
-package enum LinkChange: Equatable, Sendable {
-    case up(Bool)
-    case mtu(UInt32)
-    case mac(MAC)
-    case name(String)
-    /// nil frees a port.
-    case controller(Int32?)
-    case promiscuous(Bool)
-    case allMulticast(Bool)
-    case queueLength(UInt32)
-    case group(UInt32)
-}
-
-extension LinkChange: CustomStringConvertible {
-    /// In the words of `ip link set`.
-    package var description: String {
-        switch self {
-        case .up(let up): up ? "up" : "down"
-        case .mtu(let bytes): "mtu \(bytes)"
-        case .mac(let mac): "address \(mac)"
-        case .name(let name): "name \(name)"
-        case .controller(let index): index.map { "master \($0)" } ?? "nomaster"
-        case .promiscuous(let on): "promisc \(on ? "on" : "off")"
-        case .allMulticast(let on): "allmulticast \(on ? "on" : "off")"
-        case .queueLength(let packets): "txqueuelen \(packets)"
-        case .group(let group): "group \(group)"
-        }
-    }
-}
-
 // MARK: Looking
 
 extension RouteSocket {
@@ -216,21 +185,7 @@ extension LinkInfo {
                 try AttributeReader(bytes: value).forEach { type, value throws(NetlinkError) in
                     if type == UInt16(IFLA_INFO_KIND) { link.kind = value.asString }
                     // The kind comes first.
-                    guard type == UInt16(IFLA_INFO_DATA) else { return }
-                    if link.kind == "bridge" {
-                        try AttributeReader(bytes: value).forEach {
-                            if $0 == UInt16(IFLA_BR_VLAN_FILTERING) {
-                                link.filtersVLANs = $1.asUInt8.map { $0 != 0 }
-                            }
-                        }
-                    }
-                    guard link.kind == "macvlan" || link.kind == "ipvlan" else { return }
-                    try AttributeReader(bytes: value).forEach {
-                        // IFLA_MACVLAN_MODE has four bytes, IFLA_IPVLAN_MODE two; both are number 1.
-                        if $0 == UInt16(IFLA_MACVLAN_MODE) {
-                            link.mode = $1.asUInt32 ?? $1.asUInt16.map(UInt32.init)
-                        }
-                    }
+                    if type == UInt16(IFLA_INFO_DATA) { try link.read(kind: link.kind, value) }
                 }
             default: break
             }

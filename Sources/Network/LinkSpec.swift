@@ -1,26 +1,7 @@
 /// What a new link is to be; one RTM_NEWLINK makes it.
-package struct LinkSpec: Hashable, Sendable {
-    package enum Kind: Hashable, Sendable {
-        case bridge
-        /// - Parameter broadcastQueue: length of the parent's queue of broadcasts; nil leaves it to the kernel.
-        case macvlan(MACVLANMode, broadcastQueue: UInt32? = nil)
-        case ipvlan(IPVLANMode)
-        /// A kind without settings of its own that are needed here: dummy, ifb, vrf-less test links.
-        case other(String)
-
-        /// IFLA_INFO_KIND.
-        package var name: String {
-            switch self {
-            case .bridge: "bridge"
-            case .macvlan: "macvlan"
-            case .ipvlan: "ipvlan"
-            case .other(let name): name
-            }
-        }
-    }
-
+package struct LinkSpec: Equatable, Sendable {
     package var name: String
-    package var kind: Kind
+    package var kind: any LinkKind
     /// nil leaves the choice to the kernel.
     package var mtu: UInt32?
     package var mac: MAC?
@@ -28,7 +9,8 @@ package struct LinkSpec: Hashable, Sendable {
     package var temporaryName: String?
 
     package init(
-        _ name: String, _ kind: Kind, mtu: UInt32? = nil, mac: MAC? = nil, temporaryName: String? = nil
+        _ name: String, _ kind: some LinkKind, mtu: UInt32? = nil, mac: MAC? = nil,
+        temporaryName: String? = nil
     ) {
         self.temporaryName = temporaryName
         self.name = name
@@ -36,23 +18,11 @@ package struct LinkSpec: Hashable, Sendable {
         self.mtu = mtu
         self.mac = mac
     }
-}
 
-/// linux/if_link.h, `enum macvlan_mode`.
-package enum MACVLANMode: UInt32, Sendable, CaseIterable {
-    case `private` = 1
-    case vepa = 2
-    case bridge = 4
-    case passthru = 8
-
-    package var name: String { "\(self)" }
-}
-
-/// linux/if_link.h, `enum ipvlan_mode`. It is the parent's: all of its children have one.
-package enum IPVLANMode: UInt16, Sendable, CaseIterable {
-    case l2, l3, l3s
-
-    package var name: String { "\(self)" }
+    package static func == (one: LinkSpec, other: LinkSpec) -> Bool {
+        one.name == other.name && one.kind.isEqual(to: other.kind) && one.mtu == other.mtu
+            && one.mac == other.mac && one.temporaryName == other.temporaryName
+    }
 }
 
 /// What veth pairs, bridges and links on others take: linux/if_ether.h, ETH_MIN_MTU and ETH_MAX_MTU.
@@ -107,23 +77,34 @@ package struct PortVLANs: Hashable, Sendable {
     }
 }
 
-/// A link of the host that carries one VLAN of a bridge: `<bridge>.<vid>`, the end of a veth pair whose peer is a port.
-package struct VLANInterface: Hashable, Sendable {
-    package var bridge: String
-    package var vid: UInt16
-    /// Name of the end that is the bridge's port.
-    package var peer: String
-    package var mtu: UInt32?
-    package var keepsDefault: Bool
+/// A change of one property of a link, in one message.
+package enum LinkChange: Hashable, Sendable {
+    case up(Bool)
+    case mtu(UInt32)
+    case mac(MAC)
+    case name(String)
+    /// The index of the bridge whose port the link becomes; nil frees it.
+    case controller(Int32?)
+    case promiscuous(Bool)
+    case allMulticast(Bool)
+    /// Packets.
+    case queueLength(UInt32)
+    case group(UInt32)
+}
 
-    package init(bridge: String, vid: UInt16, peer: String, mtu: UInt32?, keepsDefault: Bool) {
-        self.bridge = bridge
-        self.vid = vid
-        self.peer = peer
-        self.mtu = mtu
-        self.keepsDefault = keepsDefault
+extension LinkChange: CustomStringConvertible {
+    /// In the words of `ip link set`.
+    package var description: String {
+        switch self {
+        case .up(let up): up ? "up" : "down"
+        case .mtu(let bytes): "mtu \(bytes)"
+        case .mac(let mac): "address \(mac)"
+        case .name(let name): "name \(name)"
+        case .controller(let index): index.map { "master \($0)" } ?? "nomaster"
+        case .promiscuous(let on): "promisc \(on ? "on" : "off")"
+        case .allMulticast(let on): "allmulticast \(on ? "on" : "off")"
+        case .queueLength(let packets): "txqueuelen \(packets)"
+        case .group(let group): "group \(group)"
+        }
     }
-
-    package var name: String { "\(bridge).\(vid)" }
-    package var portVLANs: PortVLANs { PortVLANs(native: vid, keepsDefault: keepsDefault) }
 }

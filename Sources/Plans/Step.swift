@@ -1,138 +1,76 @@
-package import Network
+import Network
 
 /// One effect on the kernel, as data. The executor runs it and knows its inverse; `commands` prints it.
 ///
-/// Steps named `ensure…` act on what attachments share: they accept what exists and are never undone, but for
-/// a bridge that this very run created.
-package enum Step: Equatable, Sendable {
-    case ensureBridge(BridgeSpec)
-    /// A link in one of the namespaces; the second name is of the link that it sits on, maybe in the other one.
-    case addLink(LinkSpec, Place, parent: LinkName? = nil)
-    case addVeth(VethSpec)
-    case deleteLink(LinkName)
-    /// - Parameter inverse: what undoes it; nil for a change that stays or goes with its link.
-    case change(LinkName, LinkChange, inverse: LinkChange? = nil)
-    case setPort(String, PortSettings)
-    /// VLANs of a bridge port.
-    case setVLANs(String, PortVLANs)
-    case ensureVLANInterface(VLANInterface)
-    case addAddress(CIDR, LinkName)
-    case removeAddress(CIDR, LinkName)
-    /// - Parameter nodad: an IPv6 address is used without a look for others that have it.
-    case ensureAddress(CIDR, LinkName, nodad: Bool = false)
-    case addRoute(Route, LinkName)
-    case removeRoute(Route, LinkName)
-    /// A route that was there, whoever made it; one that is gone by now is no failure.
-    case removeFound(SandboxRoute)
-    case restoreFound(SandboxRoute)
-    case sysctl(SysctlChange)
-    /// Waits until no IPv6 address of the link is tentative.
-    case settle(LinkName)
-    /// Waits until the link is operational.
-    case awaitCarrier(LinkName)
-    case masquerade(Masquerade)
-    case removeMasquerade(Masquerade)
-    case spoofCheck(SpoofCheck)
-    case removeSpoofCheck(AttachmentID)
-    /// Moves a device of the host into the sandbox, where its alias keeps its name.
-    case takeDevice(Device)
-    case returnDevice(Device)
-    /// Gives a device its name back that came home with the pod's: its namespace died. The first is what it is called.
-    case renameDevice(String, Device)
-    /// A small file of the node that DEL will want to read; the text is all of it.
-    case writeFile(String, String)
-    /// On DEL only when what came before it went well.
-    case removeFile(String)
+/// Steps named `ensure…` act on what attachments share: they accept what exists and are never undone, but for what this
+/// very run created.
+package struct Step: Equatable, Sendable {
+    package let kind: any StepKind
+
+    package init(_ kind: some StepKind) { self.kind = kind }
+
+    /// The step as one of an object; nil when it is another object's.
+    package func of<Kind: StepKind>(_: Kind.Type) -> Kind? { kind as? Kind }
+
+    package static func == (one: Step, other: Step) -> Bool { one.kind.isEqual(to: other.kind) }
 }
 
-/// A bridge to create or to accept.
-package struct BridgeSpec: Hashable, Sendable {
-    package var name: String
-    /// Used when the bridge is created.
-    package var mtu: UInt32?
-    package var mac: MAC
-    package var vlanFiltering: Bool
+/// The steps of one kernel object: what they are, their words and their effect on facts. How they run, and what undoes
+/// them, is in the file of the same name in Engine/Steps. A new object is these two files and a line in `StepRunner`.
+package protocol StepKind: Equatable, Sendable {
+    /// Such as `addVeth`, for programs that read what `explain` prints.
+    var name: String { get }
+    /// What a person would type; `POD` stands for the sandbox's namespace and `HOST` for this one. Names and values are
+    /// quoted: pods' authors choose them, and the lines are there to be copied. A link's name has `dev` or `name` in front of
+    /// it, as it may be one of ip's own words.
+    var commands: [String] { get }
+    func apply(to facts: inout Facts)
+    func run<Runner: StepRunner>(by runner: inout Runner) throws(Runner.Refusal)
 
-    package init(name: String, mtu: UInt32? = nil, mac: MAC, vlanFiltering: Bool = false) {
-        self.name = name
-        self.mtu = mtu
-        self.mac = mac
-        self.vlanFiltering = vlanFiltering
-    }
+    /// What undoes it when the kernel gave no answer: it may have been done.
+    var inverseIfUnanswered: Step? { get }
+    /// Whether it is a setting of the sandbox that needs the thread there: such steps share one visit.
+    var needsVisit: Bool { get }
+    /// Whether it makes a link in the host under a name that is derived from the attachment's.
+    var takesDerivedName: Bool { get }
+    /// Whether DEL leaves it to the next DEL while something could not be restored.
+    var waitsForRestore: Bool { get }
+    /// Whether the attachment keeps its addresses while the step waits.
+    var holdsAddresses: Bool { get }
 }
 
-/// A change of one property of a link.
-package enum LinkChange: Hashable, Sendable {
-    case up(Bool)
-    case mtu(UInt32)
-    case mac(MAC)
-    case promiscuous(Bool)
-    case allMulticast(Bool)
-    /// Packets.
-    case queueLength(UInt32)
+extension StepKind {
+    package func apply(to _: inout Facts) {}
+    package var inverseIfUnanswered: Step? { nil }
+    package var needsVisit: Bool { false }
+    package var takesDerivedName: Bool { false }
+    package var waitsForRestore: Bool { false }
+    package var holdsAddresses: Bool { false }
+
+    fileprivate func isEqual(to other: any StepKind) -> Bool { (other as? Self) == self }
 }
 
-/// A value below /proc/sys.
-package struct SysctlChange: Hashable, Sendable {
-    package enum Lifetime: Hashable, Sendable {
-        /// Goes with the link that it belongs to.
-        case link
-        /// Written only when it differs, never undone: what the node's attachments share, and what was there before.
-        case ensured
-        /// Saved before the change and put back on rollback and DEL.
-        case saved
-    }
-
-    package var place: Place
-    /// `net/ipv4/ip_forward`.
-    package var path: String
-    package var value: String
-    package var lifetime: Lifetime
-    /// A missing file or a refused write is no failure: old kernels lack the setting.
-    package var isOptional: Bool
-
-    package init(
-        _ place: Place, _ path: String, _ value: String, _ lifetime: Lifetime = .link,
-        isOptional: Bool = false
-    ) {
-        self.place = place
-        self.path = path
-        self.value = value
-        self.lifetime = lifetime
-        self.isOptional = isOptional
-    }
+/// What runs steps: one line for each kernel object.
+package protocol StepRunner {
+    associatedtype Refusal: Error
+    mutating func run(_ step: AddressStep) throws(Refusal)
+    mutating func run(_ step: BridgeStep) throws(Refusal)
+    mutating func run(_ step: DeviceStep) throws(Refusal)
+    mutating func run(_ step: FileStep) throws(Refusal)
+    mutating func run(_ step: LinkStep) throws(Refusal)
+    mutating func run(_ step: MasqueradeStep) throws(Refusal)
+    mutating func run(_ step: RouteStep) throws(Refusal)
+    mutating func run(_ step: SpoofCheckStep) throws(Refusal)
+    mutating func run(_ step: SysctlStep) throws(Refusal)
+    mutating func run(_ step: WaitStep) throws(Refusal)
 }
 
-/// Source translation for an attachment's addresses.
-package struct Masquerade: Hashable, Sendable {
-    package enum Backend: String, Hashable, Sendable { case nftables, iptables }
-
-    package var networkName: String
-    package var id: AttachmentID
-    /// Addresses with the prefix length of the network they reach untranslated.
-    package var addresses: [CIDR]
-    /// Who gets the rules on ADD; on DEL those of both go.
-    package var backend: Backend
-
-    package init(networkName: String, id: AttachmentID, addresses: [CIDR], backend: Backend = .nftables) {
-        self.networkName = networkName
-        self.id = id
-        self.addresses = addresses
-        self.backend = backend
-    }
+extension Place {
+    /// `ip` for the host, `ip -n POD` for the sandbox.
+    var ip: String { self == .sandbox ? "ip -n POD" : "ip" }
 }
 
-/// Lets a bridge port send with its own source address alone.
-package struct SpoofCheck: Hashable, Sendable {
-    package var id: AttachmentID
-    /// Name of the bridge port in the host.
-    package var port: String
-    /// Address of the link in the sandbox.
-    package var mac: MAC
-
-    package init(id: AttachmentID, port: String, mac: MAC) {
-        self.id = id
-        self.port = port
-        self.mac = mac
-    }
+extension LinkName {
+    /// For the shell.
+    var word: String { shellQuoted(name) }
 }

@@ -96,13 +96,11 @@ enum Configurations {
     /// Prints the steps, and builds the requests of those that carry what the input says.
     private static func look(_ steps: [Step]) -> String? {
         for step in steps {
-            _ = step.commands()
-            switch step {
-            case .addRoute(let route, _): _ = RouteSocket.adding(route, index: 1)
-            case .addAddress(let cidr, _): _ = RouteSocket.adding(cidr, index: 1)
-            case .sysctl(let change) where change.path.split(separator: "/").contains(".."):
-                return "a sysctl outside: \(change.path)"
-            default: break
+            _ = step.kind.commands
+            if case .add(let route, _)? = step.of(RouteStep.self) { _ = RouteSocket.adding(route, index: 1) }
+            if case .add(let cidr, _)? = step.of(AddressStep.self) { _ = RouteSocket.adding(cidr, index: 1) }
+            if let path = step.of(SysctlStep.self)?.change.path, path.split(separator: "/").contains("..") {
+                return "a sysctl outside: \(path)"
             }
         }
         return nil

@@ -29,7 +29,7 @@ import Testing
         throws
         -> [String]
     {
-        try Bridge.plan(config, attachment, facts).steps.flatMap { $0.commands() }
+        try Bridge.plan(config, attachment, facts).steps.flatMap { $0.kind.commands }
     }
 
     @Test func aLayer2PortIsThreeSteps() throws {

@@ -102,7 +102,7 @@ import Testing
         try Self.inside { node, pod in
             var socket = try RouteSocket.open()
             let mac = try #require(MAC(parsing: "02:00:00:00:00:07"))
-            try socket.addBridge(name: "br7", mtu: 1280, mac: mac, vlanFiltering: false)
+            try socket.addUp(LinkSpec("br7", BridgeKind(), mtu: 1280, mac: mac))
             let bridge = try Tree(parsing: try Shell.sh("ip -n \(node) -j -d link show br7"))[0]
             #expect(bridge["mtu"].int == 1280)
             #expect(bridge["linkinfo"]["info_data"]["vlan_filtering"].int ?? 0 == 0)

@@ -83,11 +83,11 @@ import Testing
 
     /// A change of `a0`, and how `ip -j -d link` then shows it.
     @Test(arguments: [
-        (Netlink.LinkChange.up(true), "flags", "UP"), (.promiscuous(true), "promiscuity", "1"),
+        (LinkChange.up(true), "flags", "UP"), (.promiscuous(true), "promiscuity", "1"),
         (.mtu(1300), "mtu", "1300"),
         (.group(70000), "group", "70000"), (.name("c0"), "ifname", "c0"),
     ])
-    func aChangeIsWhatIPShows(change: Netlink.LinkChange, key: String, value: String) throws {
+    func aChangeIsWhatIPShows(change: LinkChange, key: String, value: String) throws {
         try Self.inside { node, _ in
             try Shell.sh("ip -n \(node) link add a0 type veth peer name b0")
             var socket = try RouteSocket.open()

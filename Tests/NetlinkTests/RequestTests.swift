@@ -34,7 +34,8 @@ import Testing
 
     @Test("ip link add br9 up mtu 1400 address 02:00:00:00:00:02 type bridge vlan_filtering 1")
     func aBridge() throws {
-        let request = RouteSocket.bridge(name: "br9", mtu: 1400, mac: try Self.mac(2), vlanFiltering: true)
+        let request = RouteSocket.link(
+            LinkSpec("br9", BridgeKind(vlanFiltering: true), mtu: 1400, mac: try Self.mac(2)), isUp: true)
         #expect(
             Self.hex(request)
                 // 88 bytes, RTM_NEWLINK, REQUEST|CREATE|EXCL

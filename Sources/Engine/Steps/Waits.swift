@@ -1,13 +1,19 @@
-import CNI
 import Linux
 import Netlink
 import Network
 import Plans
 
-/// Waits that end when their cause does: the state is looked at after each notification of the kernel.
-extension Executor {
+/// The state is looked at after each notification of the kernel.
+extension LiveRun {
+    func run(_ step: WaitStep) throws(NetlinkError) {
+        switch step {
+        case .settle(let link): try settle(link)
+        case .carrier(let link): try awaitCarrier(link)
+        }
+    }
+
     /// Until no IPv6 address of the link is tentative; one that a neighbour has is an error.
-    func settle(_ link: LinkName) throws(NetlinkError) {
+    private func settle(_ link: LinkName) throws(NetlinkError) {
         let index = try index(of: link)
         let problem = "settle \(link.name): it still has tentative addresses"
         try wait(link, milliseconds: 5000, problem) { socket throws(NetlinkError) in
@@ -25,7 +31,7 @@ extension Executor {
     }
 
     /// Until the link is operational, as a bridge port is when both ends of the pair are up.
-    func awaitCarrier(_ link: LinkName) throws(NetlinkError) {
+    private func awaitCarrier(_ link: LinkName) throws(NetlinkError) {
         let problem = "bridge port in error state: \(link.name) did not come up in time"
         try wait(link, milliseconds: 2500, problem) { socket throws(NetlinkError) in
             try socket.link(named: link.name)?.isOperational == true
@@ -71,26 +77,13 @@ extension Kernel {
     }
 }
 
+// MARK: Causes
+
 extension Executor {
-    /// The plan's result, with the MAC addresses that the kernel decided.
-    func readBack(_ plan: Plan) throws(Failure) -> CNIResult {
-        var result = plan.result
-        for index in plan.readBack where result.interfaces.indices.contains(index) {
-            let interface = result.interfaces[index]
-            if interface.sandbox == nil, let mac = bridges[interface.name]?.mac {
-                result.interfaces[index].mac = "\(mac)"
-                continue
-            }
-            let place: Place = interface.sandbox == nil ? .host : .sandbox
-            do throws(NetlinkError) {
-                let link = try kernel.with(place) { socket throws(NetlinkError) in
-                    try socket.link(named: interface.name)
-                }
-                result.interfaces[index].mac = link?.mac.map { "\($0)" }
-            } catch {
-                throw Failure(.generic, "\(error)")
-            }
-        }
-        return result
+    func cause(of step: WaitStep, _ code: CInt) -> Cause? {
+        guard case .settle = step, code == addressInUse else { return nil }
+        return Cause(
+            text: "another host on that network has it", fix: "give each pod an address of its own",
+            key: "runtimeConfig.ips")
     }
 }

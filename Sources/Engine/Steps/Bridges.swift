@@ -1,0 +1,104 @@
+import CNI
+import Linux
+import Netlink
+import Network
+import Plans
+
+extension LiveRun {
+    func run(_ step: BridgeStep) throws(NetlinkError) {
+        switch step {
+        case .ensure(let spec): try ensureBridge(spec)
+        case .setPort(let port, let settings):
+            let index = try index(of: .host(port))
+            try kernel.with(.host) { socket throws(NetlinkError) in try socket.setPort(index: index, settings)
+            }
+        case .setVLANs(let port, let vlans):
+            let index = try index(of: .host(port))
+            try kernel.with(.host) { socket throws(NetlinkError) in try socket.setVLANs(index: index, vlans) }
+        case .ensureVLANInterface(let link): try ensureVLANInterface(link)
+        }
+    }
+
+    private func ensureBridge(_ spec: BridgeSpec) throws(NetlinkError) {
+        // An earlier attachment of this run already ensured it, under a lock that is still held.
+        if executor.bridges.contains(spec.name), executor.isIndexed(.host(spec.name)) { return }
+        if !executor.bridges.contains(spec.name) {
+            executor.bridges[spec.name] = HeldBridge(
+                lock: try BridgeLock(spec.name, in: kernel.number), spec: spec)
+        }
+        let name = LinkName.host(spec.name)
+        if !kernel.seen.contains(spec.name) {
+            kernel.seen[spec.name] = try kernel.with(.host) { socket throws(NetlinkError) in
+                Kernel.Look(link: try socket.link(named: spec.name))
+            }
+        }
+        if let existing = kernel.seen[spec.name]?.link {
+            note(existing.index, of: name)
+        } else {
+            do throws(NetlinkError) {
+                let made = try kernel.with(.host) { socket throws(NetlinkError) in
+                    try socket.addUp(LinkSpec(spec.name, spec.kind, mtu: spec.mtu, mac: spec.mac))
+                }
+                note(made?.index, of: name)
+                journal.record(.createdShared(spec.name, bridge: spec.name))
+                executor.bridges.update(spec.name) { $0.mac = spec.mac }
+            } catch  where error.code == alreadyExists {
+                // Another ADD made it meanwhile: it has the lock shared too.
+            }
+        }
+        // No IPv6: no file.
+        try? kernel.writeSysctl(SysctlName(.host, "net/ipv6/conf/\(spec.name)/accept_ra"), "0")
+        // A new one is up from its first moment on.
+        guard let existing = kernel.seen[spec.name]?.link, !existing.isUp else { return }
+        try on(name) { socket, index throws(NetlinkError) in try socket.change(index: index, .up(true)) }
+    }
+
+    /// Made once for a bridge and VLAN; what this run made goes again with an undo, if nobody else counts on it.
+    private func ensureVLANInterface(_ link: VLANInterface) throws(NetlinkError) {
+        let bridge = try index(of: .host(link.bridge))
+        do throws(NetlinkError) {
+            try kernel.with(.host) { socket throws(NetlinkError) in
+                if let found = try socket.link(named: link.name) {
+                    return found.isUp ? () : try socket.change(index: found.index, .up(true))
+                }
+                try socket.addPair(name: link.name, peer: link.peer, mtu: link.mtu)
+                journal.record(.createdShared(link.name, bridge: link.bridge))
+                guard let peer = try socket.link(named: link.peer) else { return }
+                try socket.change(index: peer.index, .controller(bridge))
+                try socket.setVLANs(index: peer.index, link.portVLANs)
+                try socket.change(index: peer.index, .up(true))
+            }
+        } catch  where error.code == alreadyExists {
+            // Another ADD was faster.
+        }
+    }
+
+    /// Makes a bridge anew that another ADD's undo deleted before we held its lock; false when it is there.
+    func restoreBridge(_ name: String?) throws(NetlinkError) -> Bool {
+        guard let name, let spec = executor.bridges[name]?.spec else { return false }
+        let isThere = try kernel.with(.host) { socket throws(NetlinkError) in
+            try socket.link(named: name) != nil
+        }
+        if isThere { return false }
+        note(nil, of: .host(name))
+        kernel.seen[name] = Kernel.Look(link: nil)
+        try ensureBridge(spec)
+        return true
+    }
+}
+
+// MARK: Causes
+
+extension Executor {
+    func cause(of step: BridgeStep, _ code: CInt) -> Cause? {
+        if case .setPort = step { return nil }
+        if case .ensure(let spec) = step {
+            if let cause = Cause.mtu(spec.mtu, code) { return cause }
+            if code == notSupported, !spec.kind.vlanFiltering { return .missing(BridgeKind.name) }
+        }
+        guard code == notSupported else { return nil }
+        return Cause(
+            text: "the kernel cannot keep VLANs apart on a bridge",
+            fix: "it needs CONFIG_BRIDGE_VLAN_FILTERING; or leave vlan and vlanTrunk away")
+    }
+}

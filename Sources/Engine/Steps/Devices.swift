@@ -1,0 +1,101 @@
+import Netlink
+import Network
+import Plans
+
+extension LiveRun {
+    func run(_ step: DeviceStep) throws(NetlinkError) {
+        switch step {
+        case .take(let device):
+            journal.record(.step(.returnDevice(device)))
+            journal.recordCreation(of: .sandbox(device.interface))
+            try take(device)
+        case .giveBack(let device): try giveBack(device)
+        case .rename(let name, let device): try rename(name, device)
+        }
+    }
+
+    private func take(_ device: Device) throws(NetlinkError) {
+        let index = try index(of: .host(device.name))
+        try kernel.move(index, to: .sandbox, name: device.interface, alias: device.name)
+    }
+
+    /// Looks before it moves: the kernel would move the device, and refuse its name then.
+    private func giveBack(_ device: Device) throws(NetlinkError) {
+        let found = try kernel.with(.sandbox) { socket throws(NetlinkError) in
+            device.index == 0
+                ? try socket.link(named: device.interface) : try socket.link(index: device.index)
+        }
+        guard let found else {
+            throw NetlinkError(operation: "find link \(device.interface)", code: noSuchDevice, text: nil)
+        }
+        try requireFree(device.name)
+        try dropNames(of: found, device, at: .sandbox)
+        try kernel.move(found.index, to: .host, name: device.name, alias: device.name)
+        try settle(device)
+    }
+
+    private func rename(_ name: String, _ device: Device) throws(NetlinkError) {
+        let found = try kernel.with(.host) { socket throws(NetlinkError) in try socket.link(named: name) }
+        if let found { try dropNames(of: found, device, at: .host) }
+        if name != device.name, let found {
+            try requireFree(device.name)
+            try kernel.with(.host) { socket throws(NetlinkError) in
+                if found.isUp { try socket.change(index: found.index, .up(false)) }
+                try socket.rename(index: found.index, device.name)
+            }
+        }
+        try settle(device)
+    }
+
+    /// Takes the alternative names off that the pod gave the device: one that the host has would keep it from coming home.
+    private func dropNames(of link: LinkInfo, _ device: Device, at place: Place) throws(NetlinkError) {
+        var extra: [String] = []
+        for name in link.alternativeNames {
+            if let own = device.alternativeNames {
+                if !own.contains(name) { extra.append(name) }
+            } else if name == device.name {
+                extra.append(name)
+            } else if place == .sandbox {
+                let other = try kernel.with(.host) { socket throws(NetlinkError) in
+                    try socket.link(named: name)
+                }
+                if other != nil { extra.append(name) }
+            }
+        }
+        guard !extra.isEmpty else { return }
+        try kernel.with(place) { socket throws(NetlinkError) in
+            try socket.remove(alternativeNames: extra, index: link.index)
+        }
+    }
+
+    private func requireFree(_ name: String) throws(NetlinkError) {
+        let other = try kernel.with(.host) { socket throws(NetlinkError) in try socket.link(named: name) }
+        guard other == nil else {
+            throw NetlinkError(
+                operation: "give the device back as \(name): the host has another link of that name",
+                code: alreadyExists)
+        }
+    }
+
+    /// The alias goes last: by it a repeated DEL finds a device that is home, but not yet as it was.
+    private func settle(_ device: Device) throws(NetlinkError) {
+        try kernel.with(.host) { socket throws(NetlinkError) in
+            guard let link = try socket.link(named: device.name) else { return }
+            if device.wasUp { try socket.change(index: link.index, .up(true)) }
+            try socket.clearAlias(index: link.index)
+        }
+    }
+}
+
+// MARK: Causes
+
+extension Executor {
+    func cause(of step: DeviceStep, _ code: CInt) throws(NetlinkError) -> Cause? {
+        guard case .take(let device) = step, code == invalid, let kind = try found(.host(device.name))?.kind ?? (device.name == "lo" ? "loopback" : nil),
+            ["loopback", "bridge", "bond", "team", "vrf"].contains(kind)
+        else { return nil }
+        return Cause(
+            text: "\(device.name) is a \(kind), which the kernel lets leave no namespace",
+            fix: "name another device, or attach to this one with bridge or macvlan")
+    }
+}

@@ -1,0 +1,25 @@
+import Netlink
+import Plans
+
+extension LiveRun {
+    func run(_ step: MasqueradeStep) throws(NetlinkError) {
+        switch step {
+        case .ensure(let rule):
+            journal.record(.step(.removeMasquerade(rule)))
+            try kernel.ensureMasquerade(rule)
+        case .remove(let rule): try kernel.removeMasquerade(rule)
+        }
+    }
+}
+
+// MARK: Causes
+
+extension Executor {
+    func cause(of step: MasqueradeStep, _ code: CInt) -> Cause? {
+        guard case .ensure(let rule) = step, rule.backend == .nftables, Cause.lacksNftables.contains(code)
+        else { return nil }
+        return Cause(
+            text: "the kernel lacks nftables, or its masquerade",
+            fix: "modprobe nft_masq (CONFIG_NFT_MASQ); or set ipMasqBackend to iptables")
+    }
+}

@@ -1,0 +1,56 @@
+package import Network
+
+/// Addresses of links. Kernel: RTM_NEWADDR, RTM_DELADDR.
+package enum AddressStep: StepKind {
+    case add(CIDR, LinkName)
+    case remove(CIDR, LinkName)
+    /// - Parameter nodad: an IPv6 address is used without a look for others that have it.
+    case ensure(CIDR, LinkName, nodad: Bool)
+
+    package var name: String {
+        switch self {
+        case .add: "addAddress"
+        case .remove: "removeAddress"
+        case .ensure: "ensureAddress"
+        }
+    }
+
+    package var commands: [String] {
+        switch self {
+        case .add(let cidr, let link): ["\(link.place.ip) addr add \(cidr) dev \(link.word)"]
+        case .remove(let cidr, let link): ["\(link.place.ip) addr delete \(cidr) dev \(link.word)"]
+        case .ensure(let cidr, let link, let nodad):
+            [
+                "\(link.place.ip) addr replace \(cidr) dev \(link.word)"
+                    + (nodad && cidr.family == .v6 ? " nodad" : "")
+            ]
+        }
+    }
+
+    package func apply(to facts: inout Facts) {
+        switch self {
+        case .add(let cidr, let link), .ensure(let cidr, let link, _):
+            facts.links.update(link) { if !$0.addresses.contains(cidr) { $0.addresses.append(cidr) } }
+        case .remove(let cidr, let link):
+            facts.links.update(link) { $0.addresses.removeAll { $0 == cidr } }
+        }
+    }
+
+    package func run<Runner: StepRunner>(by runner: inout Runner) throws(Runner.Refusal) {
+        try runner.run(self)
+    }
+}
+
+extension Step {
+    package static func addAddress(_ cidr: CIDR, _ link: LinkName) -> Step {
+        Step(AddressStep.add(cidr, link))
+    }
+
+    package static func removeAddress(_ cidr: CIDR, _ link: LinkName) -> Step {
+        Step(AddressStep.remove(cidr, link))
+    }
+
+    package static func ensureAddress(_ cidr: CIDR, _ link: LinkName, nodad: Bool = false) -> Step {
+        Step(AddressStep.ensure(cidr, link, nodad: nodad))
+    }
+}
