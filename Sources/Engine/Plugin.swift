@@ -78,29 +78,49 @@ struct Plugin {
         if runner.isMeta {
             for remark in try M.judge(parsed, attachment, facts) { runner.say(remark, spec, type) }
         }
+        var isMade = false
         if M.usesIPAM, let ipam = config.ipamType {
+            // An external IPAM plugin may look at the link, and talk over it; a built-in one that has no address is to
+            // leave nothing touched.
+            if builtinSource(ipam) == nil {
+                try run(&journal, &attachment) { attachment throws(Failure) in
+                    try M.make(parsed, attachment, facts)
+                }
+                isMade = true
+            }
             attachment.lease = try lease(ipam, &journal)
             // Only an external plugin knows what it will give, and the plan depends on that.
             if attachment.lease == nil { return attachment.previous ?? CNIResult() }
         }
-        var plan = try M.plan(parsed, attachment, facts)
+        var plan = Plan(result: CNIResult())
+        try run(&journal, &attachment) { attachment throws(Failure) in
+            plan =
+                isMade
+                ? try M.configure(parsed, attachment, facts) : try M.plan(parsed, attachment, facts)
+            let saved = facts.saved(by: plan.steps)
+            if !saved.isEmpty { try willSave(saved) }
+            return plan.steps
+        }
+        return runner.explained == nil ? try runner.executor.readBack(plan) : plan.result
+    }
+
+    /// Runs what `plan` wants done for the attachment, which gets other names when the host has these: who runs a plugin by
+    /// itself may use a container's ID for two pods.
+    private func run(
+        _ journal: inout Journal, _ attachment: inout Attachment,
+        _ plan: (Attachment) throws(Failure) -> [Step]
+    ) throws(Failure) {
+        let steps = try plan(attachment)
         if runner.explained != nil {
-            for step in plan.steps { explain(.step(step)) }
-            runner.imagined += plan.steps
-            return plan.result
+            for step in steps { explain(.step(step)) }
+            runner.imagined += steps
+            return
         }
-        let saved = facts.saved(by: plan.steps)
-        if !saved.isEmpty { try willSave(saved) }
-        do throws(StepError) { try runner.executor.run(plan.steps, &journal) } catch {
-            // Who runs a plugin by itself may use a container's ID for two pods: the other one has the names.
-            guard !runner.isMeta, error.isTakenName else {
-                throw runner.executor.failure(of: error)
-            }
+        do throws(StepError) { try runner.executor.run(steps, &journal) } catch {
+            guard !runner.isMeta, error.isTakenName else { throw runner.executor.failure(of: error) }
             attachment.digest = Attachment.randomDigest()
-            plan = try M.plan(parsed, attachment, facts)
-            try runner.run(plan.steps, &journal)
+            try runner.run(plan(attachment), &journal)
         }
-        return try runner.executor.readBack(plan)
     }
 
     func validate() throws(Failure) {

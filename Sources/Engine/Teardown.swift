@@ -71,37 +71,52 @@ package final class Teardown {
     }
 
     private func detach(_ pending: Pending, _ interface: String) throws(Failure) {
-        links += pending.removal.links.map { .sandbox($0) }
-        hostLinks += pending.removal.hostLinks
+        let removal = pending.removal
+        links += removal.links.map { .sandbox($0) }
+        hostLinks += removal.hostLinks
         if let lease = pending.lease { leases.append(lease) }
-        for (step, isVital) in pending.removal.restores.map({ ($0, false) })
-            + pending.removal.steps.map({ ($0, true) })
-        {
-            if step.kind.waitsForRestore, !isRestored {
-                if step.kind.holdsAddresses { held.insert(interface) }
-                continue
-            }
-            do throws(StepError) { try run(step, isRepeated: !isVital) } catch {
-                if error.isGone { continue }
-                // A pod could ask for what cannot be put back, and must not stay for that.
-                if !isVital, error.isFinal, runner.isMeta {
-                    runner.log.error("DEL: it stays as it is: \(error)")
-                    continue
-                }
-                isRestored = false
-                if isVital { held.insert(interface) }
-                // In the meta role the next DEL tries again; the reference never does.
-                if isVital || runner.isMeta {
-                    problems.append(runner.executor.failure(of: error))
-                } else {
-                    runner.log.error("DEL: \(error)")
-                }
-            }
+        for step in removal.restores { restore(step) }
+        // What keeps its addresses keeps an IPAM plugin's as well; such a plugin may talk over the link, which the steps may
+        // take away.
+        let isHeld =
+            removal.problem != nil || !isRestored && removal.steps.contains { $0.kind.holdsAddresses }
+        var refused: Failure?
+        if let call = pending.call, !isHeld {
+            do throws(Failure) { try run(call) } catch { refused = error }
         }
-        if let call = pending.call { try run(call) }
-        guard let problem = pending.removal.problem else { return }
-        held.insert(interface)
-        throw problem
+        for step in removal.steps { remove(step, interface) }
+        if let problem = removal.problem {
+            held.insert(interface)
+            throw problem
+        }
+        if let refused { throw refused }
+    }
+
+    private func restore(_ step: Step) {
+        do throws(StepError) { try run(step, isRepeated: true) } catch {
+            if error.isGone { return }
+            // A pod could ask for what cannot be put back, and must not stay for that.
+            if error.isFinal, runner.isMeta {
+                return runner.log.error("DEL: it stays as it is: \(error)")
+            }
+            isRestored = false
+            // In the meta role the next DEL tries again; the reference never does.
+            guard runner.isMeta else { return runner.log.error("DEL: \(error)") }
+            problems.append(runner.executor.failure(of: error))
+        }
+    }
+
+    private func remove(_ step: Step, _ interface: String) {
+        if step.kind.waitsForRestore, !isRestored {
+            if step.kind.holdsAddresses { held.insert(interface) }
+            return
+        }
+        do throws(StepError) { try run(step, isRepeated: false) } catch {
+            if error.isGone { return }
+            isRestored = false
+            held.insert(interface)
+            problems.append(runner.executor.failure(of: error))
+        }
     }
 
     /// Without a record a plugin that cannot be started is as good as missing: an ADD could not start it either.

@@ -96,22 +96,31 @@ package enum Bridge: Module {
         }
     }
 
-    package static func plan(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure)
-        -> Plan
-    {
-        let addressing = try addressing(config, attachment)
-        let bridge = facts.links[.host(config.bridge)]
-        let mac = config.mac ?? attachment.mac(.sandbox)
+    package static func make(
+        _ config: Config, _ attachment: Attachment, _ facts: Facts
+    ) throws(Failure) -> [Step] {
         var steps: [Step] = [
             .ensureBridge(
                 BridgeSpec(
                     name: config.bridge, mtu: config.mtu, mac: attachment.mac(.bridge),
                     vlanFiltering: config.vlanFiltering))
         ]
-        if config.promiscMode, bridge?.isPromiscuous != true {
+        if config.promiscMode, facts.links[.host(config.bridge)]?.isPromiscuous != true {
             steps.append(.change(.host(config.bridge), .promiscuous(true)))
         }
-        steps += port(config, attachment, mac)
+        return steps + port(config, attachment)
+    }
+
+    private static func podMAC(_ config: Config, _ attachment: Attachment) -> MAC {
+        config.mac ?? attachment.mac(.sandbox)
+    }
+
+    package static func configure(
+        _ config: Config, _ attachment: Attachment, _ facts: Facts
+    ) throws(Failure) -> Plan {
+        let addressing = try addressing(config, attachment)
+        let bridge = facts.links[.host(config.bridge)]
+        var steps: [Step] = []
         if config.hasIPAM {
             steps += addressing.steps(
                 attachment.interface, settings(config), settles: config.enabledad)
@@ -133,7 +142,8 @@ package enum Bridge: Module {
         result.interfaces = [
             .init(name: config.bridge),
             .init(name: attachment.hostLinkName, mac: "\(attachment.mac(.host))"),
-            .init(name: attachment.interface, mac: "\(mac)", sandbox: attachment.sandbox),
+            .init(
+                name: attachment.interface, mac: "\(podMAC(config, attachment))", sandbox: attachment.sandbox),
         ]
         var readBack = [0]
         if let link = vlanInterface(config, attachment, bridge, addressing) {
@@ -217,8 +227,8 @@ package enum Bridge: Module {
 
     /// The veth pair with its bridge port. What a port receives is the bridge's: the port's own accept_ra, which the
     /// reference clears, is never looked at (net/bridge/br_input.c).
-    private static func port(_ config: Config, _ attachment: Attachment, _ mac: MAC) -> [Step] {
-        let peer = attachment.hostLinkName
+    private static func port(_ config: Config, _ attachment: Attachment) -> [Step] {
+        let (peer, mac) = (attachment.hostLinkName, podMAC(config, attachment))
         var steps: [Step] = [
             .addVeth(
                 VethSpec(

@@ -125,20 +125,30 @@ package enum HostDevice: Module {
         }
     }
 
-    package static func plan(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure)
-        -> Plan
-    {
+    package static func make(
+        _ config: Config, _ attachment: Attachment, _ facts: Facts
+    ) throws(Failure) -> [Step] {
+        if try isUserspace(config, facts) { return [] }
+        let (name, link) = try find(config, facts)
+        let device = Device(name: name, interface: attachment.interface, link)
+        var steps: [Step] = [.writeFile(path(attachment), device.record), .takeDevice(device)]
+        // An IPAM plugin that is to come may want to talk over it.
+        if config.hasIPAM, attachment.lease == nil {
+            steps.append(.change(.sandbox(attachment.interface), .up(true)))
+        }
+        return steps
+    }
+
+    package static func configure(
+        _ config: Config, _ attachment: Attachment, _ facts: Facts
+    ) throws(Failure) -> Plan {
         let interface = attachment.interface
         var result = CNIResult()
         result.interfaces = [.init(name: interface, sandbox: attachment.sandbox)]
         var steps: [Step] = []
         let isUserspace = try isUserspace(config, facts)
         if !isUserspace {
-            let (name, link) = try find(config, facts)
-            let device = Device(name: name, interface: interface, link)
-            steps.append(.writeFile(path(attachment), device.record))
-            steps.append(.takeDevice(device))
-            result.interfaces[0].mac = link.mac.map { "\($0)" }
+            result.interfaces[0].mac = try find(config, facts).1.mac.map { "\($0)" }
         }
         if config.hasIPAM {
             let addressing = try Addressing(attachment, index: 0)
@@ -278,22 +288,6 @@ package enum HostDevice: Module {
         _ config: Config, _ attachment: Attachment, _ previous: CNIResult, _ facts: Facts
     ) throws(Failure) {
         guard hasLink(config, facts) else { return }
-        let name = attachment.interface
-        guard let promised = previous.interfaces.first(where: { $0.name == name && $0.sandbox != nil }) else {
-            throw Failure(.generic, "prevResult has no interface \"\(name)\" in a sandbox", details: changed)
-        }
-        guard promised.sandbox == attachment.sandbox else {
-            throw Failure(
-                .generic,
-                "sandbox \(promised.sandbox ?? "") of \(name) doesn't match configured netns \(attachment.sandbox)",
-                details: "CHECK gets the namespace that ADD got")
-        }
-        guard let link = facts.links[.sandbox(name)] else {
-            throw Failure(.generic, "container interface \"\(name)\" not found", details: changed)
-        }
-        if let mac = promised.mac, MAC(parsing: mac) != link.mac {
-            throw Failure(
-                .generic, "interface \"\(name)\" MAC doesn't match: prevResult has \(mac)", details: changed)
-        }
+        _ = try promisedLink(attachment, previous, facts)
     }
 }

@@ -55,7 +55,7 @@ package enum Ipvlan: Module {
                 details: "one would be the master; name it in the key master")
         }
         _ = try chained(config, attachment).link.master(facts)
-        try config.link.refuseTaken(attachment, facts)
+        try refuseTaken(attachment, facts)
     }
 
     package static func judge(
@@ -71,29 +71,34 @@ package enum Ipvlan: Module {
         ]
     }
 
-    package static func plan(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure)
-        -> Plan
-    {
-        let config = chained(config, attachment)
+    package static func make(
+        _ config: Config, _ attachment: Attachment, _ facts: Facts
+    ) throws(Failure) -> [Step] {
+        let link = chained(config, attachment).link
+        let spec = LinkSpec(
+            attachment.interface, .ipvlan(config.mode), mtu: config.mtu,
+            temporaryName: attachment.temporaryName)
+        return [.addLink(spec, .sandbox, parent: try link.master(facts).name)]
+    }
+
+    package static func configure(
+        _ config: Config, _ attachment: Attachment, _ facts: Facts
+    ) throws(Failure) -> Plan {
         let addressing = try addressing(config, attachment)
-        let master = try config.link.master(facts)
-        let interface = attachment.interface
-        var steps: [Step] = [
-            .addLink(
-                LinkSpec(
-                    interface, .ipvlan(config.mode), mtu: config.mtu, temporaryName: attachment.temporaryName),
-                .sandbox, parent: master.name)
-        ]
-        steps += addressing.steps(interface, Addressing.announcing, settles: true)
+        let master = try chained(config, attachment).link.master(facts)
         var result = CNIResult()
         result.interfaces = [
-            .init(name: interface, mac: master.facts.mac.map { "\($0)" }, sandbox: attachment.sandbox)
+            .init(
+                name: attachment.interface, mac: master.facts.mac.map { "\($0)" },
+                sandbox: attachment.sandbox)
         ]
         result.ips = addressing.ips
         result.routes = addressing.routes
         // IPAM's is not looked at, as the reference has it.
         result.dns = config.link.dns ?? DNS()
-        return Plan(steps: steps, result: result)
+        return Plan(
+            steps: addressing.steps(attachment.interface, Addressing.announcing, settles: true),
+            result: result)
     }
 
     /// IPAM's, or without IPAM the addresses and routes of the plugin before.

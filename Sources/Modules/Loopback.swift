@@ -25,9 +25,9 @@ package enum Loopback: Module {
         }
     }
 
-    package static func plan(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure)
-        -> Plan
-    {
+    package static func configure(
+        _ config: Config, _ attachment: Attachment, _ facts: Facts
+    ) throws(Failure) -> Plan {
         let addresses = facts.links[lo]?.addresses ?? []
         if let stranger = addresses.first(where: { !$0.address.isLoopback }) {
             throw Failure(

@@ -70,33 +70,39 @@ package enum Macvlan: Module {
                 .badConfig, "invalid MTU \(config.mtu), must be [0, master MTU(\(master.facts.mtu))]",
                 details: "lower the key mtu, or leave it away to take that of \(master.name.name)")
         }
-        try config.link.refuseTaken(attachment, facts)
+        try refuseTaken(attachment, facts)
     }
 
     package static func judge(_ config: Config, _: Attachment, _ facts: Facts) throws(Failure) -> [Remark] {
         config.link.remarks(facts)
     }
 
-    package static func plan(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure)
-        -> Plan
-    {
-        let master = try config.link.master(facts)
-        let mac = config.mac ?? attachment.mac(.sandbox)
+    package static func make(
+        _ config: Config, _ attachment: Attachment, _ facts: Facts
+    ) throws(Failure) -> [Step] {
+        let spec = LinkSpec(
+            attachment.interface, .macvlan(config.mode, broadcastQueue: config.broadcastQueue),
+            mtu: config.mtu > 0 ? UInt32(exactly: config.mtu) : nil, mac: mac(config, attachment),
+            temporaryName: attachment.temporaryName)
+        return [.addLink(spec, .sandbox, parent: try config.link.master(facts).name)]
+    }
+
+    /// nil in passthru mode, where the link has its master's address unless another is asked for.
+    private static func mac(_ config: Config, _ attachment: Attachment) -> MAC? {
+        config.mac ?? (config.mode == .passthru ? nil : attachment.mac(.sandbox))
+    }
+
+    package static func configure(
+        _ config: Config, _ attachment: Attachment, _ facts: Facts
+    ) throws(Failure) -> Plan {
         let interface = attachment.interface
-        // In passthru mode the link has its master's address.
-        let own = config.mode == .passthru ? config.mac : mac
-        var steps: [Step] = [
-            .addLink(
-                LinkSpec(
-                    interface, .macvlan(config.mode, broadcastQueue: config.broadcastQueue),
-                    mtu: config.mtu > 0 ? UInt32(exactly: config.mtu) : nil, mac: own,
-                    temporaryName: attachment.temporaryName),
-                .sandbox, parent: master.name)
-        ]
+        let master = try config.link.master(facts).facts
+        let mac = mac(config, attachment) ?? master.mac
         var result = CNIResult()
         result.interfaces = [
-            .init(name: interface, mac: "\(own ?? master.facts.mac ?? mac)", sandbox: attachment.sandbox)
+            .init(name: interface, mac: "\(mac ?? attachment.mac(.sandbox))", sandbox: attachment.sandbox)
         ]
+        var steps: [Step] = []
         if config.link.hasIPAM {
             let addressing = try Addressing(attachment, index: 0)
             steps += addressing.steps(interface, Addressing.announcing, settles: true)

@@ -67,9 +67,9 @@ package enum RouteOverride: Module {
         return own.isEmpty ? [attachment.interface] : own
     }
 
-    package static func plan(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure)
-        -> Plan
-    {
+    package static func configure(
+        _ config: Config, _ attachment: Attachment, _ facts: Facts
+    ) throws(Failure) -> Plan {
         guard var result = attachment.previous else {
             throw Failure(
                 .badConfig, "Required prevResult missing",

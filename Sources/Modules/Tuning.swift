@@ -147,9 +147,9 @@ package enum Tuning: Module {
 
     // MARK: ADD
 
-    package static func plan(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure)
-        -> Plan
-    {
+    package static func configure(
+        _ config: Config, _ attachment: Attachment, _ facts: Facts
+    ) throws(Failure) -> Plan {
         guard let previous = attachment.previous else {
             throw Failure(
                 .badConfig, "Required prevResult missing", details: "tuning follows another plugin in a list")

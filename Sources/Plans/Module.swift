@@ -37,7 +37,12 @@ package protocol Module: Sendable {
     static func arguments(_ verb: Verb) -> [String]?
     static func parse(_ input: PluginInput) throws(Failure) -> Config
     static func needs(_ config: Config, _ attachment: Attachment, _ verb: Verb) -> FactsQuery
-    static func plan(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure) -> Plan
+    /// The steps that make the attachment's link, which has no address yet; none of a plugin without a link of its own.
+    static func make(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure) -> [Step]
+    /// What is done when the link is there and the addresses are known, and what the plugin returns.
+    static func configure(
+        _ config: Config, _ attachment: Attachment, _ facts: Facts
+    ) throws(Failure) -> Plan
     static func removal(_ config: Config, _ attachment: Attachment, _ facts: Facts) -> Removal
     /// The record of the host's device that the attachment has; nil for plugins that take none.
     static func takenDevice(_ attachment: Attachment) -> TakenQuery?
@@ -64,6 +69,7 @@ extension Module {
     package static var usesIPAM: Bool { true }
     package static func arguments(_ verb: Verb) -> [String]? { nil }
     package static var checksResult: Bool { true }
+    package static func make(_: Config, _: Attachment, _: Facts) throws(Failure) -> [Step] { [] }
     package static func takenDevice(_: Attachment) -> TakenQuery? { nil }
     package static func note(_: Attachment) -> String? { nil }
     package static func needs(noteOf _: Attachment) -> FactsQuery { FactsQuery() }
@@ -74,6 +80,15 @@ extension Module {
     package static func judge(_: Config, _: Attachment, _: Facts) throws(Failure) -> [Remark] { [] }
     package static func hasLink(_: Config, _: Facts) -> Bool { true }
     package static func check(_: Config, _: Attachment, _: CNIResult, _: Facts) throws(Failure) {}
+
+    /// All of an ADD whose addresses are known before its link is made.
+    package static func plan(
+        _ config: Config, _ attachment: Attachment, _ facts: Facts
+    ) throws(Failure) -> Plan {
+        var plan = try configure(config, attachment, facts)
+        plan.steps = try make(config, attachment, facts) + plan.steps
+        return plan
+    }
 }
 
 /// The built-in plugins by type; the engine is given one and knows none by name.

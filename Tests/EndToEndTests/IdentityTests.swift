@@ -183,19 +183,16 @@ import Testing
 
     /// Moves a link of the pod's to a namespace that nothing but a process of the pod's has, and runs `body` with its path.
     private func movingAway(_ link: String, _ body: (String) throws -> Void) throws {
-        let holder = Process()
-        holder.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        holder.arguments = ["ip", "netns", "exec", "\(node.name)-a", "unshare", "-n", "sleep", "60"]
-        try holder.run()
-        defer { holder.terminate() }
-        let path = "/proc/\(holder.processIdentifier)/ns/net"
+        let holder = try Shell.background("ip netns exec \(node.name)-a unshare -n sleep 60")
+        defer { _ = try? Shell.sh("kill \(holder)") }
+        let path = "/proc/\(holder)/ns/net"
         let outside = Set([
             try Shell.sh("readlink /proc/self/ns/net"), try Shell.sh("stat -Lc 'net:[%i]' \(netns)"),
         ])
         for _ in 0..<100 where try outside.contains(Shell.sh("readlink \(path)")) {
             Thread.sleep(forTimeInterval: 0.05)
         }
-        try node.sh("ip link set \(link) netns \(holder.processIdentifier)", pod: "a")
+        try node.sh("ip link set \(link) netns \(holder)", pod: "a")
         try body(path)
     }
 
@@ -368,12 +365,9 @@ import Testing
     @Test("a namespace whose path went and that a process still holds")
     func heldNamespace() throws {
         try add("vlan,card")
-        let holder = Process()
-        holder.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        holder.arguments = ["ip", "netns", "exec", "\(node.name)-a", "sleep", "60"]
-        try holder.run()
-        defer { holder.terminate() }
-        let inside = "nsenter --net=/proc/\(holder.processIdentifier)/ns/net ip -br link | cut -d' ' -f1"
+        let holder = try Shell.background("ip netns exec \(node.name)-a sleep 60")
+        defer { _ = try? Shell.sh("kill \(holder)") }
+        let inside = "nsenter --net=/proc/\(holder)/ns/net ip -br link | cut -d' ' -f1"
         for _ in 0..<100 where try !Shell.sh(inside).contains("net1") { Thread.sleep(forTimeInterval: 0.05) }
         try node.removePod("a")
         let answer = try call("DEL", "vlan,card")

@@ -43,6 +43,14 @@ package enum Shell {
         guard ran.status == 0 else { throw ShellError(line: line, text: ran.errors + ran.output) }
         return ran.output
     }
+
+    /// Starts a command that goes on; its number. It has no descriptor of ours: Foundation waits until nobody has those of
+    /// any program that it started meanwhile.
+    package static func background(_ command: String, output: String = "/dev/null") throws -> String {
+        let closing = "for f in /proc/self/fd/*; do f=${f##*/}; [ $f -le 2 ] || eval \"exec $f>&-\"; done"
+        let line = "bash -c '\(closing); setsid \(command) >\(output) 2>&1 </dev/null & echo $!'"
+        return try sh(line).trimmingCharacters(in: .whitespacesAndNewlines)
+    }
 }
 
 package struct ShellError: Error, CustomStringConvertible {

@@ -91,14 +91,6 @@ struct ChildLink: Equatable, Sendable {
         return remarks
     }
 
-    func refuseTaken(_ attachment: Attachment, _ facts: Facts) throws(Failure) {
-        guard facts.links[.sandbox(attachment.interface)] == nil else {
-            throw Failure(
-                .generic, "interface \"\(attachment.interface)\" already exists",
-                details: "a link of this name is in \(attachment.sandbox); DEL the attachment first")
-        }
-    }
-
     func removal(_ attachment: Attachment) -> Removal {
         Removal(links: [attachment.interface, attachment.temporaryName])
     }
@@ -107,20 +99,9 @@ struct ChildLink: Equatable, Sendable {
     func check(
         _ kind: String, mode: UInt32, _ attachment: Attachment, _ previous: CNIResult, _ facts: Facts
     ) throws(Failure) {
-        let name = attachment.interface
-        guard let promised = previous.interfaces.first(where: { $0.name == name && $0.sandbox != nil }) else {
-            throw Failure(.generic, "prevResult has no interface \"\(name)\" in a sandbox", details: changed)
-        }
-        guard promised.sandbox == attachment.sandbox else {
-            throw Failure(
-                .generic,
-                "sandbox \(promised.sandbox ?? "") of \(name) doesn't match configured netns \(attachment.sandbox)",
-                details: "CHECK gets the namespace that ADD got")
-        }
         _ = try master(facts)
-        guard let link = facts.links[.sandbox(name)] else {
-            throw Failure(.generic, "container interface \"\(name)\" not found", details: changed)
-        }
+        let link = try promisedLink(attachment, previous, facts)
+        let name = attachment.interface
         guard link.kind == kind else {
             throw Failure(
                 .generic, "container interface \"\(name)\" is not of type \(kind)", details: changed)
@@ -128,12 +109,5 @@ struct ChildLink: Equatable, Sendable {
         guard link.mode == mode else {
             throw Failure(.generic, "container interface \"\(name)\" has another mode", details: changed)
         }
-        if let mac = promised.mac, MAC(parsing: mac) != link.mac {
-            throw Failure(
-                .generic, "interface \"\(name)\" MAC doesn't match: prevResult has \(mac)", details: changed)
-        }
     }
 }
-
-/// What a CHECK that fails means, and what helps.
-let changed = "it was changed since ADD: DEL and ADD the attachment, or undo the change"
