@@ -96,6 +96,14 @@ package struct PluginHelp: Sendable {
                 {"cniVersion": "1.0.0", "name": "example", "type": "host-device", "device": "ens4"}
                 """),
         PluginHelp(
+            type: "dummy",
+            about: "a link in the pod that drops what it is given: addresses that are the pod's alone.",
+            keys: [],
+            example: """
+                {"cniVersion": "1.0.0", "name": "example", "type": "dummy",
+                 "ipam": {"type": "static", "addresses": [{"address": "192.0.2.1/32"}]}}
+                """),
+        PluginHelp(
             type: "tuning",
             about: "settings of an interface that another plugin of the list made.",
             keys: [

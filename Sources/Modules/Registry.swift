@@ -4,6 +4,7 @@ package import Plans
 @Sendable package func module(ofType type: String) -> (any Module.Type)? {
     switch type {
     case Bridge.type: Bridge.self
+    case Dummy.type: Dummy.self
     case HostDevice.type: HostDevice.self
     case Ipvlan.type: Ipvlan.self
     case Loopback.type: Loopback.self
@@ -19,5 +20,6 @@ package func modulesWithNotes() -> [any Module.Type] { [HostDevice.self, Tuning.
 
 /// Their names, in the order of the documentation.
 package let moduleTypes = [
-    Bridge.type, Macvlan.type, Ipvlan.type, HostDevice.type, Tuning.type, RouteOverride.type, Loopback.type,
+    Bridge.type, Macvlan.type, Ipvlan.type, HostDevice.type, Dummy.type, Tuning.type, RouteOverride.type,
+    Loopback.type,
 ]

@@ -60,6 +60,7 @@ package protocol StepRunner {
     mutating func run(_ step: LinkStep) throws(Refusal)
     mutating func run(_ step: MasqueradeStep) throws(Refusal)
     mutating func run(_ step: RouteStep) throws(Refusal)
+    mutating func run(_ step: RuleStep) throws(Refusal)
     mutating func run(_ step: SpoofCheckStep) throws(Refusal)
     mutating func run(_ step: SysctlStep) throws(Refusal)
     mutating func run(_ step: WaitStep) throws(Refusal)

@@ -339,3 +339,48 @@ struct IpvlanRows {
         #expect(try node.links(pod: "a").isEmpty && node.leases().isEmpty)
     }
 }
+
+/// The reference dummy's rows.
+@Suite(.enabled(if: Feature.dummy, "this kernel has no dummy; the VM's has"))
+struct DummyRows {
+    private let node: Node
+    private let v4 = Node.ipam("10.1.2.0/24")
+
+    init() throws { node = try nodeWithUplink() }
+
+    @Test("DU-01, CH-15: the link is in the pod, whatever the host has of that name")
+    func link() throws {
+        try node.sh("ip link add eth0 type dummy")
+        let answer = try node.plugin("ADD", "dummy", v4)
+        #expect(answer.status == 0, "\(answer.ran)")
+        let link = try node.ip("link show eth0", pod: "a")[0]
+        #expect(link["linkinfo"]["info_kind"].string == "dummy")
+        #expect(link["flags"].list.contains { $0.string == "UP" })
+        #expect(link["address"].string == answer.json["interfaces"][0]["mac"].string)
+        #expect(try node.addresses("eth0", pod: "a") == ["10.1.2.2/24"])
+        let checked = try node.plugin("CHECK", "dummy", v4, previous: answer)
+        #expect(checked.status == 0, "\(checked.ran)")
+        for _ in 1...2 { #expect(try node.plugin("DEL", "dummy", v4).status == 0) }
+        #expect(try node.links(pod: "a").isEmpty && node.leases().isEmpty)
+        #expect(try node.links().contains("eth0"))
+    }
+
+    @Test("DU-02, DU-03: what is refused leaves nothing")
+    func refuses() throws {
+        for (keys, fragment) in [
+            ("", "requires an IPAM configuration"), (#""ipam":{}"#, "requires an IPAM configuration"),
+            (#""ipam":{"type":"static"}"#, "missing IP config"),
+        ] {
+            let answer = try node.plugin("ADD", "dummy", keys)
+            #expect(answer.status == 1 && answer.message.contains(fragment), "\(answer.ran)")
+            #expect(try node.links(pod: "a").isEmpty)
+        }
+    }
+
+    @Test("DU-04: CHECK of a link that is down")
+    func isDown() throws {
+        let answer = try node.plugin("ADD", "dummy", v4)
+        try node.sh("ip link set eth0 down", pod: "a")
+        #expect(try node.plugin("CHECK", "dummy", v4, previous: answer).message.contains("is down"))
+    }
+}

@@ -9,10 +9,12 @@ import Testing
     /// Those that need what this kernel may lack.
     private static let ofVLANs = ["vlan100.yaml"]
     private static let ofIpvlan = ["ipvlan-l2.yaml", "ipvlan-l3.yaml", "ipvlan-l3s.yaml"]
+    private static let ofDummy = ["dummy.yaml"]
+    private static let gated = ofVLANs + ofIpvlan + ofDummy
     /// Addresses that the pod's annotation asks for.
     private static let asked = ["macvlan-tuned.yaml": "192.168.12.50/24"]
 
-    @Test(arguments: names.filter { !ofVLANs.contains($0) && !ofIpvlan.contains($0) })
+    @Test(arguments: names.filter { !gated.contains($0) })
     func attaches(file: String) throws { try run(file) }
 
     @Test(
@@ -23,6 +25,9 @@ import Testing
     @Test(
         .enabled(if: Feature.ipvlan, "this kernel has no ipvlan; the VM's has"), arguments: ofIpvlan)
     func attachesWithIpvlan(file: String) throws { try run(file) }
+
+    @Test(.enabled(if: Feature.dummy, "this kernel has no dummy; the VM's has"), arguments: ofDummy)
+    func attachesWithDummy(file: String) throws { try run(file) }
 
     private func run(_ file: String) throws {
         let node = try MetaEndToEnd.node()

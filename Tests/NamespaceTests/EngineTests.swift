@@ -35,6 +35,8 @@ import Testing
             .change(.sandbox("eth0"), .up(true)),
             .addRoute(
                 Route(.everywhere(.v4), via: IPAddress(parsing: "10.9.0.1"), mtu: 1300), .sandbox("eth0")),
+            .addRule(RoutingRule(from: try #require(CIDR(parsing: "10.9.0.2/32")), table: 100)),
+            .addRule(RoutingRule(from: try #require(CIDR(parsing: "fd09::2/128")), table: 1000, priority: 9)),
             .ensureAddress(try #require(CIDR(parsing: "10.9.0.1/24")), .host("br9")),
             .masquerade(
                 Masquerade(
@@ -63,6 +65,10 @@ import Testing
             let routes = try Tree(parsing: try Shell.sh("ip -n \(pod) -j route show default"))
             #expect(routes[0]["gateway"].string == "10.9.0.1")
             #expect(routes[0]["metrics"][0]["mtu"].int == 1300)
+            let rules = try Tree(parsing: try Shell.sh("ip -n \(pod) -j rule show table 100"))
+            #expect(rules[0]["src"].string == "10.9.0.2" && rules[0]["priority"].int == 32765)
+            let v6Rules = try Tree(parsing: try Shell.sh("ip -n \(pod) -6 -j rule show table 1000"))
+            #expect(v6Rules[0]["src"].string == "fd09::2" && v6Rules[0]["priority"].int == 9)
             #expect(try Shell.sh("ip netns exec \(pod) cat /proc/sys/net/core/somaxconn") == "77\n")
             #expect(journal.saved() == ["net/core/somaxconn": "4096"])
             #expect(try Shell.sh("ip netns exec \(node) nft -j list ruleset").contains("10.9.0.2"))
@@ -75,7 +81,7 @@ import Testing
     static func look(_ node: String, _ pod: String) throws -> String {
         try Shell.sh(
             """
-            for n in \(node) \(pod); do ip -n $n -br link | cut -d' ' -f1 | sort; ip -n $n route; ip -n $n -6 route; done
+            for n in \(node) \(pod); do ip -n $n -br link | cut -d' ' -f1 | sort; ip -n $n route; ip -n $n -6 route; ip -n $n rule; ip -n $n -6 rule; done
             ip netns exec \(pod) cat /proc/sys/net/core/somaxconn
             ip netns exec \(node) nft list ruleset | grep saddr || true
             """)

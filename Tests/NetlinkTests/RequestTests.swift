@@ -32,6 +32,33 @@ import Testing
                 + "0700" + "0300" + "6c6f0000")
     }
 
+    @Test("ip rule add from 192.0.2.7/32 table 1000 priority 77")
+    func aRule() throws {
+        let rule = RoutingRule(from: try Self.cidr("192.0.2.7/32"), table: 1000, priority: 77)
+        #expect(
+            Self.hex(RouteSocket.adding(rule))
+                // 52 bytes, RTM_NEWRULE, REQUEST|CREATE|EXCL
+                == "34000000" + "2000" + "0106" + "00000000" + "00000000"
+                // fib_rule_hdr: AF_INET, dst 0, src 32, tos; table 0, two unused, FR_ACT_TO_TBL; flags
+                + "02002000" + "00000001" + "00000000"
+                + "08000200" + "c0000207"  // FRA_SRC
+                + "08000f00" + "e8030000"  // FRA_TABLE
+                + "08000600" + "4d000000")  // FRA_PRIORITY
+    }
+
+    @Test("ip link add net1 address 02:00:00:00:00:01 type dummy")
+    func aKindWithoutSettings() throws {
+        #expect(
+            Self.hex(RouteSocket.link(LinkSpec("net1", .dummy, mac: try Self.mac(1))))
+                // 72 bytes, RTM_NEWLINK, REQUEST|CREATE|EXCL
+                == "48000000" + "1000" + "0106" + "00000000" + "00000000"
+                + "00000000" + "00000000" + "00000000" + "00000000"
+                + "09000300" + "6e65743100000000"  // IFLA_IFNAME
+                + "0a000100" + "0200000000010000"  // IFLA_ADDRESS
+                + "10001280"  // IFLA_LINKINFO
+                + "0a000100" + "64756d6d79000000")  // IFLA_INFO_KIND
+    }
+
     @Test("ip link add br9 up mtu 1400 address 02:00:00:00:00:02 type bridge vlan_filtering 1")
     func aBridge() throws {
         let request = RouteSocket.link(

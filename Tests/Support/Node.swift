@@ -19,7 +19,8 @@ package final class Node: Sendable {
             "ip netns add \(name) && ip -n \(name) link set lo up && mkdir -p \(directory)/cache \(directory)/bin"
         )
         for role in [
-            "plexus", "multus", "bridge", "host-device", "host-local", "ipvlan", "loopback", "macvlan",
+            "plexus", "multus", "bridge", "dummy", "host-device", "host-local", "ipvlan", "loopback",
+            "macvlan",
             "route-override",
             "static", "tuning",
         ] {
@@ -162,6 +163,7 @@ package final class Node: Sendable {
 /// What the running kernel can do, tried once; what it cannot is tried in the VM.
 package enum Feature {
     package static let vlanFiltering = makes("type bridge vlan_filtering 1")
+    package static let dummy = makes("type dummy")
     package static let ipvlan = makes("link v9 type ipvlan")
 
     /// The VM's spare network card; a machine of anybody's has none that a test may take.

@@ -91,7 +91,8 @@ extension LiveRun {
 
 extension Executor {
     func cause(of step: DeviceStep, _ code: CInt) throws(NetlinkError) -> Cause? {
-        guard case .take(let device) = step, code == invalid, let kind = try found(.host(device.name))?.kind ?? (device.name == "lo" ? "loopback" : nil),
+        guard case .take(let device) = step, code == invalid,
+            let kind = try found(.host(device.name))?.kind ?? (device.name == "lo" ? "loopback" : nil),
             ["loopback", "bridge", "bond", "team", "vrf"].contains(kind)
         else { return nil }
         return Cause(

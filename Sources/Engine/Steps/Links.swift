@@ -214,7 +214,9 @@ extension Executor {
 
     /// What a macvlan or ipvlan of the pod sits on.
     func masterOf(_ link: LinkInfo) throws(NetlinkError) -> LinkInfo? {
-        guard [MacvlanKind.name, IpvlanKind.name].contains(link.kind), let index = link.parentIndex else { return nil }
+        guard [MacvlanKind.name, IpvlanKind.name].contains(link.kind), let index = link.parentIndex else {
+            return nil
+        }
         return try found(index, link.parentNamespaceID == nil ? .sandbox : .host)
     }
 

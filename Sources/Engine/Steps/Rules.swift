@@ -1,0 +1,15 @@
+import Netlink
+import Plans
+
+extension LiveRun {
+    func run(_ step: RuleStep) throws(NetlinkError) {
+        switch step {
+        case .add(let rule, let place):
+            try kernel.with(place) { socket throws(NetlinkError) in try socket.add(rule) }
+            journal.record(.step(.removeRule(rule, place)))
+        case .remove(let rule, let place):
+            try kernel.with(place) { socket throws(NetlinkError) in try socket.remove(rule) }
+            journal.record(.step(.addRule(rule, place)))
+        }
+    }
+}
