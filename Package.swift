@@ -26,20 +26,23 @@ let package = Package(
         .target(name: "Network", swiftSettings: safe),
         .target(name: "JSONC", dependencies: ["Network", "CJSON"], swiftSettings: settings),
         .target(name: "YAML", dependencies: ["JSONC", "CYAML"], swiftSettings: settings),
-        .target(name: "Linux", dependencies: ["Network", "CLinux", "CMD"], swiftSettings: settings),
+        .target(name: "Hashing", dependencies: ["CMD"], swiftSettings: settings),
+        .target(name: "Linux", dependencies: ["Network", "CLinux"], swiftSettings: settings),
         .target(
             name: "Netlink", dependencies: ["Network", "Linux", "CMnl", "CLinux"], swiftSettings: settings),
         .target(name: "CNI", dependencies: ["Network", "JSONC"], swiftSettings: safe),
-        .target(name: "Plans", dependencies: ["CNI", "Network", "JSONC"], swiftSettings: safe),
+        .target(name: "Plans", dependencies: ["CNI", "Network", "JSONC", "Hashing"], swiftSettings: safe),
         .target(name: "Modules", dependencies: ["Plans", "CNI", "Network", "JSONC"], swiftSettings: safe),
         .target(
             name: "IPAM", dependencies: ["Plans", "Linux", "CNI", "Network", "JSONC"], swiftSettings: safe),
         .target(
-            name: "Engine", dependencies: ["Plans", "Netlink", "Linux", "CNI", "Network", "JSONC"],
+            name: "Engine", dependencies: ["Plans", "Netlink", "Linux", "Hashing", "CNI", "Network", "JSONC"],
             swiftSettings: safe),
         .target(
             name: "Meta",
-            dependencies: ["Modules", "IPAM", "Engine", "Plans", "Linux", "CNI", "Network", "JSONC", "YAML"],
+            dependencies: [
+                "Modules", "IPAM", "Engine", "Plans", "Linux", "Hashing", "CNI", "Network", "JSONC", "YAML",
+            ],
             swiftSettings: safe),
         .target(
             name: "Commands",
@@ -56,7 +59,7 @@ let package = Package(
         .testTarget(name: "NetworkTests", dependencies: ["Network"], swiftSettings: settings),
         .testTarget(name: "JSONCTests", dependencies: ["JSONC", "YAML"], swiftSettings: settings),
         .testTarget(name: "CNITests", dependencies: ["CNI", "JSONC", "Network"], swiftSettings: settings),
-        .testTarget(name: "LinuxTests", dependencies: ["Linux"], swiftSettings: settings),
+        .testTarget(name: "LinuxTests", dependencies: ["Linux", "Hashing"], swiftSettings: settings),
         .testTarget(
             name: "NetlinkTests", dependencies: ["Netlink", "Network", "CMnl", "CLinux"],
             swiftSettings: settings),

@@ -1,6 +1,5 @@
 package import CNI
 package import JSONC
-import Linux
 package import Network
 package import Plans
 
@@ -62,9 +61,7 @@ package struct AttachmentSpec: Sendable {
     }
 
     func attachment() -> Attachment {
-        var attachment = Attachment(
-            id: id, sandbox: sandbox, networkName: list.name,
-            digest: Digest.sha256Bytes("\(id.containerID)/\(id.interface)"))
+        var attachment = Attachment(id: id, sandbox: sandbox, networkName: list.name)
         attachment.label = name
         return attachment
     }
@@ -111,15 +108,6 @@ package struct Explained: Sendable {
     package var attachment: String
     package var plugin: String
     package var action: Action
-}
-
-extension Attachment {
-    /// For what goes by the attachment's ID alone.
-    init(of id: AttachmentID) {
-        self.init(
-            id: id, sandbox: "", networkName: "",
-            digest: Digest.sha256Bytes("\(id.containerID)/\(id.interface)"))
-    }
 }
 
 /// The host end's name of an attachment's veth pair.

@@ -221,6 +221,10 @@ package final class ChainRunner {
 
     /// Facts as they are, and as the imagined steps would make them.
     package func observe(_ query: FactsQuery) throws(Failure) -> Facts {
+        var query = query
+        for link in imagined.flatMap(\.kind.basis) where !query.links.contains(link) {
+            query.links.append(link)
+        }
         let facts = try kernel.observe(query).after(imagined)
         return explained == nil ? facts : try imagine(query.sysctls, facts)
     }

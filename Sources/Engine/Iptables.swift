@@ -17,10 +17,6 @@ struct Iptables {
         self.kind = kind
     }
 
-    static func chain(of rule: Masquerade) -> String {
-        "CNI-" + Digest.sha512(rule.networkName + rule.id.containerID).prefix(24)
-    }
-
     /// Whether the legacy kind has a nat table at all: its listing would make one.
     static func legacyHasNAT(_ family: IPAddress.Family) -> Bool {
         let path = "/proc/net/ip\(family == .v4 ? "" : "6")_tables_names"
@@ -30,35 +26,26 @@ struct Iptables {
 
     static func masquerade(_ rule: Masquerade) throws(NetlinkError) {
         for family in IPAddress.Family.allCases {
-            let addresses = rule.addresses.filter { $0.family == family }
-            if !addresses.isEmpty { try Iptables(family, nil).add(rule, addresses) }
+            let lines = rule.iptablesLines(family)
+            if !lines.isEmpty { try Iptables(family, nil).add(lines) }
         }
     }
 
-    /// Adds the rules that are not there.
-    private func add(_ rule: Masquerade, _ addresses: [CIDR]) throws(NetlinkError) {
-        let chain = Self.chain(of: rule)
+    /// Adds those that are not there.
+    private func add(_ lines: [String]) throws(NetlinkError) {
         let present = Set(try save())
-        var lines: [String] = []
-        if !present.contains(where: { $0.hasPrefix(":\(chain) ") }) { lines.append("-N \(chain)") }
-        let comment = "-m comment --comment \"\(escaped(comment(rule)))\""
-        let multicast = family == .v4 ? "224.0.0.0/4" : "ff00::/8"
-        var wanted: [String] = []
-        for address in addresses {
-            wanted.append("-A \(chain) -d \(address.network) \(comment) -j ACCEPT")
-            wanted.append("-A \(chain) ! -d \(multicast) \(comment) -j MASQUERADE")
-            let source = CIDR.host(address.address)
-            wanted.append("-A POSTROUTING -s \(source) \(comment) -j \(chain)")
-        }
-        for line in wanted where !present.contains(line) && !lines.contains(line) { lines.append(line) }
-        try restore(lines)
+        try restore(
+            lines.filter { line in
+                guard line.hasPrefix("-N ") else { return !present.contains(line) }
+                return !present.contains { $0.hasPrefix(":\(line.dropFirst(3)) ") }
+            })
     }
 
     /// Removes the jumps of the rule's addresses, or all when it names none, and the chain with the last one.
     func remove(_ rule: Masquerade) throws(NetlinkError) {
         // Without the program nobody can have made such rules.
         guard find("save") != nil else { return }
-        let chain = Self.chain(of: rule)
+        let chain = rule.chain
         let present = try save()
         guard present.contains(where: { $0.hasPrefix(":\(chain) ") }) else { return }
         let jumps = present.filter { $0.hasPrefix("-A POSTROUTING ") && $0.hasSuffix(" -j \(chain)") }
@@ -86,12 +73,6 @@ struct Iptables {
         }
         return found
     }
-
-    private func comment(_ rule: Masquerade) -> String {
-        "name: \"\(rule.networkName)\" id: \"\(rule.id.containerID)\""
-    }
-
-    private func escaped(_ text: String) -> String { text.replacing("\"", with: "\\\"") }
 
     // MARK: Programs
 

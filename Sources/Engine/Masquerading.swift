@@ -8,16 +8,8 @@ package import Plans
 extension Kernel {
     func ensureMasquerade(_ rule: Masquerade) throws(NetlinkError) {
         guard rule.backend == .nftables else { return try Iptables.masquerade(rule) }
-        let prefix = Self.instance(rule)
-        let names = [rule.networkName, rule.id.interface, rule.id.containerID].map {
-            $0.filter { $0 != "\"" }
-        }
-        let comment = "\(prefix), net: \(names[0]), if: \(names[1]), id: \(names[2])"
-        let rules = rule.addresses.map {
-            MasqueradeRule(address: $0.address, network: $0.network, comment: comment, owner: owner)
-        }
         try nftables { socket throws(NetlinkError) in
-            try socket.ensureMasquerade(rules: rules, instancePrefix: prefix)
+            try socket.ensureMasquerade(rules: rule.rules(owner: owner), instancePrefix: rule.instance)
         }
     }
 
@@ -25,9 +17,9 @@ extension Kernel {
     func removeMasquerade(_ rule: Masquerade) throws(NetlinkError) {
         var kinds: [Iptables] = []
         try nftables { socket throws(NetlinkError) in
-            _ = try socket.removeMasquerade(prefix: Self.instance(rule))
+            _ = try socket.removeMasquerade(prefix: rule.instance)
             for family in IPAddress.Family.allCases {
-                if try socket.hasIptablesChain(Iptables.chain(of: rule), family) {
+                if try socket.hasIptablesChain(rule.chain, family) {
                     kinds.append(Iptables(family, .nft))
                 }
             }
@@ -44,28 +36,13 @@ extension Kernel {
         guard isHome else { throw NetlinkError(operation: Self.stranded, code: 0) }
     }
 
-    private static func instance(_ rule: Masquerade) -> String {
-        "\(Digest.sha512(rule.networkName).prefix(16))-\(hash(rule.id))"
-    }
-
-    /// The part of a comment that tells the attachment, whatever its network.
-    private static func hash(_ id: AttachmentID) -> String {
-        String(Digest.sha512("\(id.interface):\(id.containerID)").prefix(16))
-    }
-
-    /// That part of a comment; nil for a comment of another form.
-    private static func hash(in comment: String) -> String? {
-        let parts = comment.parts(by: ",")[0].parts(by: "-")
-        return parts.count == 2 && parts[1].utf8.count == 16 ? String(parts[1]) : nil
-    }
-
     func ensureSpoofCheck(_ check: SpoofCheck) throws(NetlinkError) {
-        let rule = SpoofCheckRule(id: Self.name(check.id), port: check.port, mac: check.mac)
-        try nftables { socket throws(NetlinkError) in try socket.ensureSpoofCheck(rule) }
+        try nftables { socket throws(NetlinkError) in try socket.ensureSpoofCheck(check.rule) }
     }
 
     func removeSpoofCheck(_ id: AttachmentID) throws(NetlinkError) {
-        try nftables { socket throws(NetlinkError) in try socket.removeSpoofCheck(id: Self.name(id)) }
+        try nftables { socket throws(NetlinkError) in try socket.removeSpoofCheck(id: SpoofCheck.name(of: id))
+        }
     }
 
     // MARK: Rules of which nothing else is known
@@ -80,13 +57,13 @@ extension Kernel {
         of containerID: String, _ interfaces: Set<String>, isAlone: Bool, where isOurs: (String) -> Bool
     ) throws(Failure) {
         let ids = interfaces.filter(isOurs).map { AttachmentID(containerID: containerID, interface: $0) }
-        let hashes = Set(ids.map(Self.hash))
-        let names = Set(ids.map(Self.name))
-        let prefix = Self.name(AttachmentID(containerID: containerID, interface: ""))
+        let hashes = Set(ids.map(Masquerade.hash))
+        let names = Set(ids.map(SpoofCheck.name))
+        let prefix = SpoofCheck.name(of: AttachmentID(containerID: containerID, interface: ""))
         do throws(NetlinkError) {
             try nftables { socket throws(NetlinkError) in
                 try socket.removeMasquerade { comment, _ in
-                    Self.hash(in: comment).map(hashes.contains) ?? false
+                    Masquerade.hash(in: comment).map(hashes.contains) ?? false
                 }
                 for (id, port) in try socket.spoofChecks() where id.hasPrefix(prefix) {
                     // Another container's ID may begin as this one does: the port's name tells whose it is.
@@ -131,19 +108,22 @@ extension Kernel {
     package func collectRules(
         of owner: String, sparing alive: Set<AttachmentID>, _ containers: Set<String>
     ) throws(Failure) {
-        let names = Set(alive.map(Self.name))
+        let names = Set(alive.map(SpoofCheck.name))
         // A hash costs some time, and most nodes have no such rules.
-        lazy var hashes = Set(alive.map(Self.hash))
+        lazy var hashes = Set(alive.map(Masquerade.hash))
         var likely: [String: Set<String>] = [:]
         func mayHave(_ interface: String, _ hash: String) -> Bool {
             let found =
                 likely[interface]
-                ?? Set(containers.map { Self.hash(AttachmentID(containerID: $0, interface: interface)) })
+                ?? Set(
+                    containers.map {
+                        Masquerade.hash(of: AttachmentID(containerID: $0, interface: interface))
+                    })
             likely[interface] = found
             return found.contains(hash)
         }
         func lives(_ comment: String) -> Bool {
-            guard let hash = Self.hash(in: comment), !hashes.contains(hash) else { return true }
+            guard let hash = Masquerade.hash(in: comment), !hashes.contains(hash) else { return true }
             let part = comment.parts(by: ",").map { trimmed($0) }.first { $0.hasPrefix("if: ") }
             guard let interface = part?.dropFirst(4) else { return true }
             return mayHave(String(interface), hash)
@@ -170,6 +150,4 @@ extension Kernel {
             throw Failure(.generic, "\(error)")
         }
     }
-
-    private static func name(_ id: AttachmentID) -> String { "\(id.containerID)-\(id.interface)" }
 }

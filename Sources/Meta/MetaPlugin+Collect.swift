@@ -1,5 +1,6 @@
 package import CNI
 import Engine
+import Hashing
 import IPAM
 import JSONC
 import Linux

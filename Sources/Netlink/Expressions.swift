@@ -10,6 +10,21 @@ struct Expressions {
 
     init(_ builder: Builder<ExpressionListSpace>) { self.builder = builder }
 
+    func put(_ statement: NftStatement) {
+        switch statement {
+        case .family(let family): matchFamily(family)
+        case .source(let cidr): match(.source, cidr, equal: true)
+        case .destination(let cidr, let isIn): match(.destination, cidr, equal: isIn)
+        case .fromLink(let name): matchInterface(name)
+        case .sourceMAC(let mac): matchSource(mac)
+        case .masquerade: put("masq") { _ in }
+        case .returns: verdict(NFT_RETURN.rawValue, chain: nil)
+        case .drop: verdict(Int32(NF_DROP), chain: nil)
+        case .jump(let chain): verdict(NFT_JUMP.rawValue, chain: chain)
+        case .goTo(let chain): verdict(NFT_GOTO.rawValue, chain: chain)
+        }
+    }
+
     private func put(_ name: String, _ body: (Builder<DataSpace>) -> Void) {
         builder.put(.nest(NFTA_LIST_ELEM.rawValue) as Attribute<ExpressionListSpace, Nest<ExpressionSpace>>) {
             $0.put(.text(NFTA_EXPR_NAME.rawValue), name)
@@ -18,7 +33,7 @@ struct Expressions {
     }
 
     /// The packet's family in an inet table: `meta nfproto`.
-    func matchFamily(_ family: IPAddress.Family) {
+    private func matchFamily(_ family: IPAddress.Family) {
         put("meta") {
             $0.put(.word(NFTA_META_DREG.rawValue), register)
             $0.put(.word(NFTA_META_KEY.rawValue), UInt32(NFT_META_NFPROTO.rawValue))
@@ -26,10 +41,10 @@ struct Expressions {
         compare([UInt8(family == .v4 ? NFPROTO_IPV4 : NFPROTO_IPV6)], equal: true)
     }
 
-    enum Side { case source, destination }
+    private enum Side { case source, destination }
 
     /// `ip saddr ADDRESS`, `ip6 daddr != NETWORK`.
-    func match(_ side: Side, _ cidr: CIDR, equal: Bool) {
+    private func match(_ side: Side, _ cidr: CIDR, equal: Bool) {
         let size = cidr.family.width / 8
         let start = cidr.family == .v4 ? 12 : 8
         put("payload") {
@@ -70,7 +85,7 @@ struct Expressions {
     }
 
     /// `iifname NAME`.
-    func matchInterface(_ name: String) {
+    private func matchInterface(_ name: String) {
         put("meta") {
             $0.put(.word(NFTA_META_DREG.rawValue), register)
             $0.put(.word(NFTA_META_KEY.rawValue), UInt32(NFT_META_IIFNAME.rawValue))
@@ -80,7 +95,7 @@ struct Expressions {
     }
 
     /// `ether saddr MAC`.
-    func matchSource(_ mac: MAC) {
+    private func matchSource(_ mac: MAC) {
         put("payload") {
             $0.put(.word(NFTA_PAYLOAD_DREG.rawValue), register)
             $0.put(.word(NFTA_PAYLOAD_BASE.rawValue), UInt32(NFT_PAYLOAD_LL_HEADER.rawValue))
@@ -89,12 +104,6 @@ struct Expressions {
         }
         compare(mac.bytes, equal: true)
     }
-
-    func masquerade() { put("masq") { _ in } }
-    func returnVerdict() { verdict(NFT_RETURN.rawValue, chain: nil) }
-    func drop() { verdict(Int32(NF_DROP), chain: nil) }
-    func goTo(_ chain: String) { verdict(NFT_GOTO.rawValue, chain: chain) }
-    func jump(_ chain: String) { verdict(NFT_JUMP.rawValue, chain: chain) }
 
     private func verdict(_ code: Int32, chain: String?) {
         put("immediate") {

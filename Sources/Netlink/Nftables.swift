@@ -33,12 +33,23 @@ extension Attribute {
     }
 }
 
-/// A chain of nf_tables, by its place.
-struct NftChain: Sendable {
-    /// NFPROTO_INET and the like.
-    let family: CInt
-    let table: String
-    let name: String
+extension NftFamily {
+    /// linux/netfilter.h.
+    var number: CInt {
+        switch self {
+        case .inet: CInt(NFPROTO_INET)
+        case .bridge: CInt(NFPROTO_BRIDGE)
+        case .ip: CInt(NFPROTO_IPV4)
+        case .ip6: CInt(NFPROTO_IPV6)
+        }
+    }
+}
+
+extension NftChain {
+    /// The nat table of the iptables programs, of their nf_tables kind.
+    fileprivate static func iptables(_ name: String, _ family: IPAddress.Family) -> NftChain {
+        NftChain(family == .v4 ? .ip : .ip6, "nat", name)
+    }
 }
 
 /// An nfnetlink socket for nf_tables. Changes go as one transaction: all or nothing.
@@ -89,81 +100,76 @@ struct Transaction: ~Copyable {
     }
 
     mutating func add<Space>(
-        _ message: some BinaryInteger, _ flags: CInt, family: CInt, _: Space.Type,
+        _ message: some BinaryInteger, _ flags: CInt, _ chain: NftChain, _: Space.Type,
         _ body: (Builder<Space>) -> Void
     ) {
         request.next(NftSocket.type(message), flags)
-        request.extra(NftSocket.header(family))
+        request.extra(NftSocket.header(chain.family.number))
         request.attributes(of: Space.self, body)
     }
 
-    mutating func addTable(of chain: NftChain, comment text: String? = nil) {
-        add(NFT_MSG_NEWTABLE.rawValue, NLM_F_CREATE, family: chain.family, TableSpace.self) {
-            $0.put(.text(NFTA_TABLE_NAME.rawValue), chain.table)
-            if let text { $0.put(.bytes(NFTA_TABLE_USERDATA.rawValue), Self.comment(text)) }
-        }
-    }
-
-    /// Accepts a chain that is there.
-    mutating func addChain(_ chain: NftChain, comment text: String? = nil) {
-        add(NFT_MSG_NEWCHAIN.rawValue, NLM_F_CREATE, family: chain.family, ChainSpace.self) {
-            $0.put(.text(NFTA_CHAIN_TABLE.rawValue), chain.table)
-            $0.put(.text(NFTA_CHAIN_NAME.rawValue), chain.name)
-            if let text { $0.put(.bytes(NFTA_CHAIN_USERDATA.rawValue), Self.comment(text)) }
-        }
-    }
-
-    /// A base chain, whose policy is to accept.
-    mutating func addChain(_ chain: NftChain, type: String, hook: UInt32, priority: Int32) {
-        add(NFT_MSG_NEWCHAIN.rawValue, NLM_F_CREATE, family: chain.family, ChainSpace.self) {
-            $0.put(.text(NFTA_CHAIN_TABLE.rawValue), chain.table)
-            $0.put(.text(NFTA_CHAIN_NAME.rawValue), chain.name)
-            $0.put(.nest(NFTA_CHAIN_HOOK.rawValue) as Attribute<ChainSpace, Nest<HookSpace>>) {
-                $0.put(.word(NFTA_HOOK_HOOKNUM.rawValue), hook)
-                $0.put(.word(NFTA_HOOK_PRIORITY.rawValue), UInt32(bitPattern: priority))
+    mutating func add(_ change: NftChange) {
+        switch change {
+        case .addTable(let chain, let comment):
+            add(NFT_MSG_NEWTABLE.rawValue, NLM_F_CREATE, chain, TableSpace.self) {
+                $0.put(.text(NFTA_TABLE_NAME.rawValue), chain.table)
+                if let comment { $0.put(.bytes(NFTA_TABLE_USERDATA.rawValue), Self.comment(comment)) }
             }
-            $0.put(.text(NFTA_CHAIN_TYPE.rawValue), type)
+        case .addChain(let chain, let comment):
+            add(NFT_MSG_NEWCHAIN.rawValue, NLM_F_CREATE, chain, ChainSpace.self) {
+                $0.put(.text(NFTA_CHAIN_TABLE.rawValue), chain.table)
+                $0.put(.text(NFTA_CHAIN_NAME.rawValue), chain.name)
+                if let comment { $0.put(.bytes(NFTA_CHAIN_USERDATA.rawValue), Self.comment(comment)) }
+            }
+        case .addBaseChain(let chain, let type, let hook, let priority):
+            add(NFT_MSG_NEWCHAIN.rawValue, NLM_F_CREATE, chain, ChainSpace.self) {
+                $0.put(.text(NFTA_CHAIN_TABLE.rawValue), chain.table)
+                $0.put(.text(NFTA_CHAIN_NAME.rawValue), chain.name)
+                $0.put(.nest(NFTA_CHAIN_HOOK.rawValue) as Attribute<ChainSpace, Nest<HookSpace>>) {
+                    $0.put(.word(NFTA_HOOK_HOOKNUM.rawValue), hook.rawValue)
+                    $0.put(.word(NFTA_HOOK_PRIORITY.rawValue), UInt32(bitPattern: priority))
+                }
+                $0.put(.text(NFTA_CHAIN_TYPE.rawValue), type)
+            }
+        case .flush(let chain):
+            add(NFT_MSG_DELRULE.rawValue, 0, chain, RuleSpace.self) {
+                $0.put(.text(NFTA_RULE_TABLE.rawValue), chain.table)
+                $0.put(.text(NFTA_RULE_CHAIN.rawValue), chain.name)
+            }
+        case .add(let rule): add(rule)
         }
     }
 
-    /// Deletes a chain that nothing jumps to any more, with its rules.
-    mutating func deleteChain(_ chain: NftChain) {
-        add(NFT_MSG_DELCHAIN.rawValue, 0, family: chain.family, ChainSpace.self) {
-            $0.put(.text(NFTA_CHAIN_TABLE.rawValue), chain.table)
-            $0.put(.text(NFTA_CHAIN_NAME.rawValue), chain.name)
-        }
-    }
-
-    /// - Parameter owner: a mark of ours beside the comment, which other programs pass over.
-    mutating func addRule(
-        in chain: NftChain, comment text: String? = nil, owner: String = "", _ body: (Expressions) -> Void
-    ) {
-        add(NFT_MSG_NEWRULE.rawValue, NLM_F_CREATE | NLM_F_APPEND, family: chain.family, RuleSpace.self) {
+    private mutating func add(_ rule: NftRule) {
+        let chain = rule.chain
+        add(NFT_MSG_NEWRULE.rawValue, NLM_F_CREATE | NLM_F_APPEND, chain, RuleSpace.self) {
             $0.put(.text(NFTA_RULE_TABLE.rawValue), chain.table)
             $0.put(.text(NFTA_RULE_CHAIN.rawValue), chain.name)
             $0.put(.nest(NFTA_RULE_EXPRESSIONS.rawValue) as Attribute<RuleSpace, Nest<ExpressionListSpace>>) {
-                body(Expressions($0))
+                let expressions = Expressions($0)
+                for statement in rule.statements { expressions.put(statement) }
             }
-            if let text {
+            if let text = rule.comment {
+                let owner = rule.owner
                 let mark = owner.isEmpty ? [] : Self.userdata(NftSocket.ownerMark, owner, limit: 64)
                 $0.put(.bytes(NFTA_RULE_USERDATA.rawValue), Self.comment(text) + mark)
             }
         }
     }
 
-    mutating func deleteRule(_ handle: UInt64, in chain: NftChain) {
-        add(NFT_MSG_DELRULE.rawValue, 0, family: chain.family, RuleSpace.self) {
-            $0.put(.text(NFTA_RULE_TABLE.rawValue), chain.table)
-            $0.put(.text(NFTA_RULE_CHAIN.rawValue), chain.name)
-            $0.put(.long(NFTA_RULE_HANDLE.rawValue), handle)
+    /// Deletes a chain that nothing jumps to any more, with its rules.
+    mutating func deleteChain(_ chain: NftChain) {
+        add(NFT_MSG_DELCHAIN.rawValue, 0, chain, ChainSpace.self) {
+            $0.put(.text(NFTA_CHAIN_TABLE.rawValue), chain.table)
+            $0.put(.text(NFTA_CHAIN_NAME.rawValue), chain.name)
         }
     }
 
-    /// Deletes all rules of a chain.
-    mutating func flush(_ chain: NftChain) {
-        add(NFT_MSG_DELRULE.rawValue, 0, family: chain.family, RuleSpace.self) {
+    mutating func deleteRule(_ handle: UInt64, in chain: NftChain) {
+        add(NFT_MSG_DELRULE.rawValue, 0, chain, RuleSpace.self) {
             $0.put(.text(NFTA_RULE_TABLE.rawValue), chain.table)
             $0.put(.text(NFTA_RULE_CHAIN.rawValue), chain.name)
+            $0.put(.long(NFTA_RULE_HANDLE.rawValue), handle)
         }
     }
 
@@ -172,12 +178,7 @@ struct Transaction: ~Copyable {
     static func comment(_ text: String) -> [UInt8] { userdata(0, text, limit: 127) }
 
     fileprivate static func userdata(_ type: UInt8, _ text: String, limit: Int) -> [UInt8] {
-        var bytes: [UInt8] = []
-        for scalar in text.unicodeScalars {
-            let next = UTF8.encode(scalar).map { Array($0) } ?? []
-            guard bytes.count + next.count <= limit else { break }
-            bytes += next
-        }
+        var bytes = Array(NftChange.cut(text, limit: limit).utf8)
         bytes.append(0)
         return [type, UInt8(bytes.count)] + bytes
     }
@@ -186,7 +187,7 @@ struct Transaction: ~Copyable {
 // MARK: Looking
 
 /// A rule as a chain lists it.
-struct NftRule {
+struct ListedRule {
     var handle: UInt64
     /// Empty without one.
     var comment = ""
@@ -207,19 +208,19 @@ extension NftSocket {
     }
 
     /// The chain's rules; none when there is no such table.
-    mutating func rules(in chain: NftChain) throws(NetlinkError) -> [NftRule] {
+    mutating func rules(in chain: NftChain) throws(NetlinkError) -> [ListedRule] {
         let request = Request(Self.type(NFT_MSG_GETRULE.rawValue), 0)
-        request.extra(Self.header(chain.family))
+        request.extra(Self.header(chain.family.number))
         request.attributes(of: RuleSpace.self) {
             $0.put(.text(NFTA_RULE_TABLE.rawValue), chain.table)
             $0.put(.text(NFTA_RULE_CHAIN.rawValue), chain.name)
         }
-        var found: [NftRule] = []
+        var found: [ListedRule] = []
         do throws(NetlinkError) {
             let operation = "list rules of chain \(chain.name)"
             try socket.converse(request, operation, NLM_F_DUMP, restart: { found = [] }) {
                 _, payload throws(NetlinkError) in
-                if let rule = try NftRule(payload) { found.append(rule) }
+                if let rule = try ListedRule(payload) { found.append(rule) }
             }
         } catch  where error.code == ENOENT {
             return []
@@ -239,29 +240,27 @@ extension NftSocket {
         return ""
     }
 
-    /// Names of a table's chains that begin so; none when there is no such table.
-    mutating func chains(
-        of table: String, _ family: CInt, beginning prefix: String
-    ) throws(NetlinkError) -> [String] {
+    /// Names of chains in the table of `first` that begin as its name does; none when there is no such table.
+    mutating func chains(like first: NftChain) throws(NetlinkError) -> [String] {
         let request = Request(Self.type(NFT_MSG_GETCHAIN.rawValue), 0)
-        request.extra(Self.header(family))
+        request.extra(Self.header(first.family.number))
         var found: [String] = []
         try socket.converse(request, "list chains", NLM_F_DUMP, restart: { found = [] }) {
             _, payload throws(NetlinkError) in
             guard payload.count >= 4 else { return }
-            var (owner, name) = ("", "")
+            var (table, name) = ("", "")
             try AttributeReader(bytes: UnsafeRawBufferPointer(rebasing: payload[4...])).forEach {
-                if UInt32($0) == NFTA_CHAIN_TABLE.rawValue { owner = $1.asString }
+                if UInt32($0) == NFTA_CHAIN_TABLE.rawValue { table = $1.asString }
                 if UInt32($0) == NFTA_CHAIN_NAME.rawValue { name = $1.asString }
             }
-            if owner == table, name.hasPrefix(prefix) { found.append(name) }
+            if table == first.table, name.hasPrefix(first.name) { found.append(name) }
         }
         return found
     }
 
     mutating func exists(_ chain: NftChain) throws(NetlinkError) -> Bool {
         let request = Request(Self.type(NFT_MSG_GETCHAIN.rawValue), 0)
-        request.extra(Self.header(chain.family))
+        request.extra(Self.header(chain.family.number))
         request.attributes(of: ChainSpace.self) {
             $0.put(.text(NFTA_CHAIN_TABLE.rawValue), chain.table)
             $0.put(.text(NFTA_CHAIN_NAME.rawValue), chain.name)
@@ -276,23 +275,22 @@ extension NftSocket {
 
     /// Chains of attachments that iptables, of the nf_tables kind, has in its nat table.
     package mutating func iptablesChains(_ family: IPAddress.Family) throws(NetlinkError) -> [String] {
-        try chains(of: "nat", CInt(family == .v4 ? NFPROTO_IPV4 : NFPROTO_IPV6), beginning: "CNI-")
+        try chains(like: .iptables("CNI-", family))
     }
 
     /// Whether iptables, of the nf_tables kind, has such a chain in its nat table.
     package mutating func hasIptablesChain(_ name: String, _ family: IPAddress.Family) throws(NetlinkError)
         -> Bool
     {
-        let family = CInt(family == .v4 ? NFPROTO_IPV4 : NFPROTO_IPV6)
-        return try exists(NftChain(family: family, table: "nat", name: name))
+        try exists(.iptables(name, family))
     }
 }
 
-extension NftRule {
+extension ListedRule {
     /// The payload of NFT_MSG_NEWRULE.
     init?(_ payload: UnsafeRawBufferPointer) throws(NetlinkError) {
         guard payload.count >= 4 else { return nil }
-        var rule = NftRule(handle: 0)
+        var rule = ListedRule(handle: 0)
         var isNamed = false
         try AttributeReader(bytes: UnsafeRawBufferPointer(rebasing: payload[4...])).forEach {
             type, value throws(NetlinkError) in

@@ -1,4 +1,5 @@
 package import CNI
+import Hashing
 package import Network
 
 /// One container's interface on one network.
@@ -30,15 +31,20 @@ package struct Attachment: Sendable {
     package var saved: [String: String] = [:]
 
     package init(
-        id: AttachmentID, sandbox: String, networkName: String, digest: [UInt8], previous: CNIResult? = nil
+        id: AttachmentID, sandbox: String, networkName: String, digest: [UInt8]? = nil,
+        previous: CNIResult? = nil
     ) {
-        precondition(digest.count == 32)
         self.id = id
         self.sandbox = sandbox
         self.networkName = networkName
         label = networkName
-        self.digest = digest
+        self.digest = digest ?? Digest.sha256Bytes("\(id.containerID)/\(id.interface)")
         self.previous = previous
+    }
+
+    /// For what goes by the attachment's ID alone.
+    package init(of id: AttachmentID) {
+        self.init(id: id, sandbox: "", networkName: "")
     }
 
     package static func randomDigest() -> [UInt8] { (0..<32).map { _ in UInt8.random(in: 0...255) } }

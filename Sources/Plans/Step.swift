@@ -24,7 +24,10 @@ package protocol StepKind: Equatable, Sendable {
     /// quoted: pods' authors choose them, and the lines are there to be copied. A link's name has `dev` or `name` in front of
     /// it, as it may be one of ip's own words.
     var commands: [String] { get }
+    /// The facts as they are once the step is done; those of `basis` are there when they exist.
     func apply(to facts: inout Facts)
+    /// Links whose facts decide those of others.
+    var basis: [LinkName] { get }
     func run<Runner: StepRunner>(by runner: inout Runner) throws(Runner.Refusal)
 
     /// What undoes it when the kernel gave no answer: it may have been done.
@@ -41,6 +44,7 @@ package protocol StepKind: Equatable, Sendable {
 
 extension StepKind {
     package func apply(to _: inout Facts) {}
+    package var basis: [LinkName] { [] }
     package var inverseIfUnanswered: Step? { nil }
     package var needsVisit: Bool { false }
     package var takesDerivedName: Bool { false }

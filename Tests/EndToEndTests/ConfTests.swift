@@ -12,7 +12,13 @@ import Testing
     private static let ofDummy = ["dummy.yaml"]
     private static let gated = ofVLANs + ofIpvlan + ofDummy
     /// Addresses that the pod's annotation asks for.
-    private static let asked = ["macvlan-tuned.yaml": "192.168.12.50/24"]
+    static let asked = ["macvlan-tuned.yaml": "192.168.12.50/24"]
+
+    /// Whether this kernel has what the file needs.
+    static func isPossible(_ file: String) -> Bool {
+        !(ofVLANs.contains(file) && !Feature.vlanFiltering) && !(ofIpvlan.contains(file) && !Feature.ipvlan)
+            && !(ofDummy.contains(file) && !Feature.dummy)
+    }
 
     @Test(arguments: names.filter { !gated.contains($0) })
     func attaches(file: String) throws { try run(file) }

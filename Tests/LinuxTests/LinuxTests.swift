@@ -1,3 +1,4 @@
+import Hashing
 import Linux
 import Testing
 

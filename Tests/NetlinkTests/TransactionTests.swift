@@ -9,11 +9,9 @@ import Testing
     @Test("nft add rule inet .. ip saddr 10.9.0.2 ip daddr != 10.9.0.0/22 masquerade comment \"abc\"")
     func aMasqueradeRule() throws {
         var transaction = Transaction(capacity: 4096)
-        NftSocket.add(
-            MasqueradeRule(
-                address: try Requests.ip("10.9.0.2"), network: try Requests.cidr("10.9.0.0/22"),
-                comment: "abc"),
-            &transaction)
+        let rule = MasqueradeRule(
+            address: try Requests.ip("10.9.0.2"), network: try Requests.cidr("10.9.0.0/22"), comment: "abc")
+        transaction.add(rule.change)
         transaction.close()
         let nfproto =
             "24000180" + "09000100" + "6d65746100000000"  // "meta"

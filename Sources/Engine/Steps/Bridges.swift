@@ -47,7 +47,8 @@ extension LiveRun {
             }
         }
         // No IPv6: no file.
-        try? kernel.writeSysctl(SysctlName(.host, "net/ipv6/conf/\(spec.name)/accept_ra"), "0")
+        let change = spec.refusesRouters
+        try? kernel.writeSysctl(SysctlName(change.place, change.path), change.value)
         // A new one is up from its first moment on.
         guard let existing = kernel.seen[spec.name]?.link, !existing.isUp else { return }
         try on(name) { socket, index throws(NetlinkError) in try socket.change(index: index, .up(true)) }

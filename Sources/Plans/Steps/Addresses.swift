@@ -17,11 +17,12 @@ package enum AddressStep: StepKind {
 
     package var commands: [String] {
         switch self {
-        case .add(let cidr, let link): ["\(link.place.ip) addr add \(cidr) dev \(link.word)"]
+        case .add(let cidr, let link):
+            ["\(link.place.ip) addr add \(cidr)\(cidr.broadcastWord) dev \(link.word)"]
         case .remove(let cidr, let link): ["\(link.place.ip) addr delete \(cidr) dev \(link.word)"]
         case .ensure(let cidr, let link, let nodad):
             [
-                "\(link.place.ip) addr replace \(cidr) dev \(link.word)"
+                "\(link.place.ip) addr replace \(cidr)\(cidr.broadcastWord) dev \(link.word)"
                     + (nodad && cidr.family == .v6 ? " nodad" : "")
             ]
         }
@@ -53,4 +54,9 @@ extension Step {
     package static func ensureAddress(_ cidr: CIDR, _ link: LinkName, nodad: Bool = false) -> Step {
         Step(AddressStep.ensure(cidr, link, nodad: nodad))
     }
+}
+
+extension CIDR {
+    /// The kernel takes no broadcast address by itself.
+    fileprivate var broadcastWord: String { family == .v4 && length < 31 ? " brd +" : "" }
 }

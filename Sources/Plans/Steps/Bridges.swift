@@ -24,7 +24,8 @@ package enum BridgeStep: StepKind {
             let kind = [BridgeKind.name] + spec.kind.words
             return [
                 "ip link add name \(shellQuoted(spec.name)) address \(spec.mac)\(mtu) up type \(kind.joined(separator: " "))"
-                    + "  # unless it exists"
+                    + "  # unless it exists",
+                spec.refusesRouters.command,
             ]
         case .setPort(let name, let port):
             let words = [port.hairpin.map { ("hairpin", $0) }, port.isolated.map { ("isolated", $0) }]
@@ -94,6 +95,11 @@ package struct BridgeSpec: Hashable, Sendable {
         self.mtu = mtu
         self.mac = mac
         kind = BridgeKind(vlanFiltering: vlanFiltering)
+    }
+
+    /// Pods that advertise themselves as routers are none of the host's.
+    package var refusesRouters: SysctlChange {
+        SysctlChange(.host, "net/ipv6/conf/\(name)/accept_ra", "0", isOptional: true)
     }
 }
 

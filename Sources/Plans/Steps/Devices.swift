@@ -47,6 +47,14 @@ package enum DeviceStep: StepKind {
         }
     }
 
+    package var basis: [LinkName] {
+        switch self {
+        case .take(let device): [.host(device.name)]
+        case .giveBack(let device): [.sandbox(device.interface)]
+        case .rename(let name, _): [.host(name)]
+        }
+    }
+
     package func run<Runner: StepRunner>(by runner: inout Runner) throws(Runner.Refusal) {
         try runner.run(self)
     }

@@ -63,6 +63,8 @@ package enum LinkStep: StepKind {
         }
     }
 
+    package var basis: [LinkName] { if case .add(_, _, let parent?) = self { [parent] } else { [] } }
+
     package func run<Runner: StepRunner>(by runner: inout Runner) throws(Runner.Refusal) {
         try runner.run(self)
     }

@@ -1,3 +1,4 @@
+import Hashing
 package import Network
 
 /// Source translation of attachments, by nftables or iptables.
@@ -50,25 +51,62 @@ package struct Masquerade: Hashable, Sendable {
 
     fileprivate var commands: [String] {
         guard backend == .nftables else {
-            return addresses.map {
-                let program = $0.family == .v4 ? "iptables" : "ip6tables"
-                return "\(program) -t nat -A POSTROUTING -s \($0.address)"
-                    + " ! -d \($0.network) -j MASQUERADE  # in a chain of its own"
+            return IPAddress.Family.allCases.flatMap { family in
+                let program = family == .v4 ? "iptables" : "ip6tables"
+                return iptablesLines(family).map { "\(program) -t nat \($0)" }
             }
         }
-        let table = "inet cni_plugins_masquerade"
-        return [
-            "nft add table \(table)", "nft add chain \(table) masq_checks",
-            "nft add chain \(table) postrouting '{ type nat hook postrouting priority 100; }'",
-            "nft flush chain \(table) postrouting",
-            "nft add rule \(table) postrouting ip daddr 224.0.0.0/4 return",
-            "nft add rule \(table) postrouting ip6 daddr ff00::/8 return",
-            "nft add rule \(table) postrouting goto masq_checks",
-        ]
-            + addresses.map {
-                let family = $0.family == .v4 ? "ip" : "ip6"
-                return "nft add rule \(table) masq_checks \(family) saddr \($0.address)"
-                    + " \(family) daddr != \($0.network) masquerade"
-            }
+        return (MasqueradeRule.frame + rules(owner: "").map(\.change)).map(\.command)
+    }
+
+    // MARK: nftables
+
+    /// - Parameter owner: who made them, for us alone.
+    package func rules(owner: String) -> [MasqueradeRule] {
+        let names = [networkName, id.interface, id.containerID].map { $0.filter { $0 != "\"" } }
+        let comment = "\(instance), net: \(names[0]), if: \(names[1]), id: \(names[2])"
+        return addresses.map {
+            MasqueradeRule(address: $0.address, network: $0.network, comment: comment, owner: owner)
+        }
+    }
+
+    /// What the comments of an attachment's rules begin with, as the reference plugins have it.
+    package var instance: String {
+        "\(Digest.sha512(networkName).prefix(16))-\(Self.hash(of: id))"
+    }
+
+    /// The part of a comment that tells the attachment, whatever its network.
+    package static func hash(of id: AttachmentID) -> String {
+        String(Digest.sha512("\(id.interface):\(id.containerID)").prefix(16))
+    }
+
+    /// That part of a comment; nil for a comment of another form.
+    package static func hash(in comment: String) -> String? {
+        let parts = comment.parts(by: ",")[0].parts(by: "-")
+        return parts.count == 2 && parts[1].utf8.count == 16 ? String(parts[1]) : nil
+    }
+
+    // MARK: iptables
+
+    /// The chain of a container and network, as the reference plugins name it.
+    package var chain: String { "CNI-" + Digest.sha512(networkName + id.containerID).prefix(24) }
+
+    /// Chain and rules of one family, as iptables-save prints them and as the command takes them; none without addresses.
+    package func iptablesLines(_ family: IPAddress.Family) -> [String] {
+        let addresses = addresses.filter { $0.family == family }
+        guard !addresses.isEmpty else { return [] }
+        let text = "name: \"\(networkName)\" id: \"\(id.containerID)\"".replacing("\"", with: "\\\"")
+        let comment = "-m comment --comment \"\(text)\""
+        let multicast = family == .v4 ? "224.0.0.0/4" : "ff00::/8"
+        var lines = ["-N \(chain)"]
+        for address in addresses {
+            let rules = [
+                "-A \(chain) -d \(address.network) \(comment) -j ACCEPT",
+                "-A \(chain) ! -d \(multicast) \(comment) -j MASQUERADE",
+                "-A POSTROUTING -s \(CIDR.host(address.address)) \(comment) -j \(chain)",
+            ]
+            lines += rules.filter { !lines.contains($0) }
+        }
+        return lines
     }
 }

@@ -16,20 +16,12 @@ package enum SpoofCheckStep: StepKind {
         switch self {
         case .ensure(let check):
             if let remark = Self.untypable(check.id) { return [remark] }
-            let chain = shellQuoted(Self.chain(of: check.id))
-            let inner = shellQuoted("\(Self.chain(of: check.id))-mac")
-            return [
-                "nft add table bridge nat",
-                "nft add chain bridge nat PREROUTING '{ type filter hook prerouting priority -300; }'",
-                "nft add chain bridge nat \(chain)", "nft add chain bridge nat \(inner)",
-                "nft add rule bridge nat PREROUTING iifname \"\(check.port)\" jump \(chain)",
-                "nft add rule bridge nat \(chain) jump \(inner)",
-                "nft add rule bridge nat \(inner) ether saddr \(check.mac) return",
-                "nft add rule bridge nat \(inner) drop",
-            ]
+            return check.rule.changes.map(\.command)
         case .remove(let id):
             if let remark = Self.untypable(id) { return [remark] }
-            return ["nft delete chain bridge nat \(shellQuoted(Self.chain(of: id)))"]
+            let chains = SpoofChains(SpoofCheck.name(of: id))
+            return ["# delete the rule of PREROUTING with the comment \(chains.comment)"]
+                + [chains.interface.name, chains.mac.name].map { "nft delete chain bridge nat \($0)" }
         }
     }
 
@@ -39,11 +31,9 @@ package enum SpoofCheckStep: StepKind {
             (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0)
                 || "_-./".utf8.contains($0)
         }
-        return isPlain ? nil : "# nft cannot be told the name of the chain \(visible(chain(of: id)))"
-    }
-
-    private static func chain(of id: AttachmentID) -> String {
-        "cni-br-iface-\(id.containerID)-\(id.interface)"
+        return isPlain
+            ? nil
+            : "# nft cannot be told the name of the chain \(visible(SpoofChains(SpoofCheck.name(of: id)).interface.name))"
     }
 
     package func run<Runner: StepRunner>(by runner: inout Runner) throws(Runner.Refusal) {
@@ -69,4 +59,9 @@ package struct SpoofCheck: Hashable, Sendable {
         self.port = port
         self.mac = mac
     }
+
+    package var rule: SpoofCheckRule { SpoofCheckRule(id: Self.name(of: id), port: port, mac: mac) }
+
+    /// How rules and chains call an attachment.
+    package static func name(of id: AttachmentID) -> String { "\(id.containerID)-\(id.interface)" }
 }

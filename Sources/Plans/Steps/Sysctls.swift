@@ -6,10 +6,7 @@ package struct SysctlStep: StepKind {
 
     package var name: String { "sysctl" }
 
-    package var commands: [String] {
-        let enter = change.place == .sandbox ? "ip netns exec POD " : ""
-        return ["\(enter)sysctl -w \(shellQuoted("\(change.path)=\(change.value)"))"]
-    }
+    package var commands: [String] { [change.command] }
 
     package func apply(to facts: inout Facts) {
         facts.sysctls[SysctlName(change.place, change.path)] = change.value
@@ -54,5 +51,10 @@ package struct SysctlChange: Hashable, Sendable {
         self.value = value
         self.lifetime = lifetime
         self.isOptional = isOptional
+    }
+
+    var command: String {
+        let enter = place == .sandbox ? "ip netns exec POD " : ""
+        return "\(enter)sysctl\(isOptional ? " -e" : "") -w \(shellQuoted("\(path)=\(value)"))"
     }
 }

@@ -1,0 +1,47 @@
+/// Drops what a bridge port sends with another source address than its own.
+package struct SpoofCheckRule: Equatable, Sendable {
+    /// `<containerID>-<interface>`: part of the chains' names and of every comment.
+    package var id: String
+    /// The bridge port.
+    package var port: String
+    package var mac: MAC
+
+    package init(id: String, port: String, mac: MAC) {
+        self.id = id
+        self.port = port
+        self.mac = mac
+    }
+
+    package var changes: [NftChange] {
+        let chains = SpoofChains(id)
+        // NF_BR_PRI_NAT_DST_BRIDGED.
+        let priority: Int32 = -300
+        return [
+            .addTable(of: chains.prerouting),
+            .addBaseChain(chains.prerouting, type: "filter", .prerouting, priority: priority),
+            .addChain(chains.interface), .flush(chains.interface), .addChain(chains.mac), .flush(chains.mac),
+            .add(
+                NftRule(
+                    chains.prerouting, [.fromLink(port), .jump(chains.interface.name)],
+                    comment: chains.comment)),
+            .add(NftRule(chains.interface, [.jump(chains.mac.name)], comment: chains.comment)),
+            .add(NftRule(chains.mac, [.sourceMAC(mac), .returns], comment: chains.comment)),
+            .add(NftRule(chains.mac, [.drop], comment: chains.comment)),
+        ]
+    }
+}
+
+/// Chains and comments as the reference plugin names them, so that either program removes the other's.
+package struct SpoofChains: Sendable {
+    package let prerouting = NftChain(.bridge, "nat", "PREROUTING")
+    package let interface: NftChain
+    package let mac: NftChain
+    package let comment: String
+
+    /// - Parameter id: as in `SpoofCheckRule`.
+    package init(_ id: String) {
+        interface = NftChain(.bridge, "nat", "cni-br-iface-\(id)")
+        mac = NftChain(.bridge, "nat", "cni-br-iface-\(id)-mac")
+        comment = "macspoofchk-\(id)"
+    }
+}
