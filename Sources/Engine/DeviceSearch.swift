@@ -75,7 +75,8 @@ extension Kernel {
             throw Failure(.io, "\(error)")
         }
         let found = Device(record: String(decoding: text, as: UTF8.self), interface: query.interface)
-        guard let device = found ?? devices[query.interface] else { return nil }
+        // The pod's record has a checksum, the note has none.
+        guard let device = devices[query.interface] ?? found else { return nil }
         do throws(NetlinkError) { return try find(device) } catch { throw Failure(.generic, "\(error)") }
     }
 
@@ -102,10 +103,11 @@ extension Kernel {
         // What is made by software went with its namespace, or was deleted in it; unless a veth's peer tells that it lives,
         // or the pod's own namespaces have it.
         if let identity = device.identity, !identity.kind.isEmpty {
-            guard hasSandbox else { return .gone(device) }
-            let stray = try astray(.sandbox(device.interface)) { link, _ in link.kind == identity.kind }
-            let lives = identity.kind == "veth" ? try isTied(identity.parent) : stray != nil
-            return lives ? .away(device) : .gone(device)
+            let isAway =
+                identity.kind == "veth"
+                ? try isTied(identity.parent)
+                : try astray(.sandbox(device.interface)) { link, _ in link.kind == identity.kind } != nil
+            return isAway ? .away(device) : .gone(device)
         }
         if let bus = device.identity?.bus, !isPluggedIn(bus) { return .gone(device) }
         if hasSandbox { return .away(device) }
@@ -125,7 +127,7 @@ extension Kernel {
             guard let (name, link) = called ?? links.first else { continue }
             var found = device
             found.index = link.index
-            return .found(found, name)
+            return .found(found, name, link)
         }
         return nil
     }
@@ -147,11 +149,15 @@ extension Kernel {
         return identity.isSame(as: link) && (identity.isProof || isLikely)
     }
 
-    /// Whether the host has a veth whose other end is elsewhere.
+    /// Whether the host has a veth whose other end is in another namespace, which lives.
     private func isTied(_ index: Int32?) throws(NetlinkError) -> Bool {
         guard let index else { return false }
-        let peer = try with(.host) { socket throws(NetlinkError) in try socket.link(index: index) }
-        return peer?.kind == "veth"
+        return try with(.host) { socket throws(NetlinkError) in
+            guard let peer = try socket.link(index: index), peer.kind == "veth",
+                let namespace = peer.parentNamespaceID
+            else { return false }
+            return try socket.isAlive(namespace: namespace)
+        }
     }
 
     /// - Parameter bus: `pci/0000:00:04.0`.

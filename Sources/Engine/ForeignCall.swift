@@ -73,7 +73,9 @@ package struct ForeignCall: Sendable {
 
     private func isError(_ output: [UInt8]) -> Bool {
         guard !output.isEmpty, let json = try? JSON.parse(output).value else { return false }
-        return json["msg"] != nil && Failure.parse(json) != nil
+        guard json["msg"]?.string?.isEmpty == false else { return false }
+        // A result may have members of its author's, such as this one.
+        return Failure.parse(json) != nil || json["interfaces"] == nil && json["ips"] == nil
     }
 
     /// Throws when the plugin did not even start.

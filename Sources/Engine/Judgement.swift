@@ -21,7 +21,9 @@ extension Plugin {
         do throws(JSONError) {
             switch kind {
             case .module(let module):
-                _ = try config.reader.object("args")?.object("cni")
+                if let asked = try config.reader.object("args")?.object("cni") {
+                    say(passedOver(try asked.judge(module.vocabulary, below: module.podArguments)))
+                }
                 var vocabulary = module.vocabulary
                 if module.usesIPAM {
                     try requireSource()

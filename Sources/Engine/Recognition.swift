@@ -20,18 +20,15 @@ extension ChainRunner {
     func recognize(_ spec: AttachmentSpec, _ attached: Attached?) throws(Failure) -> Bool {
         kernel.devices[spec.id.interface] = attached?.device
         let name = LinkName.sandbox(spec.id.interface)
-        kernel.known[name] = nil
-        if let attached {
-            do throws(NetlinkError) { kernel.known[name] = try known(name, attached) } catch {
-                throw Failure(.generic, "\(error)")
-            }
+        do throws(NetlinkError) { kernel.known[name] = try known(name, spec.id, attached) } catch {
+            throw Failure(.generic, "\(error)")
         }
         for plugin in spec.list.plugins {
             guard let type = plugin["type"]?.string, !spec.external.contains(type),
                 let query = registry.module(type)?.takenDevice(spec.attachment())
             else { continue }
             switch try kernel.find(query) {
-            case .found(let device, let found):
+            case .found(let device, let found, _):
                 kernel.known[name] = KnownLink(place: found.place, index: device.index)
             case .away: return false
             case .gone, nil: break
@@ -40,12 +37,17 @@ extension ChainRunner {
         return true
     }
 
-    private func known(_ name: LinkName, _ attached: Attached) throws(NetlinkError) -> KnownLink? {
-        let promised = attached.result.interfaces.first { $0.name == name.name && $0.sandbox ?? "" != "" }
-        let mac = promised?.mac.flatMap(MAC.init(parsing:))
-        var index = attached.index
+    private func known(
+        _ name: LinkName, _ id: AttachmentID, _ attached: Attached?
+    ) throws(NetlinkError) -> KnownLink? {
+        let promised = attached?.result.interfaces.first { $0.name == name.name && $0.sandbox ?? "" != "" }
+        // Without a result the link has the address that is derived for it, unless another one was asked for.
+        let mac =
+            attached == nil ? Attachment(of: id).mac(.sandbox) : promised?.mac.flatMap(MAC.init(parsing:))
+        var index = attached?.index
         if index == nil, let mac {
-            index = try kernel.index(of: name.name, mac, attached.result.ips.map(\.address.address))
+            let addresses = attached?.result.ips.map(\.address.address) ?? []
+            index = try kernel.index(of: name.name, mac, addresses)
         }
         return index.map { KnownLink(place: .sandbox, index: $0, mac: mac) }
     }

@@ -13,7 +13,9 @@ package struct StepError: Error, Equatable, Sendable, CustomStringConvertible {
     /// The kernel or its policy says no to the step itself, as it would say again: a setting that may not be written, a
     /// value that is out of bounds by now.
     var isFinal: Bool {
-        [notPermitted, accessDenied, busy, invalid, readOnly, outOfRange, notSupported].contains(code)
+        [
+            notPermitted, accessDenied, busy, invalid, readOnly, outOfRange, notSupported, addressInUse,
+        ].contains(code)
     }
 
     /// The host has a link of that name already.

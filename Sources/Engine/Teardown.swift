@@ -26,7 +26,7 @@ package final class Teardown {
     /// False once a restore of the attachment failed, or its device cannot be reached: what the next DEL needs is kept.
     private var isRestored = true
     /// Attachments whose device is still out, with its addresses.
-    private var held: Set<String> = []
+    package private(set) var held: Set<String> = []
     package private(set) var problems: [Failure] = []
 
     package init(_ runner: ChainRunner, isGuess: Bool = false) {
@@ -54,7 +54,7 @@ package final class Teardown {
                 note(error, spec, isGuess)
                 continue
             }
-            do throws(Failure) { try detach(pending, spec.id.interface) } catch {
+            do throws(Failure) { try detach(pending, spec.id, spec.subject) } catch {
                 note(plugin.naming(error), spec, false)
             }
             if let problem = pending.problem { note(problem, spec, isGuess) }
@@ -70,12 +70,13 @@ package final class Teardown {
         }
     }
 
-    private func detach(_ pending: Pending, _ interface: String) throws(Failure) {
-        let removal = pending.removal
+    /// - Parameter subject: whom a line of the log is about.
+    private func detach(_ pending: Pending, _ id: AttachmentID, _ subject: String) throws(Failure) {
+        let (removal, interface) = (pending.removal, id.interface)
         links += removal.links.map { .sandbox($0) }
         hostLinks += removal.hostLinks
         if let lease = pending.lease { leases.append(lease) }
-        for step in removal.restores { restore(step) }
+        for step in removal.restores { restore(step, subject) }
         // What keeps its addresses keeps an IPAM plugin's as well; such a plugin may talk over the link, which the steps may
         // take away.
         let isHeld =
@@ -92,16 +93,16 @@ package final class Teardown {
         if let refused { throw refused }
     }
 
-    private func restore(_ step: Step) {
+    private func restore(_ step: Step, _ subject: String) {
         do throws(StepError) { try run(step, isRepeated: true) } catch {
             if error.isGone { return }
             // A pod could ask for what cannot be put back, and must not stay for that.
             if error.isFinal, runner.isMeta {
-                return runner.log.error("DEL: it stays as it is: \(error)")
+                return runner.log.error("DEL of \(subject): it stays as it is: \(error)")
             }
             isRestored = false
             // In the meta role the next DEL tries again; the reference never does.
-            guard runner.isMeta else { return runner.log.error("DEL: \(error)") }
+            guard runner.isMeta else { return runner.log.error("DEL of \(subject): \(error)") }
             problems.append(runner.executor.failure(of: error))
         }
     }
@@ -280,7 +281,7 @@ package final class Teardown {
                     let attachment = Attachment(
                         of: AttachmentID(containerID: id.containerID, interface: interface))
                     let facts = try runner.observe(module.needs(noteOf: attachment))
-                    if case .found(let device, let name)? = facts.taken {
+                    if case .found(let device, let name, _)? = facts.taken {
                         let known = KnownLink(place: name.place, index: device.index)
                         runner.kernel.known[.sandbox(interface)] = known
                     }
@@ -293,9 +294,29 @@ package final class Teardown {
         }
         for (interface, removal) in removals.sorted(by: { $0.key < $1.key }) {
             isRestored = removal.problem == nil
-            do throws(Failure) { try detach(Pending(removal: removal), interface) } catch {
+            let own = AttachmentID(containerID: id.containerID, interface: interface)
+            let subject = "container \(id.containerID) \(interface)"
+            do throws(Failure) { try detach(Pending(removal: removal), own, subject) } catch {
                 problems.append(error)
             }
+        }
+    }
+
+    /// Without a record of the pod: its links whose MAC address is derived for an attachment of the container's, whatever they
+    /// are called.
+    package func detachDerived(_ containerID: String, _ likely: [String], where isOurs: (String) -> Bool) {
+        guard runner.kernel.hasSandbox else { return }
+        do throws(NetlinkError) {
+            let all = try listed().filter { $0.kind != nil }
+            for name in Set(likely + all.map(\.name)).sorted() where isOurs(name) {
+                let id = AttachmentID(containerID: containerID, interface: name)
+                let mac = Attachment(of: id).mac(.sandbox)
+                guard let link = all.first(where: { $0.mac == mac }) else { continue }
+                runner.kernel.known[.sandbox(name)] = KnownLink(place: .sandbox, index: link.index, mac: mac)
+                links.append(.sandbox(name))
+            }
+        } catch {
+            problems.append(Failure(.generic, "\(error)"))
         }
     }
 

@@ -246,17 +246,37 @@ package enum HostLocal: AddressSource {
     package static func releaseEverything(
         of containerID: String, below directory: String, where isGone: (String?, IPAddress) -> Bool
     ) throws(Failure) {
+        try release(below: directory) { store throws(SystemError) in
+            try store.entries(of: containerID).filter { entry in
+                let owner = LeaseStore.parse(entry.owner)
+                return entry.owner.isEmpty
+                    || owner.containerID == containerID && isGone(owner.interface, entry.address)
+            }
+        }
+    }
+
+    /// The same for containers that are gone altogether.
+    package static func releaseEverything(
+        of containers: Set<String>, below directory: String
+    ) throws(Failure) {
+        try release(below: directory) { store throws(SystemError) in
+            var gone: [LeaseStore.Entry] = []
+            try store.forEachEntry {
+                if containers.contains(LeaseStore.parse($0.owner).containerID) { gone.append($0) }
+            }
+            return gone
+        }
+    }
+
+    private static func release(
+        below directory: String, _ gone: (borrowing LeaseStore) throws(SystemError) -> [LeaseStore.Entry]
+    ) throws(Failure) {
         do throws(SystemError) {
             for network in try networks(below: directory) {
                 guard let store = try LeaseStore.openIfPresent("\(directory)/\(network)") else { continue }
                 let lock = try store.lockIfThere()
                 defer { extendLifetime(lock) }
-                let gone = try store.entries(of: containerID).filter { entry in
-                    let owner = LeaseStore.parse(entry.owner)
-                    return entry.owner.isEmpty
-                        || owner.containerID == containerID && isGone(owner.interface, entry.address)
-                }
-                if let problem = store.remove(gone) { throw problem }
+                if let problem = store.remove(try gone(store)) { throw problem }
             }
         } catch {
             throw Failure(.io, "host-local: \(error)", details: error.hint)

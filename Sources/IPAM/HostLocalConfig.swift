@@ -30,6 +30,8 @@ package struct HostLocalConfig: Equatable, Sendable {
     ) { key in
         switch key {
         case "ipranges": "ranges"
+        case "range":
+            "write the network into \"subnet\", and where it begins and ends into rangeStart and rangeEnd"
         case "addresses", "address", "ips", "ip":
             "fixed addresses are of the type static: write \"type\": \"static\""
         default: nil

@@ -101,6 +101,16 @@ extension Reader {
         throw JSONError(path: last.path, problem: problems.joined(separator: "; "))
     }
 
+    /// Judges what is below some keys of this object alone: the other keys may be somebody else's.
+    package func judge(_ vocabulary: Vocabulary, below keys: [String]) throws(JSONError) -> [String] {
+        var unknown: [String] = []
+        for key in keys {
+            guard let inner = vocabulary.vocabulary(of: key), let member = member(key) else { continue }
+            unknown += try member.judge(inner)
+        }
+        return unknown
+    }
+
     private func judge(_ vocabulary: Vocabulary, _ unknown: inout [String], _ refused: inout [JSONError]) {
         guard let object = value.object else {
             // Of a list its elements, and of a list of lists theirs.

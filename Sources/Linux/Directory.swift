@@ -257,25 +257,29 @@ package struct Directory: ~Copyable, Sendable {
 private func requireTrusted(
     _ file: borrowing Descriptor, _ name: String, _ path: String
 ) throws(SystemError) {
-    let path = name.isEmpty ? path : name == ".." ? parent(of: path) : "\(path)/\(name)"
+    // Told on failure alone: splitting a text costs more than all the rest here.
+    var place: String { name.isEmpty ? path : name == ".." ? parent(of: path) : "\(path)/\(name)" }
     var info = stat()
     let status = name.isEmpty ? fstat(file.raw, &info) : fstatat(file.raw, name, &info, AT_SYMLINK_NOFOLLOW)
-    guard status == 0 else { throw SystemError("stat \(path)") }
+    guard status == 0 else { throw SystemError("stat \(place)") }
     guard name.isEmpty || info.st_mode & S_IFMT == S_IFDIR else {
-        throw SystemError(operation: "\(path) is no directory", code: ENOTDIR)
+        throw SystemError(operation: "\(place) is no directory", code: ENOTDIR)
     }
+    let isOpenToAll = info.st_mode & S_IWOTH != 0
+    let isForeign = info.st_uid != 0 && info.st_uid != geteuid()
+    let isOpen = isOpenToAll || info.st_mode & S_IWGRP != 0 && info.st_gid != 0
+    guard isForeign || isOpen else { return }
+    let path = place
     var problems: [String] = []
     var fixes: [String] = []
-    if info.st_uid != 0, info.st_uid != geteuid() {
+    if isForeign {
         problems.append("belongs to user \(info.st_uid), not to root")
         fixes.append("chown root \(shellQuoted(path))")
     }
-    let isOpenToAll = info.st_mode & S_IWOTH != 0
-    if isOpenToAll || info.st_mode & S_IWGRP != 0 && info.st_gid != 0 {
+    if isOpen {
         problems.append("is writable by \(isOpenToAll ? "everybody" : "group \(info.st_gid)")")
         fixes.append("chmod go-w \(shellQuoted(path))")
     }
-    if problems.isEmpty { return }
     let facts = "owner \(info.st_uid):\(info.st_gid), mode \(String(info.st_mode & 0o7777, radix: 8))"
     throw SystemError(
         operation: "\(path) \(problems.joined(separator: " and ")) (\(facts)): refused", code: 0,

@@ -221,7 +221,12 @@ package struct DelegateBuilder {
 
     /// A name: a definition in `multusNamespace`, else a file in `confDir`. With a '/': a path.
     private func resolve(_ name: String) throws(Failure) -> Chosen {
-        if name.utf8.contains(UInt8(ascii: "/")) { return Self.chosen(try NetworkFiles.load(name)) }
+        if name.hasPrefix("/") { return Self.chosen(try NetworkFiles.load(name)) }
+        guard !name.utf8.contains(UInt8(ascii: "/")) else {
+            throw Failure(
+                .badConfig, "\"\(name)\" is no absolute path",
+                details: "write the path of the file in clusterNetwork or defaultNetworks from / on")
+        }
         guard Names.isIdentifier(name) else {
             throw Failure(
                 .badConfig, "\"\(name)\" is no network name",

@@ -15,6 +15,8 @@ package struct Explanation {
 
     private var parts: [Part] = []
     private var routes: [Step] = []
+    /// Keys of the configuration.
+    private var passedOver: [String] = []
     private let version: Version
 
     /// - Parameters:
@@ -34,6 +36,7 @@ package struct Explanation {
         let kernel = try Kernel.open(sandbox: sandbox, mayBeGone: sandbox.isEmpty)
         let runner = ChainRunner(kernel, registry: builtins, isMeta: true, log: config.log)
         var explanation = Explanation(version: plugin.version)
+        explanation.passedOver = config.passedOver
         for delegate in delegates {
             do throws(Failure) {
                 let (lines, result) = try runner.explain(delegate.spec)
@@ -71,7 +74,7 @@ package struct Explanation {
     /// A script: what is no command is a comment.
     package func text(isTerminal: Bool) -> String {
         let (bold, dim, plain) = isTerminal ? ("\u{1b}[1m", "\u{1b}[2m", "\u{1b}[0m") : ("", "", "")
-        var text = ""
+        var text = passedOver.map { "# passed over in the configuration: \(visible($0))\n" }.joined()
         for part in parts {
             let spec = part.delegate.spec
             text += "\(bold)# \(visible(spec.id.interface))  \(visible(spec.name))\(plain)\n"
@@ -107,6 +110,7 @@ package struct Explanation {
         }
         return [
             "cniVersion": .string(version.rawValue), "attachments": .array(attachments),
+            "passedOver": .array(passedOver.map { .string($0) }),
             "defaultRoute": .array(routes.flatMap { $0.kind.commands }.map { .string($0) }),
         ]
     }

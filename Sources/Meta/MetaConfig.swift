@@ -23,6 +23,8 @@ package struct MetaConfig: Sendable {
     /// Types whose executable in binDir or CNI_PATH is run instead of the built-in module.
     package var externalPlugins: [String]
     package var log: Log
+    /// Keys that nobody looks at, and why where that is not plain.
+    package private(set) var passedOver: [String] = []
 
     package static let vocabulary = Vocabulary([
         "cniVersion", "cniVersions", "name", "type", "capabilities", "runtimeConfig", "prevResult", "ipam",
@@ -93,7 +95,13 @@ package struct MetaConfig: Sendable {
                 error.problem.hasPrefix(unsupported) ? .unsupportedField : .badConfig, "\(error)",
                 details: "correct it in the configuration \(plugin.name) of type \(plugin.type)")
         }
-        for key in unknown { log.debug("unknown key \(key) is passed over") }
+        if clusterNetwork != nil, !delegates.isEmpty {
+            passedOver.append("delegates (clusterNetwork goes before it)")
+        }
+        if clusterNetwork == nil, !defaultNetworks.isEmpty {
+            passedOver.append("defaultNetworks (it follows a clusterNetwork)")
+        }
+        passedOver += unknown
         if json.has("kubeconfig") {
             log.verbose("kubeconfig is not used: definitions come from \(cacheDir)")
         }

@@ -4,6 +4,7 @@ import Hashing
 import IPAM
 import JSONC
 import Linux
+import Network
 import Plans
 
 // MARK: GC and STATUS
@@ -38,7 +39,7 @@ extension MetaPlugin {
                     nobodys.append(id)
                 } else {
                     problems += try named(id, record) { () throws(Failure) in
-                        try detachDead(id, record, byContainer[id.containerID] ?? [], store)
+                        try detachDead(id, record, byContainer[id.containerID] ?? [], &census, store)
                     }
                     dead += 1
                 }
@@ -59,7 +60,7 @@ extension MetaPlugin {
                 let lock = try store.lock(id)
                 defer { extendLifetime(lock) }
                 problems += try named(id, nil) { () throws(Failure) in
-                    try detachDead(id, nil, byContainer[id.containerID] ?? [], store)
+                    try detachDead(id, nil, byContainer[id.containerID] ?? [], &census, store)
                 }
                 dead += 1
             } catch {
@@ -74,6 +75,13 @@ extension MetaPlugin {
             census.isComplete = false
             problems.append(error)
         }
+        // Of networks that nothing knows any more.
+        let gone = census.unrecorded.subtracting(census.alive.map(\.containerID))
+        for directory in gone.isEmpty ? [] : directories {
+            do throws(Failure) { try HostLocal.releaseEverything(of: gone, below: directory) } catch {
+                problems.append(error)
+            }
+        }
         // Who cannot be counted may live.
         if census.isComplete { problems += collectNetworks(census, store) + collectRules(census) }
         if store.isNew { try noteUnrecorded(directories, store) }
@@ -84,17 +92,19 @@ extension MetaPlugin {
     }
 
     /// With records lost, another configuration's pods are known by their addresses alone: who has one keeps it while the
-    /// host has its pair of links, or libcni's cache has it under another network's name.
+    /// host has its pair of links, or libcni's cache has it under another network's name, or a namespace has a link of it.
     private func keepUnrecorded(_ census: inout Census, _ directories: Set<String>) throws(Failure) {
         let runner = runner(try Kernel.open(sandbox: "", mayBeGone: true))
-        let living = Set(census.alive.map(\.containerID))
+        let known = Set(census.alive.map(\.containerID)).union(census.unrecorded)
         for directory in directories {
-            let owners = try HostLocal.owners(below: directory) { !living.contains($0) }
+            let owners = try HostLocal.owners(below: directory) { !known.contains($0) }
             let pairs = try runner.havingLivingPairs(owners)
             for id in owners {
                 let results = pairs.contains(id) ? [] : census.results[id.containerID] ?? []
                 let isOthers = !results.isEmpty && !results.contains { $0.network == network }
-                if pairs.contains(id) || isOthers { census.keep(id, nil) }
+                var lives = pairs.contains(id) || isOthers
+                if !lives { lives = try census.pods().has(id) }
+                if lives { census.keep(id, nil) }
             }
         }
     }
@@ -117,6 +127,17 @@ extension MetaPlugin {
         var isComplete = true
         /// What libcni noted for the runtime.
         lazy var results = MultusCache.results(below: MultusCache.runtimeDirectory)
+        private var found: PodSearch?
+        /// Containers that are detached, and had no record.
+        var unrecorded: Set<String> = []
+
+        /// Where the pods are of which nothing is written down; looked for once.
+        mutating func pods() throws(Failure) -> PodSearch {
+            if let found { return found }
+            let pods = try PodSearch()
+            found = pods
+            return pods
+        }
 
         init(alive: Set<AttachmentID>) { self.alive = alive }
 
@@ -159,10 +180,11 @@ extension MetaPlugin {
     }
 
     /// - Parameters:
-    ///   - record: nil for a lost one: the host's ends of the pairs go by name, leases are the networks' to collect.
+    ///   - record: nil for a lost one: then what bears the container's names, addresses and ID goes.
     ///   - others: what else the container may have, for a lost one.
     private func detachDead(
-        _ id: AttachmentID, _ record: PodRecord?, _ others: [AttachmentID], _ store: borrowing StateStore
+        _ id: AttachmentID, _ record: PodRecord?, _ others: [AttachmentID], _ census: inout Census,
+        _ store: borrowing StateStore
     ) throws(Failure) -> [Failure] {
         var problems: [Failure]
         if let record {
@@ -170,14 +192,18 @@ extension MetaPlugin {
             problems = detach(record, sandbox: sandbox, runner(kernel))
         } else {
             let kept = try neighbours(of: id, among: others, store)
-            let teardown = Teardown(runner(try Kernel.open(sandbox: "", mayBeGone: true)), isGuess: true)
+            let likely = Self.likelyInterfaces(id)
+            let kernel = try census.pods().kernel(of: likely)
+            let teardown = Teardown(runner(kernel), isGuess: true)
             func isOurs(_ interface: String) -> Bool {
                 kept.map { !$0.contains(interface) } ?? (interface == id.interface)
             }
             teardown.detachNoted(id, where: isOurs)
-            teardown.detachByName(id.containerID, Self.likelyInterfaces(id).map(\.interface), where: isOurs)
+            teardown.detachDerived(id.containerID, likely.map(\.interface), where: isOurs)
+            teardown.detachByName(id.containerID, likely.map(\.interface), where: isOurs)
             teardown.finish()
             problems = teardown.problems
+            if kept?.isEmpty == true, problems.isEmpty { census.unrecorded.insert(id.containerID) }
         }
         if problems.isEmpty {
             do throws(Failure) { try store.remove(id) } catch { problems.append(error) }

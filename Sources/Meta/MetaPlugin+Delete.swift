@@ -33,8 +33,7 @@ extension MetaPlugin {
             let (kernel, sandbox) = try open(record, given: invocation.netns)
             problems = detach(record, sandbox: sandbox, runner(kernel))
         } else if let multus {
-            let kernel = try openUnrecorded(store)
-            let sandbox = kernel.hasSandbox || !fileExists(invocation.netns) ? invocation.netns : ""
+            let (kernel, sandbox) = try open(multus, store)
             problems = detach(multus.record, sandbox: sandbox, runner(kernel))
         }
         // An entry of Multus' that says nothing counts as no record of what it was.
@@ -56,19 +55,33 @@ extension MetaPlugin {
         try multus?.remove()
     }
 
+    /// The namespace of a container that Multus attached; without CNI_NETNS the one that its results name, if the very links
+    /// are in it.
+    private func open(
+        _ multus: MultusRecord, _ store: borrowing StateStore
+    ) throws(Failure) -> (kernel: Kernel, sandbox: String) {
+        if invocation.netns.isEmpty, !multus.sandbox.isEmpty {
+            let kernel = try Kernel.open(sandbox: multus.sandbox, mayBeGone: true, mayBeOwn: true)
+            if try runner(kernel).hasLinks(multus.links) { return (kernel, multus.sandbox) }
+        }
+        let kernel = try openUnrecorded(store)
+        let isThere = kernel.hasSandbox || !fileExists(invocation.netns)
+        return (kernel, isThere ? invocation.netns : "")
+    }
+
     /// The namespace of CNI_NETNS, if it is there.
     private func openGiven() throws(Failure) -> Kernel {
         try Kernel.open(sandbox: invocation.netns, mayBeGone: true, mayBeOwn: invocation.netnsOverride)
     }
 
-    /// The namespace of the result that the runtime kept of ADD, if the very links are in it: a path may be another pod's by
-    /// now.
+    /// The namespace of the result that the runtime kept of ADD, if the very links are in it, as a path may be another pod's
+    /// by now; or else the one that has a link of the container's.
     private func openPromised() throws(Failure) -> Kernel {
         let links = config.plugin.previous?.interfaces.filter { $0.sandbox ?? "" != "" } ?? []
         let kernel = try Kernel.open(
             sandbox: links.first?.sandbox ?? "", mayBeGone: true, mayBeOwn: true)
-        let isThere = try runner(kernel).hasLinks(links.map { ($0.name, $0.mac ?? "") })
-        return isThere ? kernel : try Kernel.open(sandbox: "", mayBeGone: true)
+        if try runner(kernel).hasLinks(links.map { ($0.name, $0.mac ?? "") }) { return kernel }
+        return try PodSearch().kernel(of: Self.likelyInterfaces(id))
     }
 
     /// The same for a container without a record of ours: a namespace that is another container's by its record counts as
@@ -107,8 +120,8 @@ extension MetaPlugin {
             if try isAt(namespace, kernel) { return (kernel, path) }
             isElsewhere = isElsewhere || kernel.hasSandbox
         }
-        // Its path went, but a process still holds it.
-        if let path = namespace.pathOfProcess() {
+        // Its path went, but it is mounted elsewhere, or a process still holds it.
+        if let path = namespace.path() {
             let kernel = try Kernel.open(sandbox: path, mayBeGone: true, mayBeOwn: true)
             if try isAt(namespace, kernel) { return (kernel, path) }
         }
@@ -193,10 +206,13 @@ extension MetaPlugin {
         }
         teardown.detachNoted(id, where: isOurs)
         teardown.detachLinks(interfaces.filter(isOurs))
-        teardown.detachByName(id.containerID, Self.likelyInterfaces(id).map(\.interface), where: isOurs)
+        let likely = Self.likelyInterfaces(id).map(\.interface)
+        teardown.detachDerived(id.containerID, likely, where: isOurs)
+        teardown.detachByName(id.containerID, likely, where: isOurs)
         teardown.finish()
         var problems = teardown.problems
-        problems += removeTraces(of: id, delegates, runner, kept)
+        // A device that is still out keeps its addresses.
+        problems += removeTraces(of: id, delegates, runner, kept.map { $0 + teardown.held })
         return problems
     }
 

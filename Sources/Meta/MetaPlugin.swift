@@ -45,6 +45,11 @@ package struct MetaPlugin {
         _ version: Version, _ respond: (JSON) throws(Failure) -> Void
     ) throws(Failure) {
         try requireReadiness(.tryAgain)
+        if !config.passedOver.isEmpty {
+            config.log.error(
+                "ADD of \(subject): keys of the configuration \(config.plugin.name) are passed over:"
+                    + " \(config.passedOver.joined(separator: ", "))")
+        }
         let delegates = try DelegateBuilder(config, invocation).build()
         try DefaultRoute.validate(delegates)
         let kernel = try Kernel.open(sandbox: invocation.netns, mayBeOwn: invocation.netnsOverride)

@@ -110,6 +110,12 @@ package struct MultusCache {
         if let ips = try json.list("ipRequest"), !ips.isEmpty {
             spec.runtimeConfig["ips"] = .array(ips.map(\.value))
         }
+        // A type that nothing here has is damage as well: nothing could have been attached by it.
+        for type in list.types where builtins.module(type) == nil || spec.external.contains(type) {
+            do throws(Failure) { _ = try ForeignCall.find(type, in: spec.searchPath) } catch {
+                throw json.error("Bytes", error.message)
+            }
+        }
         let added = self.added(spec)
         // Nothing protects Multus' file from damage, but libcni noted the same configuration.
         if let other = added?.list, other.types != list.types {

@@ -67,8 +67,14 @@ package struct PodAnnotations: Sendable {
     }
 
     private init(_ json: Reader) throws(JSONError) {
-        networks = try json.string(Self.networksKey)
-        defaultNetwork = try json.string(Self.defaultNetworkKey)
+        // Kubernetes tells keys apart by their case.
+        for (key, value) in try json.members() {
+            switch key {
+            case Self.networksKey: networks = value.value == .null ? nil : try value.asString()
+            case Self.defaultNetworkKey: defaultNetwork = value.value == .null ? nil : try value.asString()
+            default: break
+            }
+        }
         for (key, value) in json.value.object?.members ?? [] where !value.saysNothing {
             if let meant = Self.meaning(key) {
                 misspelt.append((key, meant))
@@ -90,7 +96,8 @@ package struct PodAnnotations: Sendable {
 
     /// The annotation that a key is meant to be; nil for one of another purpose.
     private static func meaning(_ key: String) -> String? {
-        if known.contains(key) || vocabulary.knows(key) { return nil }
+        if known.contains(key) { return nil }
+        if let same = vocabulary.keys.first(where: { $0.lowercased() == key.lowercased() }) { return same }
         switch key {
         case "k8s.v1.cni.cncf.io/nets", "k8s.v1.cni.cncf.io/net-attach-def", "k8s.v1.cni.cncf.io/nad",
             "k8s.cni.cncf.io/networks", "cni.cncf.io/networks", "v1.multus-cni.io/networks",

@@ -18,7 +18,9 @@ package enum Bridge: Module {
         ], members: [.init("vlanTrunk", trunkVocabulary)]
     ) { key in
         switch key {
-        case "bridgename", "br", "brname", "ovsbridge", "master", "link": "bridge"
+        case "bridgename", "br", "brname", "ovsbridge", "master", "link", "switch", "bridgeinterface",
+            "bridgedevice":
+            "bridge"
         case "vlanid", "vlantag", "vid", "tag": "vlan"
         case "trunk", "trunks", "vlans", "vlantrunks": "vlanTrunk"
         case "isolation", "isolated", "isolateport", "isolateports", "portisolated":

@@ -19,7 +19,8 @@ struct ChildLink: Equatable, Sendable {
     static let vocabulary = Vocabulary(["master", "mode", "mtu", "linkInContainer"]) { key in
         switch key {
         case "parent", "parentinterface", "parentdevice", "hostinterface", "uplink", "nic", "link", "device",
-            "interface", "masterinterface", "masterdevice", "lowerdevice", "lower", "hostdevice", "eth",
+            "interface", "dev", "if", "physical", "physicaldevice", "physicalinterface", "masterinterface",
+            "masterdevice", "lowerdevice", "lower", "hostdevice", "eth",
             "ifname",
             "iface":
             "master"

@@ -235,7 +235,11 @@ package enum HostDevice: Module {
         var removal = Removal()
         let path = path(attachment)
         switch facts.taken {
-        case .found(let device, let name): removal.steps.append(homecoming(device, from: name))
+        case .found(let device, let name, let link):
+            // A link by the attachment's name is the one that is known, wherever it is.
+            let own = LinkName.sandbox(attachment.interface)
+            removal.restores = (device.settings?.changes(from: link) ?? []).map { .change(own, $0) }
+            removal.steps.append(homecoming(device, from: name))
         case .gone: break
         case nil: return removal
         case .away(let device):

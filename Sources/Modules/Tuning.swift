@@ -212,8 +212,10 @@ package enum Tuning: Module {
                 .generic, "interface \(attachment.interface) not found in \(attachment.sandbox)",
                 details: "a plugin before tuning must make it")
         }
-        let original = Originals(config, link)
-        var steps: [Step] = [.writeFile(backup(config, attachment), original.json.print(indent: 1))]
+        let original = config.original(link)
+        var steps: [Step] = [
+            .writeFile(backup(config, attachment), JSON.object(original.json).print(indent: 1))
+        ]
         func change(_ change: LinkChange?, _ inverse: LinkChange?) {
             if let change { steps.append(.change(name, change, inverse: inverse)) }
         }
@@ -257,8 +259,8 @@ package enum Tuning: Module {
         guard let text = facts.files[path] else { return removal }
         let name = LinkName.sandbox(attachment.interface)
         // A file that says nothing, or of a link that is gone, has nothing to restore.
-        if let json = try? JSON.parse(text).value, facts.links[name] != nil {
-            removal.restores += Originals(json).changes.map { .change(name, $0) }
+        if let json = try? JSON.parse(text).value, let link = facts.links[name] {
+            removal.restores += LinkSettings(json).changes(from: link).map { .change(name, $0) }
         }
         removal.steps.append(.removeFile(path))
         return removal
@@ -306,50 +308,18 @@ private func means(_ shown: String, _ wanted: String) -> Bool {
 }
 
 extension Tuning.Config {
+    /// What the link is before it is changed, of the properties that will be.
+    fileprivate func original(_ link: LinkFacts) -> LinkSettings {
+        var original = LinkSettings(link)
+        if mac == nil { original.mac = nil }
+        if !promiscuous { original.promiscuous = nil }
+        if mtu == nil { original.mtu = nil }
+        if allMulticast == nil { original.allMulticast = nil }
+        if queueLength == nil { original.queueLength = nil }
+        return original
+    }
+
     var hasLinkChanges: Bool {
         mac != nil || mtu != nil || promiscuous || allMulticast != nil || queueLength != nil
-    }
-}
-
-/// Properties of a link before they were changed; those that are not changed are nil.
-private struct Originals {
-    var mac: MAC?
-    var promiscuous: Bool?
-    var mtu: UInt32?
-    var allMulticast: Bool?
-    var queueLength: UInt32?
-
-    init(_ config: Tuning.Config, _ link: LinkFacts) {
-        mac = config.mac == nil ? nil : link.mac
-        promiscuous = config.promiscuous ? link.isPromiscuous : nil
-        mtu = config.mtu == nil ? nil : link.mtu
-        allMulticast = config.allMulticast == nil ? nil : link.isAllMulticast
-        queueLength = config.queueLength == nil ? nil : link.queueLength
-    }
-
-    init(_ json: JSON) {
-        mac = json["mac"]?.string.flatMap(MAC.init(parsing:))
-        promiscuous = json["promisc"]?.bool
-        mtu = json["mtu"]?.int.flatMap { UInt32(exactly: $0) }
-        allMulticast = json["allmulti"]?.bool
-        queueLength = json["txQLen"]?.int.flatMap { UInt32(exactly: $0) }
-    }
-
-    var json: JSON {
-        var json: JSONObject = [:]
-        if let mac { json["mac"] = .string("\(mac)") }
-        if let promiscuous { json["promisc"] = .bool(promiscuous) }
-        if let mtu { json["mtu"] = .int(Int64(mtu)) }
-        if let allMulticast { json["allmulti"] = .bool(allMulticast) }
-        if let queueLength { json["txQLen"] = .int(Int64(queueLength)) }
-        return .object(json)
-    }
-
-    var changes: [LinkChange] {
-        [
-            mtu.flatMap { $0 == 0 ? nil : .mtu($0) }, mac.map { .mac($0) },
-            promiscuous.map { .promiscuous($0) },
-            allMulticast.map { .allMulticast($0) }, queueLength.map { .queueLength($0) },
-        ].compactMap(\.self)
     }
 }

@@ -1,5 +1,5 @@
-import JSONC
-import Network
+package import JSONC
+package import Network
 
 /// A device of the host that a pod has for a while.
 package struct Device: Hashable, Sendable {
@@ -13,6 +13,8 @@ package struct Device: Hashable, Sendable {
     package var alternativeNames: [String]?
     /// nil in the record of a version that did not keep it.
     package var identity: LinkIdentity?
+    /// What it was like in the host; nil in the record of a version that did not keep it.
+    package var settings: LinkSettings?
     /// Of the link as it was found for DEL; 0 before.
     package var index: Int32 = 0
 
@@ -27,6 +29,55 @@ package struct Device: Hashable, Sendable {
         self.init(name: name, interface: interface, wasUp: link.isUp)
         alternativeNames = link.alternativeNames
         identity = LinkIdentity(link)
+        settings = LinkSettings(link)
+    }
+}
+
+/// Properties of a link that a pod can change and nobody sets again when it is back: what comes home is what left.
+package struct LinkSettings: Hashable, Sendable {
+    package var mac: MAC?
+    package var mtu: UInt32?
+    package var queueLength: UInt32?
+    package var promiscuous: Bool?
+    package var allMulticast: Bool?
+
+    package init() {}
+
+    package init(_ link: LinkFacts) {
+        mac = link.mac
+        mtu = link.mtu
+        queueLength = link.queueLength
+        promiscuous = link.isPromiscuous
+        allMulticast = link.isAllMulticast
+    }
+
+    /// What makes a link so that is another way now.
+    package func changes(from link: LinkFacts) -> [LinkChange] {
+        [
+            mac.flatMap { $0 == link.mac ? nil : .mac($0) }, mtu.flatMap { $0 == link.mtu ? nil : .mtu($0) },
+            queueLength.flatMap { $0 == link.queueLength ? nil : .queueLength($0) },
+            promiscuous.flatMap { $0 == link.isPromiscuous ? nil : .promiscuous($0) },
+            allMulticast.flatMap { $0 == link.isAllMulticast ? nil : .allMulticast($0) },
+        ].compactMap(\.self)
+    }
+
+    /// Members in the form of tuning's file.
+    package var json: JSONObject {
+        var json: JSONObject = [:]
+        if let mac { json["mac"] = .string("\(mac)") }
+        if let promiscuous { json["promisc"] = .bool(promiscuous) }
+        if let mtu { json["mtu"] = .int(Int64(mtu)) }
+        if let allMulticast { json["allmulti"] = .bool(allMulticast) }
+        if let queueLength { json["txQLen"] = .int(Int64(queueLength)) }
+        return json
+    }
+
+    package init(_ json: JSON) {
+        mac = json["mac"]?.string.flatMap(MAC.init(parsing:))
+        promiscuous = json["promisc"]?.bool
+        mtu = json["mtu"]?.int.flatMap { $0 > 0 ? UInt32(exactly: $0) : nil }
+        allMulticast = json["allmulti"]?.bool
+        queueLength = json["txQLen"]?.int.flatMap { UInt32(exactly: $0) }
     }
 }
 
@@ -66,7 +117,8 @@ package struct LinkIdentity: Hashable, Sendable {
 
 /// Where the device is that a record says a pod has.
 package enum TakenDevice: Equatable, Sendable {
-    case found(Device, LinkName)
+    /// The link as it is now, by that name.
+    case found(Device, LinkName, LinkFacts)
     /// It exists, but neither in the sandbox nor in the host.
     case away(Device)
     /// It was unplugged, or made by software and went with its namespace.
@@ -86,6 +138,7 @@ extension Device {
             if let address = identity.permanentAddress { json["permanentAddress"] = .string(address) }
             if let parent = identity.parent { json["parent"] = .int(Int64(parent)) }
         }
+        for (key, value) in settings?.json.members ?? [] { json[key] = value }
         return JSON.object(json).print() + "\n"
     }
 
@@ -102,6 +155,7 @@ extension Device {
         identity.permanentAddress = json["permanentAddress"]?.string
         identity.parent = json["parent"]?.int.flatMap { Int32(exactly: $0) }
         self.identity = identity
+        settings = LinkSettings(json)
     }
 
     /// It becomes part of a path.

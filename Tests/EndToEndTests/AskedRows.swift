@@ -55,6 +55,12 @@ import Testing
         (macvlan + #","dns":{"nameservers":"10.0.0.1"}"#, ["(key dns.nameservers)"]),
         (macvlan + #","capabilities":["ips"]"#, ["(key capabilities)"]),
         (macvlan + #","capabilities":{"ips":"true"}"#, ["(key capabilities.ips)"]),
+        (#""type":"macvlan","dev":"eth9""#, ["\"dev\"", "write \"master\""]),
+        (#""type":"bridge","bridgeInterface":"b""#, ["write \"bridge\""]),
+        (
+            #""type":"bridge","ipam":{"type":"host-local","range":"10.5.0.0/24"}"#,
+            ["\"range\"", "\"subnet\""]
+        ),
         (macvlan + #","args":"x""#, ["(key args)"]), (macvlan + #","args":{"cni":[]}"#, ["(key args.cni)"]),
         (macvlan + #","runtimeConfig":[]"#, ["(key runtimeConfig)"]),
         (#""type":"sh","ipam":"host-local""#, ["(key ipam)"]),
@@ -279,7 +285,8 @@ import Testing
 
     @Test(arguments: [
         "k8s.v1.cni.cncf.io/network", "k8s.v1.cni.cnf.io/networks", "k8s.v1.cni.cncf.io/netwroks",
-        "v1.multus-cni.io/networks", "v1.multus-cni.io/default-networks",
+        "v1.multus-cni.io/networks", "v1.multus-cni.io/default-networks", "k8s.v1.cni.cncf.io/Networks",
+        "K8S.V1.CNI.CNCF.IO/networks", "V1.multus-cni.io/default-network",
     ])
     func aMisspeltAnnotationLosesNoNetworkInSilence(key: String) throws {
         try node.define("net", "{\"cniVersion\":\"1.0.0\",\(Self.macvlan)}")
@@ -294,7 +301,8 @@ import Testing
         // Beside the right one it costs nothing.
         try node.define("net", namespace: "kube-system", "{\"cniVersion\":\"1.0.0\",\(Self.macvlan)}")
         let right =
-            key.contains("default-") ? "v1.multus-cni.io/default-network" : "k8s.v1.cni.cncf.io/networks"
+            key.lowercased().contains("default-")
+            ? "v1.multus-cni.io/default-network" : "k8s.v1.cni.cncf.io/networks"
         let given = try node.call(
             "ADD", netns: netns, args: MetaEndToEnd.pod, config(",\"\(right)\":\"net\""))
         #expect(given.status == 0, "\(given.ran)")
@@ -324,6 +332,35 @@ import Testing
         #expect(
             lines.first?.contains("[error] pod default/pod-a: unknown annotations") == true
                 && lines.first?.hasSuffix(": k8s.v1.cni.cncf.io/colour") == true, "\(answer.ran)")
+    }
+
+    @Test func theAnnotationsArgumentsAreSearchedAsTheDefinitionIs() throws {
+        let answer = try add(
+            #""plugins":[{"type":"bridge","bridge":"b",\#("\"ipam\":{\(Self.local)}")},{"type":"route-override"}]"#,
+            networks: #"[{"name":"net","cni-args":{"addroutes":[{"dst":"10.3.0.0/16","via":"10.5.0.1"}]}}]"#)
+        #expect(answer.code == 7 && answer.message.contains("write \"gw\""), "\(answer.ran)")
+        try untouched("cni-args")
+    }
+
+    @Test(arguments: [
+        (#","clusterNetwork":"net","defaultNetworks":["net"]"#, "delegates (clusterNetwork goes before it)"),
+        (#","defaultNetworks":["nosuch"]"#, "defaultNetworks (it follows a clusterNetwork)"),
+        (#","colour":"red","vlan":5"#, "colour, vlan"),
+    ])
+    func keysOfTheConfigurationThatNobodyLooksAtAreNamed(keys: String, named: String) throws {
+        try node.define("net", namespace: "kube-system", "{\"cniVersion\":\"1.0.0\",\(Self.macvlan)}")
+        let answer = try node.call(
+            "ADD", netns: netns, args: MetaEndToEnd.pod, MetaEndToEnd.config(node, networks: "", extra: keys)
+        )
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(answer.ran.errors.contains("passed over: \(named)"), "\(answer.ran)")
+    }
+
+    @Test func aRelativePathOfANetworkIsRefused() throws {
+        let config = MetaEndToEnd.config(node, networks: "", extra: #","clusterNetwork":"./x.conf""#)
+        let answer = try node.call("ADD", netns: netns, args: MetaEndToEnd.pod, config)
+        #expect(answer.code == 7 && answer.message.contains("no absolute path"), "\(answer.ran)")
+        try untouched("path")
     }
 
     // MARK: Named, as the pod is in the right network
@@ -538,6 +575,9 @@ import Testing
         #expect(try call("DEL").code == 103)
         try node.script("mine", "echo '{}'")
         #expect(try call("DEL").status == 0)
+        try node.script("mine", #"[ $CNI_COMMAND = DEL ] || echo '{"cniVersion":"1.0.0","msg":"oops"}'"#)
+        let wordy = try add(#""type":"mine""#)
+        #expect(wordy.status == 1 && wordy.ran.output.contains("oops"), "\(wordy.ran)")
     }
 
     // MARK: Numbers and defaults that the kernel's state decides

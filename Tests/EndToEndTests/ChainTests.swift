@@ -110,7 +110,7 @@ import Testing
         let line =
             "ip netns exec \(node.name) \(node.directory)/bin/plexus explain --config \(node.directory)/plexus.conf"
         let text = try Shell.sh(line)
-        #expect(text.contains("addr add 192.168.12.2/24 dev net1"))
+        #expect(text.contains("addr add 192.168.12.2/24 brd + dev net1"))
         #expect(text.contains("sysctl -w net/core/somaxconn=512"))
         #expect(text.contains("\(node.directory)/plugins/outsider"))
         let json = try Tree(parsing: try Shell.sh(line + " -o json"))

@@ -83,6 +83,7 @@ import Testing
             "ip link set net1 down; ip link set net1 name other; ip link set other alias ''",
             "ip link set net1 down; ip link set net1 name other; ip link add net1 type veth; ip link set net1 alias ens4",
             "ip link set net1 address 02:00:00:00:00:99; ip link property add dev net1 altname ens4",
+            "ip link set net1 address 02:00:00:00:00:99 mtu 1300 txqueuelen 5 promisc on allmulticast on",
         ])
     func device(trick: String) throws {
         for network in ["card", "tuned"] {
@@ -91,9 +92,7 @@ import Testing
             let answer = try call("DEL", network)
             #expect(answer.status == 0, "\(network): \(answer.ran)")
             #expect(try node.links().contains("ens4"), "\(network)")
-            let own =
-                network == "card" && trick.contains("address") ? "02:00:00:00:00:99" : "02:00:00:00:00:e4"
-            #expect(try isHome(mac: own), "\(network)")
+            #expect(try isHome(), "\(network)")
             #expect(try node.links().isDisjoint(with: ["bait", "net1", "other"]))
             try node.sh("ip link set ens4 address 02:00:00:00:00:e4")
             try node.sh("ip link del bait 2>/dev/null; ip link del net1 2>/dev/null; true", pod: "a")
@@ -225,6 +224,46 @@ import Testing
         #expect(try isHome())
     }
 
+    @Test("the pod's record goes before the note beside it, which nothing protects")
+    func damagedNote() throws {
+        try add("tuned")
+        let note = "/run/plexus/host-device/\(node.name)_net1.json"
+        try Shell.sh("sed -i 's/ens4/ens5/; s/1500/1350/' \(note) /run/cni/tuning/\(node.name)_net1.json")
+        let answer = try call("DEL", "tuned")
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try isHome())
+    }
+
+    @Test("with tuning's file lost the device still comes home as it left")
+    func lostOriginals() throws {
+        try add("tuned")
+        try Shell.sh("rm /run/cni/tuning/\(node.name)_net1.json")
+        #expect(try call("DEL", "tuned").status == 0)
+        #expect(try isHome())
+    }
+
+    @Test("a device that is neither in reach nor home is kept in mind")
+    func outOfReach() throws {
+        let keys = "\"device\":\"ens4\""
+        _ = try node.plugin("ADD", "host-device", keys, id: node.name)
+        for _ in 1...2 {
+            let answer = try node.plugin("DEL", "host-device", keys, id: node.name, pod: nil)
+            #expect(answer.status == 1 && answer.message.contains("ens4"), "\(answer.ran)")
+        }
+        #expect(try node.plugin("DEL", "host-device", keys, id: node.name).status == 0)
+        #expect(try isHome())
+    }
+
+    @Test("with the record lost and no path a device comes home from the namespace that the pod's links tell")
+    func lostRecordAndPath() throws {
+        try add("tuned")
+        try Shell.sh("rm -rf \(node.directory)/state")
+        let answer = try call("DEL", "tuned", pod: nil)
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try isHome())
+        #expect(try node.links(pod: "a").isEmpty)
+    }
+
     // MARK: Links
 
     @Test(
@@ -300,7 +339,59 @@ import Testing
         #expect(try isHome())
     }
 
+    @Test(
+        "with record, definitions and the runtime's result lost, the links tell whose they are",
+        arguments: ["path", "no path", "GC"])
+    func lostEverything(way: String) throws {
+        try add("vlan,net-a")
+        try node.sh("ip link set net1 down; ip link set net1 name foo", pod: "a")
+        try Shell.sh("rm -rf \(node.directory)/cache")
+        if way == "GC" {
+            try Shell.sh(
+                "find \(node.directory)/state -name '\(node.name)*' ! -name '*lock*' -exec truncate -s 3 {} +"
+            )
+        } else {
+            try Shell.sh("rm -rf \(node.directory)/state")
+        }
+        let answer = way == "GC" ? try collect([]) : try call("DEL", nil, pod: way == "path" ? "a" : nil)
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try node.links(pod: "a").isEmpty)
+        #expect(try leases().isEmpty)
+    }
+
+    @Test("GC of one configuration spares another's pod that has nothing but macvlans, with all records lost")
+    func lostMacvlans() throws {
+        let below =
+            #"{"cniVersion":"1.1.0","name":"m","type":"macvlan","master":"far","ipam":{"type":"host-local","dataDir":"DIR/ipam","subnet":"10.31.0.0/24"}}"#
+        func config(_ name: String, _ extra: String) -> String {
+            """
+            {"cniVersion":"1.1.0","name":"\(name)","type":"plexus","cniDir":"\(node.directory)/state",\
+            "cacheDir":"\(node.directory)/cache","delegates":[\(below.replacing("DIR", with: node.directory))]\(extra)}
+            """
+        }
+        let added = try node.call("ADD", id: node.name, netns: netns, config("other", ""))
+        try #require(added.status == 0, "\(added.ran)")
+        try Shell.sh("rm -rf \(node.directory)/state")
+        let answer = try node.call(
+            "GC", id: "", netns: "", config("own", ",\"cni.dev/valid-attachments\":[]"))
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try leases() == ["m/10.31.0.2"])
+    }
+
     // MARK: Namespaces
+
+    @Test("a namespace that is mounted elsewhere by now")
+    func mountedElsewhere() throws {
+        try add("vlan,card")
+        try Shell.sh(
+            "touch /run/netns/\(node.name)-z; mount --bind \(netns) /run/netns/\(node.name)-z; ip netns del \(node.name)-a"
+        )
+        let answer = try call("DEL", "vlan,card")
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try node.links(pod: "z").isEmpty)
+        #expect(try leases().isEmpty)
+        #expect(try isHome())
+    }
 
     @Test("DEL without CNI_NETNS finds the namespace that ADD got, while it lives")
     func withoutPath() throws {
@@ -322,9 +413,7 @@ import Testing
         let config = MetaEndToEnd.config(node, networks: "vlan", extra: ",\"prevResult\":\(added.ran.output)")
         let answer = try node.call("DEL", id: node.name, netns: "", args: "IgnoreUnknown=1", config)
         #expect(answer.status == 0, "\(answer.ran)")
-        // What nothing knows any more keeps its address.
-        #expect(try node.links(pod: "a") == (isDefined ? [] : ["net1"]))
-        #expect(try leases() == (isDefined ? [] : ["vlan/192.168.50.2"]))
+        #expect(try node.links(pod: "a").isEmpty && leases().isEmpty)
     }
 
     @Test(

@@ -32,10 +32,11 @@ import Testing
         try Bridge.plan(config, attachment, facts).steps.flatMap { $0.kind.commands }
     }
 
-    @Test func aLayer2PortIsThreeSteps() throws {
+    @Test func aLayer2PortIsFourCommands() throws {
         #expect(
             try Self.commands(Self.config(#","bridge":"br0""#), Self.attachment()) == [
                 "ip link add name br0 address 12:13:14:15:16:17 up type bridge  # unless it exists",
+                "sysctl -e -w net/ipv6/conf/br0/accept_ra=0",
                 "ip link add name veth00010203040 address 0e:0d:0e:0f:10:11 master br0 up type veth peer name eth0"
                     + " address 06:07:08:09:0a:0b netns POD",
                 "ip -n POD link set dev eth0 up",
@@ -47,11 +48,11 @@ import Testing
         let config = try Self.config(#","isDefaultGateway":true,"ipMasq":true,"ipam":{"type":"x"}"#)
         let commands = try Self.commands(config, Self.attachment("10.1.2.3/24", "fd00::3/64"))
         for expected in [
-            "ip addr replace 10.1.2.1/24 dev cni0", "ip addr replace fd00::1/64 dev cni0",
+            "ip addr replace 10.1.2.1/24 brd + dev cni0", "ip addr replace fd00::1/64 dev cni0",
             "sysctl -w net/ipv4/ip_forward=1", "sysctl -w net/ipv6/conf/all/forwarding=1",
             "ip -n POD route prepend default via 10.1.2.1 dev eth0",
             "ip -n POD route prepend default via fd00::1 dev eth0",
-            "ip -n POD addr add 10.1.2.3/24 dev eth0",
+            "ip -n POD addr add 10.1.2.3/24 brd + dev eth0",
         ] { #expect(commands.contains(expected), "\(expected) in \(commands)") }
     }
 
