@@ -10,22 +10,27 @@ package import Plans
 package final class ChainRunner {
     let executor: Executor
     let registry: Registry
-    let isMeta: Bool
+    package let rules: RoleRules
+    let worker: any Worker
     let log: Log
-    /// Filled by `explain`, which then runs nothing.
-    var explained: [Explained]?
-    var imagined: [Step] = []
-    /// For DEL: the sysctls that the attachment saved, and the addresses that it was given.
-    var saved: [String: String] = [:]
-    var given: [IPAddress] = []
 
     package var kernel: Kernel { executor.kernel }
 
-    package init(_ kernel: Kernel, registry: Registry, isMeta: Bool, log: Log) {
-        self.executor = Executor(kernel)
+    package init(_ kernel: Kernel, registry: Registry, rules: RoleRules, log: Log) {
+        executor = Executor(kernel)
         self.registry = registry
-        self.isMeta = isMeta
+        self.rules = rules
         self.log = log
+        worker = LiveWorker(executor, rules, log)
+    }
+
+    /// For `explain`: what the meta-plugin would do.
+    package init(_ kernel: Kernel, registry: Registry, rehearsing rehearsal: Rehearsal, log: Log) {
+        executor = Executor(kernel)
+        self.registry = registry
+        rules = .meta
+        self.log = log
+        worker = rehearsal
     }
 
     /// Attaches; on failure the caller undoes the journal.
@@ -38,7 +43,7 @@ package final class ChainRunner {
         var previous: CNIResult?
         let start = journal.count
         for index in spec.list.plugins.indices {
-            let plugin = try Plugin(spec, index, .add, previous: previous, self)
+            let plugin = try PluginCall(spec, index, .add, previous: previous, self).plugin()
             do throws(Failure) {
                 previous = try plugin.add(&journal, willSave) ?? previous
             } catch {
@@ -49,18 +54,16 @@ package final class ChainRunner {
             result: previous ?? CNIResult(), saved: journal.saved(since: start),
             given: journal.given(since: start))
         attached.device = journal.device(since: start)
-        if isMeta, explained == nil {
-            attached.index = try executor.index(ofMade: .sandbox(spec.id.interface))
-        }
+        if rules.keepsRecords { attached.index = try worker.index(of: .sandbox(spec.id.interface)) }
         return attached
     }
 
     /// Refuses what can be refused before anything is touched: configurations, and executables that are missing.
     package func validate(_ spec: AttachmentSpec) throws(Failure) {
-        if isMeta { try judge(spec) }
+        if rules.judgesWishes { try judge(spec) }
         for index in spec.list.plugins.indices {
-            let plugin = try Plugin(spec, index, .add, previous: nil, self)
-            do throws(Failure) { try plugin.validate() } catch {
+            let plugin = try PluginCall(spec, index, .add, previous: nil, self).plugin()
+            do throws(Failure) { try plugin.call.validate(plugin) } catch {
                 throw plugin.naming(error)
             }
         }
@@ -69,20 +72,11 @@ package final class ChainRunner {
     package func check(_ spec: AttachmentSpec, _ attached: Attached) throws(Failure) {
         guard !spec.list.disableCheck else { return }
         for index in spec.list.plugins.indices {
-            let plugin = try Plugin(spec, index, .check, previous: attached.result, self)
+            let plugin = try PluginCall(spec, index, .check, previous: attached.result, self).plugin()
             do throws(Failure) { try plugin.check(attached.result) } catch {
                 throw plugin.naming(error)
             }
         }
-    }
-
-    /// What ADD would do, in order; touches nothing.
-    package func explain(_ spec: AttachmentSpec) throws(Failure) -> (lines: [Explained], result: CNIResult) {
-        explained = []
-        try validate(spec)
-        var journal = Journal()
-        let attached = try add(spec, &journal)
-        return (explained ?? [], attached.result)
     }
 
     /// Steps that belong to no plugin, such as a default route that moves.
@@ -173,9 +167,9 @@ package final class ChainRunner {
     ) throws(Failure) {
         for index in spec.list.plugins.indices {
             let told = isExecutable(spec.list.plugins[index], spec) ? own() : nil
-            let plugin = try Plugin(spec, index, .gc, previous: nil, self, valid: told)
+            let plugin = try PluginCall(spec, index, .gc, previous: nil, self, valid: told).plugin()
             do throws(Failure) { try plugin.collect(valid) } catch {
-                throw isMeta ? error.prefixed(plugin.type) : error
+                throw plugin.naming(error)
             }
         }
     }
@@ -196,52 +190,12 @@ package final class ChainRunner {
     /// STATUS of each plugin: configurations are valid, executables there, addresses to be had.
     package func status(_ spec: AttachmentSpec) throws(Failure) {
         for index in spec.list.plugins.indices {
-            let plugin = try Plugin(spec, index, .status, previous: nil, self)
+            let plugin = try PluginCall(spec, index, .status, previous: nil, self).plugin()
             do throws(Failure) { try plugin.status() } catch {
-                throw isMeta ? error.prefixed(plugin.type) : error
+                throw plugin.naming(error)
             }
         }
     }
 
-    /// - Parameter plugin: whom it is about; nil for the network.
-    func say(_ remark: Remark, _ spec: AttachmentSpec, _ plugin: String?) {
-        let text =
-            switch remark {
-            case .concern(let text), .choice(let text): text
-            }
-        if explained != nil {
-            let line = Explained(
-                attachment: spec.name, plugin: plugin ?? "", action: .remark(text))
-            explained?.append(line)
-            return
-        }
-        let line = "\(spec.subject): \(plugin.map { "\($0): " } ?? "")\(text)"
-        if case .concern = remark { log.error(line) } else { log.verbose(line) }
-    }
-
-    /// Facts as they are, and as the imagined steps would make them.
-    package func observe(_ query: FactsQuery) throws(Failure) -> Facts {
-        var query = query
-        for link in imagined.flatMap(\.kind.basis) where !query.links.contains(link) {
-            query.links.append(link)
-        }
-        let facts = try kernel.observe(query).after(imagined)
-        return explained == nil ? facts : try imagine(query.sysctls, facts)
-    }
-
-    /// Sysctls that would be there: a pod that does not exist has those of a new namespace, of which this one's tell
-    /// which there are, and a link that does not exist those of the default.
-    private func imagine(_ sysctls: [SysctlName], _ facts: Facts) throws(Failure) -> Facts {
-        var facts = facts
-        let place: Place = kernel.hasSandbox ? .sandbox : .host
-        for name in sysctls where name.place == .sandbox && facts.sysctls[name] == nil {
-            var parts = name.path.split(separator: "/").map(String.init)
-            if parts.count > 3, facts.links[.sandbox(parts[3])] != nil { parts[3] = "default" }
-            let other = SysctlName(place, parts.joined(separator: "/"))
-            let found = try kernel.observe(FactsQuery(sysctls: [other]))
-            facts.sysctls[name] = found.sysctls[other]
-            if found.unreadable.contains(other) { facts.unreadable.append(name) }
-        }
-        return facts
-    }
+    package func observe(_ query: FactsQuery) throws(Failure) -> Facts { try worker.observe(query) }
 }

@@ -5,9 +5,14 @@ import Plans
 // What the reference plugins pass over in silence: in the meta role it is refused when the pod would be in a wrong
 // network, and else said.
 
-extension Plugin {
-    /// Keys and sections, before any of them is used.
-    func judge() throws(Failure) {
+extension PluginCall {
+    /// Keys and sections first, then what the plugin itself says.
+    func validate(_ plugin: some Plugin) throws(Failure) {
+        if rules.judgesWishes { try judge(plugin) }
+        try plugin.validate()
+    }
+
+    private func judge(_ plugin: some Plugin) throws(Failure) {
         do throws(Failure) { try config.requireReadable(for: .add) } catch {
             var error = error
             if error.details.isEmpty, !isOfTheCall(error) { error.details = correction }
@@ -18,30 +23,7 @@ extension Plugin {
                 .badConfig, "\(type) is an IPAM plugin: it makes no interface",
                 details: "write it as ipam.type of a plugin that makes one, such as bridge or macvlan")
         }
-        do throws(JSONError) {
-            switch kind {
-            case .module(let module):
-                if let asked = try config.reader.object("args")?.object("cni") {
-                    say(passedOver(try asked.judge(module.vocabulary, below: module.podArguments)))
-                }
-                var vocabulary = module.vocabulary
-                if module.usesIPAM {
-                    try requireSource()
-                    vocabulary = vocabulary.with(PluginConfig.interfaceVocabulary)
-                    if let source = config.ipamType.flatMap(builtinSource) {
-                        vocabulary = vocabulary.with(
-                            Vocabulary([], members: [.init("ipam", source.vocabulary)]))
-                    }
-                } else {
-                    vocabulary = vocabulary.with(PluginConfig.vocabulary)
-                }
-                say(passedOver(try config.reader.judge(vocabulary)))
-                say(Capabilities.problems(config.reader, isOpen: false).map { .concern($0) })
-            case .foreign:
-                _ = try config.reader.judge(PluginConfig.openVocabulary)
-                say(Capabilities.problems(config.reader, isOpen: true).map { .concern($0) })
-            }
-        } catch {
+        do throws(JSONError) { try plugin.judgeKeys() } catch {
             var failure = Failure(.badConfig, error)
             if !isOfTheCall(failure) { failure.details = correction }
             throw failure
@@ -56,10 +38,12 @@ extension Plugin {
     }
 
     /// DEL has nothing to ask of what no ADD ran, unless a record says that another program did.
-    func wasRefused(_ isWrong: Bool) -> Bool { isWrong && runner.isMeta && attachment.previous == nil }
+    func wasRefused(_ isWrong: Bool) -> Bool {
+        isWrong && rules.judgesWishes && attachment.previous == nil
+    }
 
     /// An `ipam` section that says something has a type, and that is no plugin that makes an interface.
-    private func requireSource() throws(JSONError) {
+    func requireSource() throws(JSONError) {
         guard let section = try config.reader.object("ipam") else { return }
         guard let ipam = config.ipamType else {
             if section.value.object?.members.allSatisfy({ $0.value.saysNothing || isComment($0.key) }) ?? true
@@ -78,12 +62,6 @@ extension Plugin {
     }
 
     private var correction: String { "correct it in the configuration of \(type), network \(spec.list.name)" }
-
-    /// To people who attach a pod, not to a runtime that asks for the state every few seconds.
-    func say(_ remarks: [Remark]) {
-        guard verb == .add, runner.isMeta else { return }
-        for remark in remarks { runner.say(remark, spec, type) }
-    }
 }
 
 /// What runtimes and meta-plugins pass on to those plugins that declare it, by its exact name.
@@ -126,11 +104,11 @@ extension ChainRunner {
                 .badConfig, "\(error)",
                 details: "correct it in the configuration of network \(spec.list.name)")
         }
-        for remark in passedOver(unknown) { say(remark, spec, nil) }
+        for remark in passedOver(unknown) { worker.say(remark, spec, "") }
         try requireDevice(spec)
         let unmet = unmetWishes(spec)
         guard !unmet.isEmpty else { return }
-        say(.concern("asked for and not given: \(listed(unmet))"), spec, nil)
+        worker.say(.concern("asked for and not given: \(listed(unmet))"), spec, "")
     }
 
     /// What the pod asks for and no plugin of the list would take.
@@ -215,7 +193,7 @@ private struct Taker {
 }
 
 /// One remark for all keys that nobody looks at.
-private func passedOver(_ keys: [String]) -> [Remark] {
+func passedOver(_ keys: [String]) -> [Remark] {
     keys.isEmpty ? [] : [.concern("unknown keys are passed over: \(listed(keys))")]
 }
 

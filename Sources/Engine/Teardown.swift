@@ -36,18 +36,18 @@ package final class Teardown {
 
     /// Runs the plugins of one attachment, last one first, up to the deletion of links.
     package func detach(_ spec: AttachmentSpec, _ attached: Attached?) {
-        runner.saved = attached?.saved ?? [:]
-        runner.given = attached?.given ?? []
         let previous = attached.flatMap { $0.isWhole ? $0.result : nil }
         do throws(Failure) { isRestored = try runner.recognize(spec, attached) } catch {
             isRestored = false
             note(error, spec, false)
         }
         for index in spec.list.plugins.indices.reversed() {
-            let plugin: Plugin
+            let plugin: any Plugin
             let pending: Pending
             do throws(Failure) {
-                plugin = try Plugin(spec, index, .del, previous: previous, runner)
+                plugin = try PluginCall(
+                    spec, index, .del, previous: previous, runner, attached: attached
+                ).plugin()
                 pending = try plugin.removal()
             } catch {
                 isRestored = false
@@ -62,7 +62,8 @@ package final class Teardown {
     }
 
     private func note(_ problem: Failure, _ spec: AttachmentSpec, _ isTolerated: Bool) {
-        let problem = runner.isMeta ? problem.prefixed("\(spec.name) on \(spec.id.interface)") : problem
+        let problem =
+            runner.rules.namesPlugins ? problem.prefixed("\(spec.name) on \(spec.id.interface)") : problem
         if isTolerated {
             runner.log.error("DEL of container \(spec.id.containerID) without a record: \(problem.message)")
         } else {
@@ -97,12 +98,12 @@ package final class Teardown {
         do throws(StepError) { try run(step, isRepeated: true) } catch {
             if error.isGone { return }
             // A pod could ask for what cannot be put back, and must not stay for that.
-            if error.isFinal, runner.isMeta {
+            if error.isFinal, runner.rules.retriesRestores {
                 return runner.log.error("DEL of \(subject): it stays as it is: \(error)")
             }
             isRestored = false
             // In the meta role the next DEL tries again; the reference never does.
-            guard runner.isMeta else { return runner.log.error("DEL of \(subject): \(error)") }
+            guard runner.rules.retriesRestores else { return runner.log.error("DEL of \(subject): \(error)") }
             problems.append(runner.executor.failure(of: error))
         }
     }
@@ -199,7 +200,9 @@ package final class Teardown {
     /// may have it, with the same container ID: unless its peer is in this pod, or in no namespace any more.
     private func isOurs(_ link: LinkInfo) throws(NetlinkError) -> Bool {
         guard link.kind == "veth" else { return false }
-        guard !runner.isMeta, runner.kernel.hasSandbox, let peer = link.parentIndex else { return true }
+        guard runner.rules.sharesContainerIDs, runner.kernel.hasSandbox, let peer = link.parentIndex else {
+            return true
+        }
         let found = try runner.kernel.with(.sandbox) { socket throws(NetlinkError) in
             try socket.link(index: peer)
         }

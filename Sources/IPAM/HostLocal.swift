@@ -14,8 +14,8 @@ package enum HostLocal: AddressSource {
     package static let podArguments = ["ips"]
 
     package static func validate(_ request: LeaseRequest) throws(Failure) -> [Remark] {
-        let config = try HostLocalConfig(request, mustWork: request.isLenient)
-        if request.isLenient { _ = try wishes(config) }
+        let config = try HostLocalConfig(request, mustWork: request.rules.judgesWishes)
+        if request.rules.judgesWishes { _ = try wishes(config) }
         return config.remarks(request)
     }
 
@@ -44,11 +44,10 @@ package enum HostLocal: AddressSource {
     ) throws(Failure) -> Lease {
         let wanted = try wishes(config)
         var lease = Lease(routes: config.routes, dns: config.dns)
-        // The meta role knows from its record that the container has no such attachment, and looks through no store
-        // of thousands; the reference knows nothing else.
+        // With a record it is known that the container has no such attachment: no store of thousands is looked through.
         var own: [IPAddress] = []
         do throws(SystemError) {
-            if !request.isLenient { own = try store.entries(of: request.id).map(\.address) }
+            if !request.rules.keepsRecords { own = try store.entries(of: request.id).map(\.address) }
         } catch {
             throw Failure(.io, "host-local: \(error)", details: error.hint)
         }
@@ -196,7 +195,7 @@ package enum HostLocal: AddressSource {
                 request.given.isEmpty
                 ? try store.releasable(by: request.id) : try store.entries(of: request.id, at: request.given)
             // The reference passes over what it cannot remove.
-            if let problem = store.remove(entries), request.isLenient { throw problem }
+            if let problem = store.remove(entries), request.rules.retriesRestores { throw problem }
         }
     }
 
@@ -219,8 +218,9 @@ package enum HostLocal: AddressSource {
         let attachments = Set(valid)
         func lives(_ owner: String) -> Bool {
             let (containerID, interface) = LeaseStore.parse(owner)
-            // In the meta role a container that lives keeps all it has: another program may have attached it.
-            guard let interface, !request.isLenient else { return containers.contains(containerID) }
+            guard let interface, request.rules.collectsByInterface else {
+                return containers.contains(containerID)
+            }
             return attachments.contains(AttachmentID(containerID: containerID, interface: interface))
         }
         try withStore(try releaseDirectory(request)) { store throws(SystemError) in
@@ -315,7 +315,9 @@ package enum HostLocal: AddressSource {
 
     /// Under its own name the reference checks all of the configuration; a pod that goes needs the directory alone.
     private static func releaseDirectory(_ request: LeaseRequest) throws(Failure) -> String {
-        guard request.isLenient else { return try HostLocalConfig(request, allocates: false).directory }
+        guard request.rules.detachesByName else {
+            return try HostLocalConfig(request, allocates: false).directory
+        }
         do throws(JSONError) { return try HostLocalConfig.directory(request) } catch {
             // No ADD took an address from there.
             return "\(defaultDirectory)/\(request.config.name)"

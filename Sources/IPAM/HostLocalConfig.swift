@@ -95,7 +95,7 @@ package struct HostLocalConfig: Equatable, Sendable {
         }
         directory = try Self.directory(request)
         // Two working directories would be two stores that know nothing of each other.
-        for key in ["dataDir", "resolvConf"] where request.isLenient && allocates {
+        for key in ["dataDir", "resolvConf"] where request.rules.judgesWishes && allocates {
             guard let path = try ipam.string(key), !path.isEmpty, !path.hasPrefix("/") else { continue }
             throw ipam.error(
                 key, "\"\(path)\" is no absolute path: where it leads depends on how the runtime was started")
@@ -127,11 +127,13 @@ package struct HostLocalConfig: Equatable, Sendable {
     private static func requested(_ request: LeaseRequest, _ json: Reader) throws(JSONError) -> [Wish] {
         var texts: [(text: String, source: String)] = []
         do throws(Failure) {
-            let args = try CNIArgs.parse(request.args, lenient: request.isLenient)
-            if !request.isLenient { try args.requireKnown(["IP"]) }
+            let args = try CNIArgs.parse(request.args, lenient: request.rules.acceptsForeignArguments)
+            if !request.rules.acceptsForeignArguments { try args.requireKnown(["IP"]) }
             if let text = args["IP"], !text.isEmpty {
                 // One address by the reference; the meta role sends several joined by commas.
-                let several = request.isLenient ? text.split(separator: ",").map(String.init) : [text]
+                let several =
+                    request.rules.acceptsForeignArguments
+                    ? text.split(separator: ",").map(String.init) : [text]
                 texts += several.map { ($0, "CNI_ARGS IP") }
             }
         } catch {
@@ -189,9 +191,9 @@ extension HostLocalConfig {
 }
 
 extension LeaseRequest {
-    /// What helps; of a value that the meta role passed on, it says itself who wrote it.
+    /// What helps.
     func fix(_ error: JSONError) -> String {
-        guard isLenient, Failure.isOfTheCall(error.path) else {
+        guard rules.tracesWishes, Failure.isOfTheCall(error.path) else {
             return "correct the ipam section of network \(config.label)"
         }
         return error.problem.contains("CIDR") ? "write the prefix length too, as in 10.1.2.3/24" : ""

@@ -31,7 +31,7 @@ package enum Static: AddressSource {
     }
 
     package static func validate(_ request: LeaseRequest) throws(Failure) -> [Remark] {
-        let ips = try lease(request, mustWork: request.isLenient).ips
+        let ips = try lease(request, mustWork: request.rules.judgesWishes).ips
         var remarks = ips.compactMap { gatewayRemark($0.gateway, $0.address) }
         if let asked = requested(request, "runtimeConfig"), let other = requested(request, "args"),
             asked != other
@@ -39,7 +39,7 @@ package enum Static: AddressSource {
             remarks.append(.concern("cni-args.ips is passed over: ips goes before it"))
         }
         // Every plugin that has an address source wants an address.
-        guard !ips.isEmpty || !request.isLenient else {
+        guard !ips.isEmpty || !request.rules.judgesWishes else {
             throw Failure(
                 .badConfig, "static: there is no address: ipam.addresses is empty, and the pod asks for none",
                 details:
@@ -177,8 +177,8 @@ package enum Static: AddressSource {
     {
         let args: CNIArgs
         do throws(Failure) {
-            args = try CNIArgs.parse(request.args, lenient: request.isLenient)
-            if !request.isLenient { try args.requireKnown(["IP", "GATEWAY"]) }
+            args = try CNIArgs.parse(request.args, lenient: request.rules.acceptsForeignArguments)
+            if !request.rules.acceptsForeignArguments { try args.requireKnown(["IP", "GATEWAY"]) }
         } catch {
             throw JSONError(path: "", problem: error.message)
         }
@@ -193,7 +193,9 @@ package enum Static: AddressSource {
         for text in items(args["IP"]) {
             guard let address = CIDR(parsing: text) else {
                 // The meta role passes what the annotation has; by capability it may come with its prefix.
-                if request.isLenient, request.config.runtimeConfig?.has("ips") == true { continue }
+                if request.rules.acceptsForeignArguments, request.config.runtimeConfig?.has("ips") == true {
+                    continue
+                }
                 throw JSONError(
                     path: "CNI_ARGS IP",
                     problem: "the 'ip' field is expected to be in CIDR notation, got: '\(text)'")

@@ -34,12 +34,13 @@ package struct Explanation {
         let delegates = try DelegateBuilder(config, invocation).build(annotations)
         try DefaultRoute.validate(delegates)
         let kernel = try Kernel.open(sandbox: sandbox, mayBeGone: sandbox.isEmpty)
-        let runner = ChainRunner(kernel, registry: builtins, isMeta: true, log: config.log)
+        let rehearsal = Rehearsal(kernel)
+        let runner = ChainRunner(kernel, registry: builtins, rehearsing: rehearsal, log: config.log)
         var explanation = Explanation(version: plugin.version)
         explanation.passedOver = config.passedOver
         for delegate in delegates {
             do throws(Failure) {
-                let (lines, result) = try runner.explain(delegate.spec)
+                let (lines, result) = try rehearsal.explain(delegate.spec, runner)
                 explanation.parts.append(Part(delegate: delegate, lines: lines, result: result))
             } catch {
                 throw delegate.blamed(for: error)

@@ -20,7 +20,7 @@ package struct MetaPlugin {
 
     func runner(_ kernel: Kernel) -> ChainRunner {
         kernel.owner = network
-        return ChainRunner(kernel, registry: builtins, isMeta: true, log: config.log)
+        return ChainRunner(kernel, registry: builtins, rules: .meta, log: config.log)
     }
 
     /// The configuration that the runtime called. Several of them may share a node, its networks and our cniDir: each

@@ -302,7 +302,7 @@ extension Bridge {
         }
         config.dns = input.config.givenDNS
         config.hasIPAM = input.config.ipamType != nil
-        config.gatewayIsInstant = input.isMeta
+        config.gatewayIsInstant = input.rules.completesPaths
         // What ADD would refuse must not keep DEL from cleaning.
         if input.verb != .del {
             config.mac = try requestedMAC(input)

@@ -8,6 +8,7 @@ package import Plans
 package enum Macvlan: Module {
     package static let type = "macvlan"
     package static let capabilities = ["mac"]
+    package static let leavesUntold = true
     package static let vocabulary = Vocabulary(["mac", "bcqueuelen"]) { key in
         ["macaddress", "hwaddr", "hwaddress"].contains(key) ? "mac" : nil
     }.with(ChildLink.vocabulary)

@@ -55,7 +55,7 @@ package enum Tuning: Module {
             guard directory.hasPrefix("/") else { throw json.error("dataDir", "is no absolute path") }
             config.dataDir = directory
         }
-        config.raisesPeer = input.isMeta
+        config.raisesPeer = input.rules.completesPaths
         // What is restored is in the file.
         if input.verb == .del { return config }
         for source in [json, arguments] {

@@ -22,16 +22,15 @@ package struct LeaseRequest: Sendable {
     package var id: AttachmentID
     /// CNI_ARGS.
     package var args: String
-    /// The meta role: a trailing `;` in CNI_ARGS is tolerated.
-    package var isLenient: Bool
+    package var rules: RoleRules
     /// What was given for this request; empty when that is not known.
     package var given: [IPAddress] = []
 
-    package init(config: PluginConfig, id: AttachmentID, args: String, isLenient: Bool) {
+    package init(config: PluginConfig, id: AttachmentID, args: String, rules: RoleRules) {
         self.config = config
         self.id = id
         self.args = args
-        self.isLenient = isLenient
+        self.rules = rules
     }
 }
 

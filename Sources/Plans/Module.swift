@@ -7,18 +7,17 @@ package struct PluginInput: Sendable {
     package let args: CNIArgs
     /// What only ADD would act on is refused by ADD alone: DEL must work whoever made the attachment.
     package let verb: Verb
-    /// Not under the plugin's own name, where it does what the reference does.
-    package let isMeta: Bool
+    package let rules: RoleRules
 
-    package init(config: PluginConfig, args: CNIArgs, verb: Verb, isMeta: Bool = false) {
+    package init(config: PluginConfig, args: CNIArgs, verb: Verb, rules: RoleRules = .reference) {
         self.config = config
         self.args = args
         self.verb = verb
-        self.isMeta = isMeta
+        self.rules = rules
     }
 
     /// Whether what the reference passes over is refused: an attachment that is there must be checked and go.
-    package var isStrict: Bool { isMeta && (verb == .add || verb == .status) }
+    package var isStrict: Bool { rules.judgesWishes && (verb == .add || verb == .status) }
 }
 
 /// What every built-in plugin provides. Everything here is pure; the engine does the work.
@@ -55,6 +54,8 @@ package protocol Module: Sendable {
     static func refuse(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure)
     /// What the reference lets pass, judged in the meta role alone: refused when it cannot work.
     static func judge(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure) -> [Remark]
+    /// Whether the reference leaves a link whose result the version cannot express; its tests look for it.
+    static var leavesUntold: Bool { get }
     /// Whether the pod has a link of this attachment, whose addresses and routes the verifier compares.
     static func hasLink(_ config: Config, _ facts: Facts) -> Bool
     /// CHECK compares with the result of ADD, which the runtime must pass.
@@ -78,6 +79,7 @@ extension Module {
     package static var podArguments: [String] { [] }
     package static func refuse(_: Config, _: Attachment, _: Facts) throws(Failure) {}
     package static func judge(_: Config, _: Attachment, _: Facts) throws(Failure) -> [Remark] { [] }
+    package static var leavesUntold: Bool { false }
     package static func hasLink(_: Config, _: Facts) -> Bool { true }
     package static func check(_: Config, _: Attachment, _: CNIResult, _: Facts) throws(Failure) {}
 

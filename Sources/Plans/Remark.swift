@@ -4,4 +4,10 @@ package enum Remark: Equatable, Sendable {
     case concern(String)
     /// What a default decided.
     case choice(String)
+
+    package var text: String {
+        switch self {
+        case .concern(let text), .choice(let text): text
+        }
+    }
 }

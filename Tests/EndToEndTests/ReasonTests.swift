@@ -311,7 +311,9 @@ import Testing
             }
         }
         let status = try node.call("STATUS", netns: "", interface: "", config(""))
-        #expect(status.code == 50 && status.message.hasPrefix("n1: mine: "), "\(status.ran)")
-        #expect(status.json["details"].string?.contains("n2: other: ") == true, "\(status.ran)")
+        #expect(
+            status.code == 50 && status.message.hasPrefix("n1: ") && status.message.contains("plugin mine "),
+            "\(status.ran)")
+        #expect(status.json["details"].string?.contains("plugin other ") == true, "\(status.ran)")
     }
 }

@@ -34,7 +34,7 @@ enum Configurations {
                 }
             }
             for source in ["host-local", "static"].compactMap(builtins.source) {
-                let request = LeaseRequest(config: plugin, id: id, args: "", isLenient: true)
+                let request = LeaseRequest(config: plugin, id: id, args: "", rules: .meta)
                 _ = try? source.validate(request)
             }
         }

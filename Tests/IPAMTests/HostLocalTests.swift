@@ -21,7 +21,7 @@ import Testing
             """
         return LeaseRequest(
             config: try PluginConfig.decode(Array(text.utf8)),
-            id: AttachmentID(containerID: id, interface: interface), args: args, isLenient: false)
+            id: AttachmentID(containerID: id, interface: interface), args: args, rules: .reference)
     }
 
     func file(_ name: String) -> String? {
@@ -159,7 +159,7 @@ import Testing
             LeaseRequest(
                 config: PluginConfig.decode(Array(text.utf8)),
                 id: AttachmentID(containerID: "c", interface: "e"),
-                args: args, isLenient: false))
+                args: args, rules: .reference))
     }
 
     @Test func theLastSourceCounts() throws {

@@ -1,0 +1,87 @@
+import CNI
+import Plans
+
+/// Who gives a plugin's addresses, for one call.
+protocol Addresses {
+    /// Whether the pod's link is to be there before the address: the source may look at it, or talk over it. One that needs
+    /// no link and has no address leaves nothing touched.
+    var needLink: Bool { get }
+    func validate() throws(Failure)
+    /// nil when only the source knows what it would give.
+    func take(_ journal: inout Journal) throws(Failure) -> Lease?
+    func check() throws(Failure)
+    /// Adds what gives them back.
+    func giveBack(in pending: inout Pending)
+    func collect(_ valid: [AttachmentID]) throws(Failure)
+    func status() throws(Failure)
+}
+
+extension PluginCall {
+    /// By the type in the section `ipam`.
+    func addresses(_ type: String) -> any Addresses {
+        guard let source = builtinSource(type) else { return ExternalAddresses(call: self, type: type) }
+        return BuiltinAddresses(call: self, source: source)
+    }
+
+    /// The built-in address source for `ipam`, unless its executable is preferred.
+    func builtinSource(_ ipam: String) -> (any AddressSource.Type)? {
+        spec.external.contains(ipam) ? nil : runner.registry.source(ipam)
+    }
+}
+
+private struct BuiltinAddresses: Addresses {
+    let call: PluginCall
+    let source: any AddressSource.Type
+
+    var needLink: Bool { false }
+
+    private var request: LeaseRequest {
+        var request = LeaseRequest(
+            config: call.config, id: call.spec.id, args: call.spec.args, rules: call.rules)
+        request.given = call.attached?.given ?? []
+        return request
+    }
+
+    func validate() throws(Failure) {
+        // STATUS has no pod, which might bring addresses of its own.
+        if call.verb == .status {
+            try source.status(request)
+        } else {
+            call.say(try source.validate(request))
+        }
+    }
+
+    func take(_ journal: inout Journal) throws(Failure) -> Lease? {
+        try call.worker.take(source, request, of: call, &journal)
+    }
+
+    func check() throws(Failure) { try source.check(request) }
+    func giveBack(in pending: inout Pending) { pending.lease = (source, request) }
+    func collect(_ valid: [AttachmentID]) throws(Failure) { try source.collect(request, valid: valid) }
+    /// Part of `validate`.
+    func status() throws(Failure) {}
+}
+
+private struct ExternalAddresses: Addresses {
+    let call: PluginCall
+    let type: String
+
+    var needLink: Bool { true }
+
+    func validate() throws(Failure) { _ = try call.external(.add, type) }
+
+    func take(_ journal: inout Journal) throws(Failure) -> Lease? {
+        try call.worker.take(
+            call.external(.add, type), undo: call.external(.del, type), of: call, &journal)
+    }
+
+    func check() throws(Failure) { _ = try call.external(.check, type).run() }
+
+    func giveBack(in pending: inout Pending) {
+        // Without the executable its addresses stay, but the links still go.
+        do throws(Failure) { pending.call = try call.external(.del, type) } catch { pending.problem = error }
+    }
+
+    func collect(_: [AttachmentID]) throws(Failure) { try call.runOptional(.gc, type) }
+    func status() throws(Failure) { try call.runOptional(.status, type) }
+}

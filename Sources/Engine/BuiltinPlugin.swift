@@ -1,0 +1,164 @@
+import CNI
+import JSONC
+import Linux
+import Network
+import Plans
+
+/// A plugin that is a module of this executable.
+struct BuiltinPlugin<M: Module>: Plugin {
+    let call: PluginCall
+
+    func isNamed(in error: Failure) -> Bool { error.message.hasPrefix("\(call.type) ") }
+
+    /// Who gives the addresses; nil for a plugin or a network without.
+    private var addresses: (any Addresses)? { M.usesIPAM ? call.config.ipamType.map(call.addresses) : nil }
+
+    func judgeKeys() throws(JSONError) {
+        let config = call.config
+        if let asked = try config.reader.object("args")?.object("cni") {
+            call.say(passedOver(try asked.judge(M.vocabulary, below: M.podArguments)))
+        }
+        var vocabulary = M.vocabulary
+        if M.usesIPAM {
+            try call.requireSource()
+            vocabulary = vocabulary.with(PluginConfig.interfaceVocabulary)
+            if let source = config.ipamType.flatMap(call.builtinSource) {
+                vocabulary = vocabulary.with(Vocabulary([], members: [.init("ipam", source.vocabulary)]))
+            }
+        } else {
+            vocabulary = vocabulary.with(PluginConfig.vocabulary)
+        }
+        call.say(passedOver(try config.reader.judge(vocabulary)))
+        call.say(Capabilities.problems(config.reader, isOpen: false).map { .concern($0) })
+    }
+
+    func validate() throws(Failure) {
+        _ = try parse()
+        try addresses?.validate()
+    }
+
+    // MARK: ADD
+
+    func add(
+        _ journal: inout Journal, _ willSave: ([String: String]) throws(Failure) -> Void
+    ) throws(Failure) -> CNIResult? {
+        defer { call.runner.kernel.absent.removeAll { $0 == call.spec.id.interface } }
+        let parsed = try parse()
+        var attachment = call.attachment
+        let facts = try call.worker.observe(M.needs(parsed, attachment, .add))
+        try M.refuse(parsed, attachment, facts)
+        if call.rules.judgesWishes { call.say(try M.judge(parsed, attachment, facts)) }
+        var isMade = false
+        if let addresses {
+            if addresses.needLink {
+                try run(&journal, &attachment) { attachment throws(Failure) in
+                    try M.make(parsed, attachment, facts)
+                }
+                isMade = true
+            }
+            attachment.lease = try addresses.take(&journal)
+            // Only an external plugin knows what it will give, and the plan depends on that.
+            if attachment.lease == nil { return attachment.previous ?? CNIResult() }
+        }
+        var plan = Plan(result: CNIResult())
+        try run(&journal, &attachment) { attachment throws(Failure) in
+            plan =
+                isMade
+                ? try M.configure(parsed, attachment, facts) : try M.plan(parsed, attachment, facts)
+            let saved = facts.saved(by: plan.steps)
+            if !saved.isEmpty { try willSave(saved) }
+            return plan.steps
+        }
+        return try call.worker.result(of: plan)
+    }
+
+    /// Runs what `plan` wants done for the attachment, which gets other names when the host has these.
+    private func run(
+        _ journal: inout Journal, _ attachment: inout Attachment,
+        _ plan: (Attachment) throws(Failure) -> [Step]
+    ) throws(Failure) {
+        let executor = call.runner.executor
+        var steps = try plan(attachment)
+        do throws(StepError) { try call.worker.run(steps, of: call, &journal) } catch {
+            guard call.rules.sharesContainerIDs, error.isTakenName else { throw executor.failure(of: error) }
+            attachment.digest = Attachment.randomDigest()
+            steps = try plan(attachment)
+            do throws(StepError) { try call.worker.run(steps, of: call, &journal) } catch {
+                throw executor.failure(of: error)
+            }
+        }
+    }
+
+    // MARK: CHECK, DEL, GC, STATUS
+
+    func check(_ result: CNIResult) throws(Failure) {
+        let parsed = try parse()
+        let facts = try call.worker.observe(M.needs(parsed, call.attachment, .check))
+        try M.check(parsed, call.attachment, result, facts)
+        guard let addresses else { return }
+        try addresses.check()
+        if M.hasLink(parsed, facts) { try Verifier(call.runner.kernel).check(result, call.attachment) }
+    }
+
+    func removal() throws(Failure) -> Pending {
+        var pending = Pending(removal: try removalSteps())
+        let ipam = call.config.ipamType ?? ""
+        if let addresses, !call.wasRefused(call.runner.registry.module(ipam) != nil) {
+            addresses.giveBack(in: &pending)
+        }
+        return pending
+    }
+
+    private func removalSteps() throws(Failure) -> Removal {
+        let parsed: M.Config
+        do throws(Failure) { parsed = try parse() } catch {
+            // Only our pairs have this name.
+            guard call.rules.detachesByName else { throw error }
+            let spec = call.spec
+            call.runner.log.error(
+                "DEL of container \(spec.id.containerID) \(spec.id.interface) from \(spec.name): \(call.type):"
+                    + " \(error.message): its link goes by name")
+            return Removal(hostLinks: [call.attachment.hostLinkName])
+        }
+        var attachment = call.attachment
+        attachment.saved = call.attached?.saved ?? [:]
+        return M.removal(parsed, attachment, try call.worker.observe(M.needs(parsed, attachment, .del)))
+    }
+
+    func collect(_ valid: [AttachmentID]) throws(Failure) { try addresses?.collect(valid) }
+
+    func status() throws(Failure) {
+        try call.validate(self)
+        try addresses?.status()
+    }
+
+    // MARK: Configuration
+
+    private func parse() throws(Failure) -> M.Config {
+        var args = CNIArgs()
+        if let known = M.arguments(call.verb) {
+            args = try CNIArgs.parse(call.spec.args, lenient: call.rules.acceptsForeignArguments)
+            if !call.rules.acceptsForeignArguments { try args.requireKnown(known) }
+        }
+        let input = PluginInput(config: call.config, args: args, verb: call.verb, rules: call.rules)
+        do throws(Failure) { return try M.parse(input) } catch {
+            var error = error
+            let isOurs = error.key.map { !call.rules.tracesWishes || !Failure.isOfTheCall($0) } ?? true
+            if error.details.isEmpty, isOurs {
+                error.details = "correct it in the configuration of \(call.type), network \(call.spec.name)"
+            }
+            throw error
+        }
+    }
+}
+
+extension Facts {
+    /// What the sysctls that `steps` change and promise to put back are now, by path.
+    fileprivate func saved(by steps: [Step]) -> [String: String] {
+        var saved: [String: String] = [:]
+        for change in steps.compactMap({ $0.of(SysctlStep.self)?.change }) where change.lifetime == .saved {
+            saved[change.path] = sysctls[SysctlName(change.place, change.path)]
+        }
+        return saved
+    }
+}

@@ -1,0 +1,92 @@
+package import CNI
+import Plans
+
+/// Runs nothing, and notes what would be done.
+package final class Rehearsal: Worker {
+    private let kernel: Kernel
+    private var lines: [Explained] = []
+    /// What would have been done so far, of all attachments.
+    private var imagined: [Step] = []
+
+    package init(_ kernel: Kernel) { self.kernel = kernel }
+
+    /// Facts as they are, and as the imagined steps would make them.
+    func observe(_ query: FactsQuery) throws(Failure) -> Facts {
+        var query = query
+        for link in imagined.flatMap(\.kind.basis) where !query.links.contains(link) {
+            query.links.append(link)
+        }
+        return try imagine(query.sysctls, kernel.observe(query).after(imagined))
+    }
+
+    func run(_ steps: [Step], of plugin: PluginCall, _: inout Journal) throws(StepError) {
+        for step in steps { note(.step(step), plugin) }
+        imagined += steps
+    }
+
+    func result(of plan: Plan) throws(Failure) -> CNIResult { plan.result }
+
+    func take(
+        _ source: any AddressSource.Type, _ request: LeaseRequest, of plugin: PluginCall, _: inout Journal
+    ) throws(Failure) -> Lease {
+        let lease = try source.preview(request)
+        note(.lease(source.type, lease.ips), plugin)
+        return lease
+    }
+
+    func add(
+        _ call: ForeignCall, undo _: ForeignCall, of plugin: PluginCall, _: inout Journal
+    ) throws(Failure) -> CNIResult? {
+        note(.delegate(call.type, path: call.path), plugin)
+        return nil
+    }
+
+    func take(
+        _ call: ForeignCall, undo _: ForeignCall, of plugin: PluginCall, _: inout Journal
+    ) throws(Failure) -> Lease? {
+        note(.delegate(call.type, path: call.path), plugin)
+        note(
+            .unknown("the steps of \(plugin.type) depend on the addresses that \(call.type) will give"),
+            plugin)
+        return nil
+    }
+
+    func index(of _: LinkName) throws(Failure) -> Int32? { nil }
+
+    func say(_ remark: Remark, _ spec: AttachmentSpec, _ plugin: String) {
+        lines.append(Explained(attachment: spec.name, plugin: plugin, action: .remark(remark.text)))
+    }
+
+    private func note(_ action: Explained.Action, _ plugin: PluginCall) {
+        lines.append(Explained(attachment: plugin.spec.name, plugin: plugin.type, action: action))
+    }
+
+    /// Sysctls that would be there: a pod that does not exist has those of a new namespace, of which this one's tell
+    /// which there are, and a link that does not exist those of the default.
+    private func imagine(_ sysctls: [SysctlName], _ facts: Facts) throws(Failure) -> Facts {
+        var facts = facts
+        let place: Place = kernel.hasSandbox ? .sandbox : .host
+        for name in sysctls where name.place == .sandbox && facts.sysctls[name] == nil {
+            var parts = name.path.split(separator: "/").map(String.init)
+            if parts.count > 3, facts.links[.sandbox(parts[3])] != nil { parts[3] = "default" }
+            let other = SysctlName(place, parts.joined(separator: "/"))
+            let found = try kernel.observe(FactsQuery(sysctls: [other]))
+            facts.sysctls[name] = found.sysctls[other]
+            if found.unreadable.contains(other) { facts.unreadable.append(name) }
+        }
+        return facts
+    }
+}
+
+extension Rehearsal {
+    /// What ADD of one attachment would do, in order, after those before it.
+    package func explain(
+        _ spec: AttachmentSpec, _ runner: ChainRunner
+    ) throws(Failure) -> (lines: [Explained], result: CNIResult) {
+        lines = []
+        try runner.validate(spec)
+        var journal = Journal()
+        let attached = try runner.add(spec, &journal)
+        return (lines, attached.result)
+    }
+}

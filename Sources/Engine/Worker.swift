@@ -1,0 +1,89 @@
+import CNI
+import Linux
+import Network
+import Plans
+
+/// Does what the plugins of a chain ask for, or shows it.
+protocol Worker: AnyObject {
+    func observe(_ query: FactsQuery) throws(Failure) -> Facts
+    func run(_ steps: [Step], of plugin: PluginCall, _ journal: inout Journal) throws(StepError)
+    /// The plan's result, with what the kernel decided.
+    func result(of plan: Plan) throws(Failure) -> CNIResult
+    /// An address of a built-in source.
+    func take(
+        _ source: any AddressSource.Type, _ request: LeaseRequest, of plugin: PluginCall,
+        _ journal: inout Journal
+    ) throws(Failure) -> Lease
+    /// ADD of an external plugin, which `undo` takes back; nil when nobody knows what it would give.
+    func add(
+        _ call: ForeignCall, undo: ForeignCall, of plugin: PluginCall, _ journal: inout Journal
+    ) throws(Failure) -> CNIResult?
+    /// The same of an IPAM plugin.
+    func take(
+        _ call: ForeignCall, undo: ForeignCall, of plugin: PluginCall, _ journal: inout Journal
+    ) throws(Failure) -> Lease?
+    /// The index of a link that an attachment has made, or another program for it; nil without one.
+    func index(of link: LinkName) throws(Failure) -> Int32?
+    /// - Parameters:
+    ///   - plugin: whom it is about; empty for the network.
+    func say(_ remark: Remark, _ spec: AttachmentSpec, _ plugin: String)
+}
+
+/// Works on the kernel.
+final class LiveWorker: Worker {
+    private let executor: Executor
+    private let rules: RoleRules
+    private let log: Log
+
+    init(_ executor: Executor, _ rules: RoleRules, _ log: Log) {
+        self.executor = executor
+        self.rules = rules
+        self.log = log
+    }
+
+    func observe(_ query: FactsQuery) throws(Failure) -> Facts { try executor.kernel.observe(query) }
+
+    func run(_ steps: [Step], of _: PluginCall, _ journal: inout Journal) throws(StepError) {
+        try executor.run(steps, &journal)
+    }
+
+    func result(of plan: Plan) throws(Failure) -> CNIResult { try executor.readBack(plan) }
+
+    func take(
+        _ source: any AddressSource.Type, _ request: LeaseRequest, of _: PluginCall, _ journal: inout Journal
+    ) throws(Failure) -> Lease {
+        var request = request
+        let lease = try source.allocate(request)
+        request.given = lease.ips.map(\.address.address)
+        journal.record(.lease(source, request))
+        return lease
+    }
+
+    func add(
+        _ call: ForeignCall, undo: ForeignCall, of _: PluginCall, _ journal: inout Journal
+    ) throws(Failure) -> CNIResult? {
+        guard executor.kernel.isHome else {
+            throw Failure(.generic, Kernel.stranded, details: "the attachment is rolled back")
+        }
+        let answer = try call.execute()
+        // A plugin that fails half-way is asked to clean up as well.
+        journal.record(.delegate(undo))
+        return try call.result(of: answer)
+    }
+
+    func take(
+        _ call: ForeignCall, undo: ForeignCall, of _: PluginCall, _ journal: inout Journal
+    ) throws(Failure) -> Lease? {
+        // On failure no DEL is called: it could free an address of an earlier attachment.
+        let result = try call.run(forwardsErrors: rules.forwardsErrors) ?? CNIResult()
+        journal.record(.delegate(undo))
+        return Lease(ips: result.ips, routes: result.routes, dns: result.dns)
+    }
+
+    func index(of link: LinkName) throws(Failure) -> Int32? { try executor.index(ofMade: link) }
+
+    func say(_ remark: Remark, _ spec: AttachmentSpec, _ plugin: String) {
+        let line = "\(spec.subject): \(plugin.isEmpty ? "" : "\(plugin): ")\(remark.text)"
+        if case .concern = remark { log.error(line) } else { log.verbose(line) }
+    }
+}
