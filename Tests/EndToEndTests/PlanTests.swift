@@ -80,7 +80,7 @@ import Testing
             var (missing, extra): ([String], [String]) = ([], [])
             // Carriers and tentative addresses take their time.
             for _ in 0..<30 {
-                let (one, other) = (try state(typed, pod), try state(added, pod))
+                let (one, other) = (try state(typed, pod, plan.output), try state(added, pod, plan.output))
                 (missing, extra) = (other.subtracting(one).sorted(), one.subtracting(other).sorted())
                 if missing.isEmpty, extra.isEmpty { break }
                 Thread.sleep(forTimeInterval: 0.2)
@@ -111,7 +111,7 @@ import Testing
 
     /// Links, addresses, routes, rules, settings and rulesets of one side, one line for each property, without what chance or
     /// the order of creation decides.
-    private func state(_ node: Node, _ pod: String?) throws -> Set<String> {
+    private func state(_ node: Node, _ pod: String?, _ plan: String) throws -> Set<String> {
         var lines: Set<String> = []
         func add(_ prefix: String, _ command: String, without keys: [String] = []) throws {
             let text = try node.sh(command, pod: pod)
@@ -139,8 +139,12 @@ import Testing
             "cd /proc/sys/net && grep -rs '' core/somaxconn ipv4/ip_forward ipv4/conf ipv6/conf | grep -v stable_secret; true",
             pod: pod)
         for line in settings.split(separator: "\n") { lines.insert("sysctl \(line)") }
-        // Addresses that the kernel made from a MAC address of chance, of the test's own links.
-        return lines.filter { !$0.contains("fe80") && !$0.contains("ff0") }
+        // Addresses that the kernel made from a MAC address of chance, and those MAC addresses that no step gives.
+        return lines.filter { line in
+            if line.contains("fe80") || line.contains("ff0") { return false }
+            guard let mac = line.firstMatch(of: #/ address (..:..:..:..:..:..)$/#)?.1 else { return true }
+            return plan.contains(mac)
+        }
     }
 
     private func flatten(_ value: Any, _ path: String, _ keys: [String], _ lines: inout Set<String>) {
