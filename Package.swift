@@ -66,6 +66,7 @@ let package = Package(
         .testTarget(
             name: "IPAMTests", dependencies: ["IPAM", "Plans", "CNI", "JSONC", "Network", "Support"],
             swiftSettings: settings),
+        .testTarget(name: "PlansTests", dependencies: ["Plans", "CNI", "Network"], swiftSettings: settings),
         .testTarget(
             name: "ModulesTests", dependencies: ["Modules", "Plans", "CNI", "JSONC", "Network"],
             swiftSettings: settings),
