@@ -72,7 +72,9 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "MetaTests",
-            dependencies: ["Commands", "Meta", "Modules", "IPAM", "Plans", "CNI", "JSONC", "Network"],
+            dependencies: [
+                "Commands", "Meta", "Engine", "Modules", "IPAM", "Plans", "CNI", "JSONC", "Network",
+            ],
             swiftSettings: settings),
         .testTarget(
             name: "FuzzTests",
