@@ -40,7 +40,7 @@ swift_tests() { # OPTION...: of the built test bundle; a filter that matches not
 
 unit() {
     set -- "$scratch/debug/plexusPackageTests.xctest" --testing-library swift-testing \
-        --skip '^(NamespaceTests|EndToEndTests)\.'
+        --skip '^(NamespaceTests|EndToEndTests|FuzzTests)\.'
     local user=()
     [ "$(id -u)" != 0 ] || user=(setpriv "--reuid=${SUDO_UID:-65534}" "--regid=${SUDO_GID:-65534}" --clear-groups
         env HOME=/tmp)
@@ -57,6 +57,16 @@ private() {
         for folder in /run /var/lib/cni; do mount -t tmpfs tmpfs "$folder"; done
         ip link set lo up
         "$@"' bash "$@"
+}
+
+# The tests of one suite or name, against the debug build; those of a network need root.
+only() { # REGEX
+    export PLEXUS=$scratch/debug/plexus
+    if [ "$(id -u)" = 0 ]; then
+        private swift_tests --filter "$1"
+    else
+        swift_tests --filter "$1" --skip '^(NamespaceTests|EndToEndTests)\.'
+    fi
 }
 
 # What a machine without a libmnl.a gets.
