@@ -58,10 +58,10 @@ int clinux_openat(int directory, const char *path, int flags, unsigned int mode)
     return openat(directory, path, flags, mode);
 }
 
-// The runtime's descriptors are not the plugin's business. Async-signal-safe, for the child below.
+// The plugin must not inherit the runtime's descriptors. Async-signal-safe, for the child below.
 static void close_inherited(void) {
     if (close_range(3, ~0U, 0) == 0) return;
-    // A kernel before 5.9, or a filter of system calls.
+    // Kernels before 5.9 lack the call, and a seccomp filter may refuse it.
     char buffer[4096];
     int directory = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     ssize_t size;
@@ -79,7 +79,7 @@ int clinux_spawn(pid_t *pid, const char *path, char *const arguments[], char *co
     sigset_t all, before, none;
     volatile int problem = 0;
     pid_t parent = getpid();
-    // Inherited as ignored, it would take the child's status before we can.
+    // If SIGCHLD was inherited as ignored, the kernel would drop the child's status before we read it.
     signal(SIGCHLD, SIG_DFL);
     sigfillset(&all);
     sigemptyset(&none);
@@ -124,10 +124,10 @@ void clinux_timestamp(char *text, size_t size) {
 
 void clinux_prepare(void) {
     struct pollfd standard[] = {{.fd = 0}, {.fd = 1}, {.fd = 2}};
-    // One call for all three; the lowest number that is free is the next one that is closed.
+    // One poll for all three. open(2) takes the lowest free number, which is that of the closed descriptor.
     poll(standard, 3, 0);
     for (int descriptor = 0; descriptor < 3; descriptor++)
-        // Nothing can be written to this stdout either: who closed it gets no result, and so no pod.
+        // stdout read-only, so that writes fail as they did: without a result the runtime starts no pod.
         if (standard[descriptor].revents & POLLNVAL) open("/dev/null", descriptor == 1 ? O_RDONLY : O_RDWR);
     signal(SIGPIPE, SIG_IGN);
     mallopt(M_TOP_PAD, 1 << 20);

@@ -16,7 +16,7 @@ package struct DNS: Equatable, Sendable {
         self.options = options
     }
 
-    /// Runtimes of Kubernetes do not look at it: a wrong key costs a pod nothing.
+    /// Kubernetes runtimes ignore it, so a wrong key does a pod no harm.
     package static let vocabulary = Vocabulary(
         ["nameservers", "domain", "search", "options"], strictness: .lenient)
 

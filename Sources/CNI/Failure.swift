@@ -30,9 +30,9 @@ package struct Failure: Error, Equatable, Sendable {
     package var details: String { didSet { details = Self.bounded(details) } }
     /// Another plugin's error: its code is passed on as it is.
     package private(set) var isPassedOn = false
-    /// The JSON path of the value that is refused, as the plugin sees it; nil when it is no value's fault.
+    /// The JSON path of the refused value, as the plugin sees it; nil when no value is to blame.
     package var key: String?
-    /// What another attachment of this node may have, and who that is would explain the refusal.
+    /// What another attachment of this node may hold: the error can then name the holder.
     package enum Claim: Equatable, Sendable {
         case mac(MAC)
         /// Of an ipvlan.
@@ -61,7 +61,7 @@ package struct Failure: Error, Equatable, Sendable {
         self.details = Self.bounded(details)
     }
 
-    /// What is quoted may be as long as a configuration, and runtimes log an error at each retry.
+    /// Limits the length: a quoted value may be as long as a configuration, and runtimes log the error at each retry.
     private static func bounded(_ text: String) -> String {
         let limit = 8192
         func cut(_ text: String) -> String? {
@@ -74,7 +74,8 @@ package struct Failure: Error, Equatable, Sendable {
         return "\(part)… (\(text.utf8.count) bytes)"
     }
 
-    /// Whether plugins find the value of a path where runtimes and meta-plugins put what a caller asks for.
+    /// Whether a path is one where runtimes and meta-plugins put what a caller asks for, rather than the
+    /// configuration's own.
     package static func isOfTheCall(_ key: String) -> Bool {
         ["runtimeConfig", "args.cni", "CNI_ARGS"].contains { key.hasPrefix($0) } || key == "args"
     }
@@ -125,7 +126,7 @@ package struct Failure: Error, Equatable, Sendable {
         return failure
     }
 
-    /// The same with a code that means something: a plugin that says nothing of its failure has code 0.
+    /// The same with a code: a plugin that does not say why it failed has code 0, which means "unknown".
     package var asMetaPlugin: Failure {
         guard code == Code.unknown.rawValue else { return self }
         var failure = self

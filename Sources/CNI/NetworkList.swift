@@ -9,7 +9,7 @@ package struct NetworkList: Equatable, Sendable {
     package var disableGC: Bool
     /// The plugins' own objects, unchanged.
     package var plugins: [JSON]
-    /// What stands beside `plugins` and is no key of a list.
+    /// Members beside `plugins` that are no keys of a list.
     package var others: JSONObject = [:]
 
     static let keys = ["disableCheck", "disableGC", "cniVersions", "loadOnlyInlinedPlugins"]
@@ -70,7 +70,7 @@ package struct NetworkList: Equatable, Sendable {
     }
 
     private static func check(_ type: String, _ json: Reader) throws(JSONError) {
-        // Bytes: a combining mark behind it makes '/' another character.
+        // Compared as bytes: with a combining mark behind it, Swift sees '/' as another Character.
         guard !type.utf8.contains(UInt8(ascii: "/")), type != ".", type != "..",
             type.unicodeScalars.allSatisfy({ $0.value > 0x20 })
         else {

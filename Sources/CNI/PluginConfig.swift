@@ -71,7 +71,7 @@ package struct PluginConfig: Sendable {
         return config
     }
 
-    /// Which of two values of a sysctl is meant cannot be told, and only the last one is in the tree.
+    /// Of a sysctl that is given twice only the last value is in the tree, and nobody knows which one is meant.
     package static func refuseDuplicateSettings(_ document: JSONDocument) throws(Failure) {
         guard let key = document.duplicates(within: "sysctl").first else { return }
         throw Failure(
@@ -104,7 +104,7 @@ package struct PluginConfig: Sendable {
         self.name = name
         label = name
         type = head.type
-        // cniVersion is what the runtime chose; without one nobody did.
+        // A runtime puts the version that it chose into cniVersion; without that key nobody has chosen one yet.
         let isChosen = !(head.version ?? "").isEmpty || !reader.has("cniVersions")
         let version = try isChosen ? Version(parsing: head.version) : NetworkList.version(reader)
         self.version = version
@@ -142,7 +142,7 @@ package struct PluginConfig: Sendable {
         self.previousProblem = previousProblem
     }
 
-    /// A prevResult of another family of versions is not what this configuration's plugins printed.
+    /// Refuses a prevResult of another family of versions: the plugins of this configuration cannot have printed it.
     private static func previous(_ reader: Reader, _ version: Version) throws(JSONError) -> CNIResult? {
         guard let object = try reader.object("prevResult") else { return nil }
         if let text = try object.string("cniVersion"), let own = Version(rawValue: text),
@@ -161,7 +161,7 @@ package struct PluginConfig: Sendable {
         for key in ["cni.dev/valid-attachments", "cni.dev/attachments"] where reader.has(key) {
             var found: [(containerID: String, ifname: String)] = []
             for entry in try reader.list(key) ?? [] {
-                // Half an entry would make a living attachment a dead one.
+                // GC would take the attachment of an incomplete entry for a dead one.
                 guard let id = try entry.string("containerID"), !id.isEmpty else {
                     throw entry.error("containerID", "is missing")
                 }

@@ -43,7 +43,7 @@ private func start(_ arguments: [String]) {
         var command = try PlexusCommand.parseAsRoot(arguments)
         do { try command.run() } catch { PlexusCommand.exit(withError: error) }
     } catch {
-        // The message repeats the arguments as they are.
+        // Its message repeats the arguments: they are made visible first.
         PlexusCommand.main(arguments.map(visible))
     }
 }

@@ -53,7 +53,7 @@ package struct AttachmentSpec: Sendable {
         return "\(pod ?? "container \(id.containerID)"), \(name) on \(id.interface)"
     }
 
-    /// Whether a runtime gave the value that plugins find there, and no configuration.
+    /// Whether the value at this path was passed by a runtime, and is not from a configuration.
     package func isPassed(_ key: String) -> Bool {
         let head = "runtimeConfig."
         guard key.hasPrefix(head) else { return key.hasPrefix("CNI_ARGS") }
@@ -78,7 +78,7 @@ package struct Attached: Equatable, Sendable {
     package var device: Device?
     /// Addresses that built-in sources gave; nil in a record that does not say.
     package var given: [IPAddress]?
-    /// False until ADD is through: there is no result yet.
+    /// False until ADD has finished: there is no result yet.
     package var isWhole = true
 
     package init(result: CNIResult, saved: [String: String] = [:], given: [IPAddress]? = nil) {

@@ -3,11 +3,11 @@ import Netlink
 import Network
 import Plans
 
-/// A bridge that this run counts on.
+/// A bridge that this run uses.
 struct HeldBridge {
     let lock: BridgeLock
     let spec: BridgeSpec
-    /// Set when this run made it: a MAC address that was given at creation stays.
+    /// Set when this run made the bridge: a MAC address that is given at creation does not change later.
     var mac: MAC?
 }
 

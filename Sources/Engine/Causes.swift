@@ -8,7 +8,7 @@ struct Cause {
     var text: String
     var fix = ""
     var claim: Failure.Claim?
-    /// As plugins find what a pod asks for: who asked is traced back by it.
+    /// The path under which the plugin found the value; `Delegate.blamed` finds out by it who wrote that.
     var key: String?
 
     static func missing(_ module: String) -> Cause {
@@ -17,7 +17,7 @@ struct Cause {
             fix: "modprobe \(module), or use a kernel with CONFIG_\(module.uppercased())")
     }
 
-    /// Of a link that was not made, so that it cannot be asked what it takes.
+    /// For a link that was not made: it cannot be asked for its limits.
     static func mtu(_ mtu: UInt32?, _ code: CInt) -> Cause? {
         guard [invalid, outOfRange].contains(code), let mtu, !linkMTUs.contains(Int64(mtu)) else {
             return nil
@@ -27,15 +27,15 @@ struct Cause {
             fix: "correct the key mtu")
     }
 
-    /// What kernels say that were built without the part of nftables that a rule needs.
+    /// errno of kernels that were built without the part of nftables that a rule needs.
     static let lacksNftables = [notSupported, noSuchProtocol, noSuchFamily, noSuchFile]
 }
 
 extension Executor {
-    /// What leaves the process. The kernel's errno alone rarely says what is in the way: that is looked up here, after
-    /// the refusal, so that what is granted costs nothing.
+    /// The error that leaves the process. An errno alone rarely says what is wrong: that is looked up here, after the
+    /// refusal, so that an ADD that works pays nothing for it.
     func failure(of error: StepError) -> Failure {
-        // What is asked of the kernel may be refused as well: then the errno has to do.
+        // The look-up may fail as well: then the errno must be enough.
         let cause = (try? cause(of: error)) ?? nil
         var failure = Failure(
             .generic, [error.description, cause?.text].compactMap(\.self).joined(separator: ": "),
@@ -45,7 +45,7 @@ extension Executor {
         return failure.ending(with: error.command)
     }
 
-    /// A line for each object whose refusals can be told more of; how is in its file in Steps.
+    /// A line for each object that can say more about a refusal; how is in its file in Steps.
     private func cause(of error: StepError) throws(NetlinkError) -> Cause? {
         switch error.step.kind {
         case let step as AddressStep: try cause(of: step, error.code)

@@ -13,7 +13,7 @@ extension Kernel {
         switch query {
         case .name(let wanted): name = try self.name { $0.name == wanted }
         case .mac(let mac):
-            // A bridge or a VLAN has the address of its device.
+            // Skips a bridge or a VLAN, which has the same address as the device below it.
             let device = try self.name { $0.mac == mac && $0.kind == nil }
             name = if let device { device } else { try self.name { $0.mac == mac } }
         case .path(let path): name = firstEntry("\(path)/net")
@@ -61,7 +61,7 @@ extension Kernel {
 // MARK: Devices that a pod has
 
 extension Kernel {
-    /// How long a device takes to come home when its namespace died, at the most.
+    /// The longest time that the kernel takes to move a device back to the host when its namespace is gone.
     private static let homecoming: Int64 = 2000
 
     /// Where the device of a record is; nil when there is no record, or one that says nothing.
@@ -100,8 +100,8 @@ extension Kernel {
 
     private func find(_ device: Device) throws(NetlinkError) -> TakenDevice {
         if let found = try look(for: device) { return found }
-        // What is made by software went with its namespace, or was deleted in it; unless a veth's peer tells that it lives,
-        // or the pod's own namespaces have it.
+        // A link that is made by software went with its namespace, or was deleted in it; unless the peer of a veth
+        // shows that it still exists, or it is in a namespace that the pod made.
         if let identity = device.identity, !identity.kind.isEmpty {
             let isAway =
                 identity.kind == "veth"
@@ -132,7 +132,7 @@ extension Kernel {
         return nil
     }
 
-    /// Without proof of its identity a link must be the one that ADD noted, or be called as the device is.
+    /// Without proof of its identity a link must be the one that ADD noted, or have the device's name.
     private func isCandidate(_ found: (name: LinkName, link: LinkFacts), _ device: Device) -> Bool {
         let (name, link) = found
         let isLikely =

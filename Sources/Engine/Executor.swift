@@ -4,7 +4,7 @@ import Netlink
 import Network
 package import Plans
 
-/// Runs steps in order and keeps the journal; it knows no kernel object: how each runs is in Steps.
+/// Runs steps in order and keeps the journal. It knows no kernel object: how each step runs is in Steps.
 package final class Executor {
     let kernel: Kernel
     fileprivate(set) var indexes: SmallMap<LinkName, Int32> = [:]
@@ -15,7 +15,7 @@ package final class Executor {
     /// Runs `steps`; the first that is refused ends it, with everything done so far in the journal.
     package func run(_ steps: [Step], _ journal: inout Journal) throws(StepError) {
         let run = LiveRun(self, journal)
-        // One owner, so that nothing is copied.
+        // A single owner at a time: appending then copies nothing.
         journal = Journal()
         defer { journal = run.journal }
         try run.run(steps[...])
@@ -87,7 +87,7 @@ extension LiveRun {
 
     func index(of link: LinkName) throws(NetlinkError) -> Int32 { try executor.index(of: link) }
 
-    /// nil when the link goes, or nobody knows.
+    /// nil when the link is deleted, or its index is not known.
     func note(_ index: Int32?, of link: LinkName) { executor.indexes[link] = index }
 
     /// Runs `body` with the socket of the side that the link is on, and its index.
@@ -119,7 +119,7 @@ extension Executor {
         return found.index
     }
 
-    /// The index of a link that an attachment has made, or another program for it; nil without one.
+    /// The index of a link that an attachment made, or an external plugin for it; nil when there is none.
     func index(ofMade link: LinkName) throws(Failure) -> Int32? {
         do throws(NetlinkError) { return try index(of: link) } catch  where error.code == noSuchDevice {
             return nil

@@ -53,7 +53,7 @@ package struct ForeignCall: Sendable {
 
     /// The plugin's result, or its error.
     func result(of answer: ChildResult, forwardsErrors: Bool = false) throws(Failure) -> CNIResult? {
-        // An error object is an error, also of a plugin that forgets its exit status.
+        // An error object is an error, even when the plugin exits with 0.
         guard case .exited(0) = answer.status, !isError(answer.output) else { throw failure(answer) }
         if forwardsErrors {
             for line in String(decoding: answer.errors, as: UTF8.self).parts(by: "\n") where !line.isEmpty {
@@ -89,7 +89,7 @@ package struct ForeignCall: Sendable {
         }
     }
 
-    /// Only what the specification names and what a program needs to run: nothing of ours leaks into it.
+    /// Only the variables of the specification and those that a program needs to run.
     private var environment: [String] {
         let kept = [
             "PATH", "HOME", "LANG", "TZ", "TMPDIR", "TRACEPARENT", "TRACESTATE", "BAGGAGE",

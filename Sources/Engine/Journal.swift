@@ -9,7 +9,7 @@ package struct Journal {
     enum Entry {
         /// The inverse of a step that ran.
         case step(Step)
-        /// A bridge that this run created, or a VLAN's interface on one; it goes only if nobody else counts on it.
+        /// A bridge that this run created, or a VLAN's interface on one; it is deleted only if nobody else uses it.
         case createdShared(String, bridge: String)
         case lease(any AddressSource.Type, LeaseRequest)
         case delegate(ForeignCall)
@@ -27,7 +27,7 @@ package struct Journal {
 
     /// Records the inverse of a step on `link`, unless deleting the link undoes it.
     mutating func record(_ inverse: Step, on link: LinkName) {
-        // The newest first: it mostly is the one.
+        // Searched from the newest on, which it mostly is.
         if created.lastIndex(of: link) == nil { entries.append(.step(inverse)) }
     }
 

@@ -2,8 +2,8 @@ import CNI
 package import JSONC
 import Plans
 
-// What the reference plugins pass over in silence: in the meta role it is refused when the pod would be in a wrong
-// network, and else said.
+// What the reference plugins ignore: in the meta role it is refused when the pod would be in a wrong network, and
+// otherwise logged.
 
 extension PluginCall {
     /// Keys and sections first, then what the plugin itself says.
@@ -37,7 +37,7 @@ extension PluginCall {
         runner.registry.source(type) != nil || runner.registry.externalSources.contains(type)
     }
 
-    /// DEL has nothing to ask of what no ADD ran, unless a record says that another program did.
+    /// DEL need not call a plugin that our ADD refuses to run, unless a record says that another program ran it.
     func wasRefused(_ isWrong: Bool) -> Bool {
         isWrong && rules.judgesWishes && attachment.previous == nil
     }
@@ -79,7 +79,7 @@ package enum Capabilities {
         }
     }
 
-    /// Names those that nobody passes.
+    /// Names the declared capabilities that no runtime passes.
     ///
     /// - Parameter isOpen: of a plugin that may have agreed on others with its runtime: those alone that are misspelt.
     package static func problems(_ json: Reader, isOpen: Bool) -> [String] {
@@ -113,7 +113,7 @@ extension ChainRunner {
 
     /// What the pod asks for and no plugin of the list would take.
     private func unmetWishes(_ spec: AttachmentSpec) -> [String] {
-        // What a runtime tells every plugin that wants to know is no wish.
+        // These a runtime passes to every plugin that declares them: nobody asked for them.
         let told = ["io.kubernetes.cri.pod-annotations", "cgroupPath", "dns", "aliases"]
         let asked = spec.runtimeConfig.members.filter { !$0.value.saysNothing && !told.contains($0.key) }
         let arguments = spec.cniArgs?.members ?? []
@@ -192,7 +192,7 @@ private struct Taker {
     func takesArgument(_ key: String) -> Bool { !isBuiltin || arguments.contains(key) }
 }
 
-/// One remark for all keys that nobody looks at.
+/// One remark for all keys that no plugin reads.
 func passedOver(_ keys: [String]) -> [Remark] {
     keys.isEmpty ? [] : [.concern("unknown keys are passed over: \(listed(keys))")]
 }

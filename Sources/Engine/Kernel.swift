@@ -11,11 +11,11 @@ import Plans
 package final class Kernel {
     private var host: RouteSocket
     private let home: Namespace
-    /// Of the process's own namespace.
+    /// The inode number of the process's own namespace.
     let number: UInt64
     private var sandbox: Sandbox?
     private var nft: NftSocket?
-    /// False once the thread could not come back from the sandbox: then nothing that depends on where it is may run.
+    /// False when the thread could not leave the sandbox: then nothing may run that depends on the thread's namespace.
     package private(set) var isHome = true
     static let stranded = "the thread could not leave the pod's namespace"
 
@@ -23,15 +23,15 @@ package final class Kernel {
     package var owner = ""
     /// Links of the host that were looked at already.
     var seen: SmallMap<String, Look> = [:]
-    /// Names that the sandbox had no link of when all were listed; each until one is made.
+    /// Names that no link of the sandbox had when all were listed; each is taken out when its link is made.
     var absent: [String] = []
-    /// Links that a record tells by what they are: a pod may have given the name away.
+    /// Links that a record identifies by index: a pod may have renamed them.
     var known: SmallMap<LinkName, KnownLink> = [:]
-    /// The thread is in the sandbox, for several visits in one.
+    /// The thread is in the sandbox: `inside` joins several visits.
     private var isInside = false
 
-    /// What a look for a link found; nil for one that was not there. A type of its own, as the runtime takes tens of
-    /// microseconds to know an optional in a map.
+    /// What a look for a link found; nil when there was none. A type of its own: an optional as a map's value costs
+    /// tens of microseconds of type metadata.
     struct Look: Sendable {
         let link: LinkInfo?
     }
@@ -103,7 +103,7 @@ package final class Kernel {
         do throws(NamespaceError) {
             try kernel.enter(Namespace.open(path), path, mayBeOwn: mayBeOwn)
         } catch {
-            // What a torn-down pod leaves behind, an empty file included, counts as gone on DEL.
+            // On DEL whatever a deleted pod leaves at the path, such as an empty file, counts as no namespace.
             switch error {
             case .missing where mayBeGone, .notANamespace where mayBeGone: return kernel
             case .own:
@@ -161,7 +161,8 @@ package final class Kernel {
         }
     }
 
-    /// Runs `body` with the host's nftables socket, which stays open: an undo may find the thread elsewhere.
+    /// Runs `body` with the host's nftables socket. It stays open, as during an undo the thread may be in another
+    /// namespace.
     func nftables(_ body: (inout NftSocket) throws(NetlinkError) -> Void) throws(NetlinkError) {
         if nft == nil {
             guard isHome else {
@@ -220,7 +221,8 @@ package final class Kernel {
         return result
     }
 
-    /// Stays in the sandbox while `body` runs; it must touch nothing of the host's that depends on the thread.
+    /// Stays in the sandbox while `body` runs, which must use nothing of the host that depends on the thread's
+    /// namespace.
     func inside(_ body: () throws(SystemError) -> Void) throws(SystemError) {
         try at(.sandbox) { () throws(SystemError) in
             isInside = true

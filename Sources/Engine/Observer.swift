@@ -83,7 +83,7 @@ extension Kernel {
     /// The links of one side but lo.
     func everyLink(_ place: Place) throws(NetlinkError) -> [(LinkName, LinkFacts)] {
         let links = try with(place) { socket throws(NetlinkError) in try socket.links() }
-        // Only now: the kernel gives the host an id when it lists a link that is tied to it.
+        // Asked after the listing: only then has the kernel given the host an ID in this namespace.
         let host = place == .sandbox ? try hostID() : nil
         return links.filter { !$0.isLoopback }.map { link in
             var facts = LinkFacts(link)

@@ -13,8 +13,8 @@ struct KnownLink: Sendable {
 }
 
 extension ChainRunner {
-    /// From now on the link that the pod has of an attachment is the one that was made, whatever it is called; a device of
-    /// the host's is the one that its note describes.
+    /// Finds the link of an attachment by what was recorded, whatever its name is now; a device of the host by its
+    /// note. Later look-ups of the name then give that link.
     ///
     /// - Returns: whether that device is within reach; true without one.
     func recognize(_ spec: AttachmentSpec, _ attached: Attached?) throws(Failure) -> Bool {
@@ -92,8 +92,8 @@ extension Kernel {
         }
     }
 
-    /// A link that is known and no more in the sandbox, in one of the namespaces that the pod has made for itself: what is
-    /// moved keeps its index where that is free, and the kernel gives the namespace an id then.
+    /// A known link that is no longer in the sandbox, looked for in the namespaces that the pod made: a link that is
+    /// moved keeps its index where that is free, and the kernel then gives the namespace an ID.
     ///
     /// - Parameter isIt: what else must agree.
     func astray(

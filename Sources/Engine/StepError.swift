@@ -7,11 +7,10 @@ package struct StepError: Error, Equatable, Sendable, CustomStringConvertible {
     package let code: CInt
     package let description: String
 
-    /// What should be undone or deleted is no longer there.
+    /// The object that should be undone or deleted does not exist any more.
     package var isGone: Bool { [noSuchDevice, noSuchAddress, noSuchProcess, noSuchFile].contains(code) }
 
-    /// The kernel or its policy says no to the step itself, as it would say again: a setting that may not be written, a
-    /// value that is out of bounds by now.
+    /// A repetition would be refused too: a setting that may not be written, a value that is out of range by now.
     var isFinal: Bool {
         [
             notPermitted, accessDenied, busy, invalid, readOnly, outOfRange, notSupported, addressInUse,
@@ -21,7 +20,7 @@ package struct StepError: Error, Equatable, Sendable, CustomStringConvertible {
     /// The host has a link of that name already.
     package var isTakenName: Bool { step.kind.takesDerivedName && code == alreadyExists }
 
-    /// The command that a person can try.
+    /// The refused step as a command that a person can try.
     var command: String { "refused step: " + step.kind.commands.joined(separator: "; ") }
 }
 

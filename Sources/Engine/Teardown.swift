@@ -11,13 +11,13 @@ struct Pending {
     var problem: Failure?
 }
 
-/// DEL of a container's attachments: everything that can be identified goes, whatever fails on the way.
+/// DEL of a container's attachments: everything that can be identified is removed, whatever fails on the way.
 ///
-/// First what needs the links (foreign plugins, restores), then the links, all in one group delete, then the
-/// addresses, and only those whose links are gone: no address is handed out while it is still on a link.
+/// First what needs the links (external plugins, restores); then the links, all in one group delete; then the addresses
+/// whose links are gone: no address is handed out while it is still on a link.
 package final class Teardown {
     private let runner: ChainRunner
-    /// Nothing says that there ever was such an attachment: what cannot even be asked is no failure.
+    /// There may never have been such an attachment: a plugin that cannot even be started is no failure.
     private let isGuess: Bool
     /// By the names that the attachments know them by.
     private var links: [LinkName] = []
@@ -121,7 +121,7 @@ package final class Teardown {
         }
     }
 
-    /// Without a record a plugin that cannot be started is as good as missing: an ADD could not start it either.
+    /// Without a record a plugin that cannot be started is ignored: an ADD could not have started it either.
     private func run(_ call: ForeignCall) throws(Failure) {
         let answer: ChildResult
         do throws(Failure) { answer = try call.execute() } catch {
@@ -132,7 +132,7 @@ package final class Teardown {
         _ = try call.result(of: answer)
     }
 
-    /// - Parameter isRepeated: a refusal that looks final is one when it comes again.
+    /// - Parameter isRepeated: tries a second time before a refusal counts as final.
     private func run(_ step: Step, isRepeated: Bool) throws(StepError) {
         var scrap = Journal()
         do throws(StepError) { try runner.executor.run([step], &scrap) } catch {
@@ -196,8 +196,8 @@ package final class Teardown {
         return stuck
     }
 
-    /// Whether a link with a name of ours in the host goes with the attachment. Under a plugin's own name another pod
-    /// may have it, with the same container ID: unless its peer is in this pod, or in no namespace any more.
+    /// Whether a link of the host that has a derived name is this attachment's. Under a plugin's own name another pod
+    /// with the same container ID may have it: it is ours when its peer is in this pod, or in a namespace that is gone.
     private func isOurs(_ link: LinkInfo) throws(NetlinkError) -> Bool {
         guard link.kind == "veth" else { return false }
         guard runner.rules.sharesContainerIDs, runner.kernel.hasSandbox, let peer = link.parentIndex else {
@@ -213,7 +213,7 @@ package final class Teardown {
         }
     }
 
-    /// A link that the pod moved to a namespace of its own, with the address.
+    /// Deletes a link that the pod moved to a namespace that it made.
     private func deleteStray(_ name: LinkName) throws(NetlinkError) {
         let stray = try runner.kernel.astray(name) { $0.kind != nil && $0.mac == $1.mac }
         guard let stray else { return }

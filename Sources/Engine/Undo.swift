@@ -27,7 +27,8 @@ extension Executor {
                     problems.append("undo: release the addresses: \(error.message)")
                 }
             case .delegate(let call):
-                // It would run where the thread is: a problem, so that the record stays and DEL runs it.
+                // It would run in the pod's namespace. Reported as a problem, so that the record stays and DEL calls
+                // the plugin.
                 guard kernel.isHome else {
                     problems.append("undo: \(call.type): \(Kernel.stranded): DEL runs it")
                     continue

@@ -2,7 +2,7 @@ import CNI
 import Network
 import Plans
 
-/// CHECK of what every attachment with addresses promises: they are on the link, and the routes are there.
+/// CHECK of every attachment with addresses: they are on the link, and its routes exist.
 struct Verifier {
     private let kernel: Kernel
 

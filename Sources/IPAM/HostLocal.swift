@@ -29,7 +29,7 @@ package enum HostLocal: AddressSource {
             var given: [IPAddress] = []
             do throws(Failure) { lease = try allocate(config, request, store, &given) } catch {
                 refused = error
-                // What this call took, and nothing else: an earlier attachment of the container keeps its own.
+                // Only what this call took: an earlier attachment of the container keeps its addresses.
                 for address in given { try store.remove(address) }
             }
         }
@@ -194,7 +194,7 @@ package enum HostLocal: AddressSource {
             let entries =
                 request.given.isEmpty
                 ? try store.releasable(by: request.id) : try store.entries(of: request.id, at: request.given)
-            // The reference passes over what it cannot remove.
+            // The reference plugin ignores files that it cannot remove.
             if let problem = store.remove(entries), request.rules.retriesRestores { throw problem }
         }
     }
@@ -319,7 +319,7 @@ package enum HostLocal: AddressSource {
             return try HostLocalConfig(request, allocates: false).directory
         }
         do throws(JSONError) { return try HostLocalConfig.directory(request) } catch {
-            // No ADD took an address from there.
+            // No ADD can have taken an address from such a directory.
             return "\(defaultDirectory)/\(request.config.name)"
         }
     }

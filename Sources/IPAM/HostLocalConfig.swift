@@ -15,13 +15,13 @@ package struct HostLocalConfig: Equatable, Sendable {
 
     package struct Wish: Equatable, Sendable {
         package var address: IPAddress
-        /// Of the prefix that is written with it.
+        /// The prefix length that is written with it.
         var length: Int?
         /// Where it is written.
         var key: String
     }
 
-    /// Each is compared with every other.
+    /// A limit, as each range is compared with every other.
     private static let maximumRanges = 1024
 
     static let vocabulary = Vocabulary(
@@ -39,9 +39,9 @@ package struct HostLocalConfig: Equatable, Sendable {
     }.with(AddressRange.vocabulary)
 
     /// - Parameters:
-    ///   - allocates: false for what gives no address: the resolver's file may be gone by then, and the version one that
-    ///     cannot express what an earlier one gave.
-    ///   - mustWork: refuses what the reference takes and no pod can use.
+    ///   - allocates: false for DEL and the like: by then resolv.conf may be gone, and the version may be one that
+    ///     cannot express what was given.
+    ///   - mustWork: refuses what the reference plugin accepts and no pod can use.
     init(_ request: LeaseRequest, allocates: Bool = true, mustWork: Bool = false) throws(Failure) {
         do throws(JSONError) { try self.init(reading: request, allocates, mustWork) } catch {
             throw Failure(.badConfig, error, details: request.fix(error))
@@ -94,7 +94,7 @@ package struct HostLocalConfig: Equatable, Sendable {
             if mustWork { try routes.last?.requireUsable(route) }
         }
         directory = try Self.directory(request)
-        // Two working directories would be two stores that know nothing of each other.
+        // With two working directories there would be two stores, which could give one address twice.
         for key in ["dataDir", "resolvConf"] where request.rules.judgesWishes && allocates {
             guard let path = try ipam.string(key), !path.isEmpty, !path.hasPrefix("/") else { continue }
             throw ipam.error(
@@ -109,7 +109,7 @@ package struct HostLocalConfig: Equatable, Sendable {
         requested = try Self.requested(request, json)
     }
 
-    /// The ranges of a set; many leave one level of brackets out.
+    /// The ranges of a set; the error helps those who leave one level of brackets out.
     private static func ranges(_ set: Reader) throws(JSONError) -> [Reader] {
         guard set.value.object == nil else {
             throw set.error(nil, "cannot unmarshal: expected a list, found an object: write [[{...}]]")

@@ -14,7 +14,7 @@ struct LeaseStore: ~Copyable {
         LeaseStore(directory: try Directory.create(path, mode: 0o755))
     }
 
-    /// nil when nothing was ever given out.
+    /// nil when there is no such directory: no address was ever given.
     static func openIfPresent(_ path: String) throws(SystemError) -> LeaseStore? {
         do throws(SystemError) { return LeaseStore(directory: try Directory.open(path)) } catch
             where error.isNotFound || error.isNoDirectory
@@ -44,7 +44,7 @@ struct LeaseStore: ~Copyable {
 
     /// Writes down that `id` has `address`.
     ///
-    /// - Returns: false when it is somebody's. An empty file, which a crash left, is nobody's.
+    /// - Returns: false when it has an owner. An empty file, which a crash left, has none.
     func reserve(_ address: IPAddress, _ id: AttachmentID) throws(SystemError) -> Bool {
         let bytes = Array(Self.content(id).utf8)
         if try directory.createExclusive("\(address)", bytes, mode: 0o600) { return true }
@@ -75,7 +75,7 @@ struct LeaseStore: ~Copyable {
     }
 
     struct Entry {
-        /// The file's name, in which another program may have spelled the address otherwise.
+        /// The file's name: another program may have written the address in another form.
         let name: String
         let address: IPAddress
         let owner: String
@@ -107,8 +107,8 @@ struct LeaseStore: ~Copyable {
         Self.entries(of: id, in: try entries(of: id.containerID))
     }
 
-    /// The same, and what processes left empty that were killed between making an address's file and writing it:
-    /// nobody is at that now, the store is locked.
+    /// The same, and empty files, which processes left that were killed between creating and writing them: nobody else
+    /// is writing now, as the store is locked.
     func releasable(by id: AttachmentID) throws(SystemError) -> [Entry] {
         let all = try entries(of: id.containerID)
         return Self.entries(of: id, in: all) + all.filter(\.owner.isEmpty)

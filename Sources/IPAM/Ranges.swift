@@ -55,7 +55,7 @@ package struct AddressRange: Equatable, Sendable {
             try json.requireHost("rangeEnd", end, subnet)
             try json.requireGateway("gateway", subnet)
         }
-        // IPv4 keeps the broadcast address back.
+        // In IPv4 the last address is the broadcast address, which is never given.
         let last = subnet.family == .v4 ? IPAddress(.v4, bits: subnet.last.bits - 1) : subnet.last
         self.init(
             subnet: subnet, first: start ?? subnet.address.next, last: end ?? last,
@@ -122,7 +122,7 @@ package struct RangeSet: Equatable, Sendable {
             let start = ranges.firstIndex(where: { range in last.map(range.contains) ?? true })
                 ?? ranges.indices.first
         else { return nil }
-        // The place of the walk's end: behind `last` itself when it is in a range, else before the first address.
+        // The walk ends where it begins: behind `last` when a range has it, else at the first address.
         let resumes = last.map { ranges[start].contains($0) } ?? false
         var index = resumes ? start : 0
         var address = resumes ? last ?? ranges[0].first : ranges[0].first

@@ -38,7 +38,7 @@ package enum Static: AddressSource {
         {
             remarks.append(.concern("cni-args.ips is passed over: ips goes before it"))
         }
-        // Every plugin that has an address source wants an address.
+        // Every plugin with an `ipam` section needs at least one address.
         guard !ips.isEmpty || !request.rules.judgesWishes else {
             throw Failure(
                 .badConfig, "static: there is no address: ipam.addresses is empty, and the pod asks for none",
@@ -115,7 +115,7 @@ package enum Static: AddressSource {
         ]
         if let (source, texts) = requests.first(where: { !$0.1.isEmpty }) {
             lease.ips = try requested(texts, source, mustWork)
-            // Types alone, of what does not count.
+            // The configured addresses do not count then; only their types are checked.
             for entry in try ipam.list("addresses") ?? [] {
                 for key in ["address", "gateway"] { _ = try entry.string(key) }
             }
@@ -192,7 +192,8 @@ package enum Static: AddressSource {
         var ips: [CNIResult.IP] = []
         for text in items(args["IP"]) {
             guard let address = CIDR(parsing: text) else {
-                // The meta role passes what the annotation has; by capability it may come with its prefix.
+                // The meta role passes the annotation's address without a prefix length here; the capability may have
+                // it with one.
                 if request.rules.acceptsForeignArguments, request.config.runtimeConfig?.has("ips") == true {
                     continue
                 }

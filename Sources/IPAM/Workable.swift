@@ -3,9 +3,9 @@ import JSONC
 import Network
 import Plans
 
-// What the reference plugins take and no pod can use; refused in the meta role before an ADD.
+// What the reference plugins accept and no pod can use; the meta role refuses it before an ADD.
 
-/// What is wrong with the address of the network itself, and with IPv4's for all of it; nil for a host's.
+/// Why an address cannot be a host's: it is the network or the broadcast address of an IPv4 subnet; nil when it can.
 func hostProblem(_ address: IPAddress, _ subnet: CIDR) -> String? {
     guard subnet.family == .v4, address.family == .v4, subnet.length < 31 else { return nil }
     let (lowest, highest) = (subnet.network.address, subnet.last)
@@ -28,7 +28,7 @@ extension Reader {
     }
 }
 
-/// nil for a gateway that its link reaches.
+/// A remark on a gateway outside the subnet; nil for one that the link reaches.
 func gatewayRemark(_ gateway: IPAddress?, _ subnet: CIDR) -> Remark? {
     guard let gateway, !subnet.contains(gateway), gateway.family == .v4 || !gateway.isLinkLocal else {
         return nil

@@ -8,8 +8,8 @@ extension JSON {
         String(decoding: bytes(indent: indent, escapesHTML: escapesHTML), as: UTF8.self)
     }
 
-    /// The same as UTF-8. A text that becomes longer than a document may be is cut behind that: escapes make six bytes
-    /// of one, and nobody could read it.
+    /// The same as UTF-8. Stops soon after the largest size of a document: one character may become an escape of six
+    /// bytes, and nobody could read the whole.
     package func bytes(indent: Int = 0, escapesHTML: Bool = true) -> [UInt8] {
         var text: [UInt8] = []
         text.reserveCapacity(1024)

@@ -73,7 +73,7 @@ struct Scanner {
         }
     }
 
-    /// Of the object that ends here, by bytes. The few keys that an object has are compared faster than hashed.
+    /// Notes duplicate keys of the object that ends here. Objects have few keys: comparing them is faster than hashing.
     private mutating func noteDuplicates(_ keys: [String], _ ends: [Int]) throws(JSONError) {
         var seen: Set<[UInt8]> = []
         for (index, key) in keys.enumerated() {
@@ -261,7 +261,7 @@ struct Scanner {
         return character.properties.isGraphemeBase ? "'\(character)' (\(number))" : number
     }
 
-    /// What people mean most often who put such a character where a key or a value belongs.
+    /// What people usually mean who write such a character in place of a key or a value.
     private var hint: String {
         guard position < bytes.count else { return "" }
         let before = bytes[..<position].last { !" \t\r\n".utf8.contains($0) }

@@ -52,7 +52,7 @@ extension JSON {
         bytes <= Self.maximumSize && count <= Self.maximumCount && isReadable(levels: Self.maximumDepth)
     }
 
-    /// JSON has no way to write a number of no bounds: 1e999 is read as one.
+    /// JSON cannot write infinity: 1e999 is read as infinity.
     private func isReadable(levels: Int) -> Bool {
         switch self {
         case .double(let number): number.isFinite
@@ -65,8 +65,7 @@ extension JSON {
 }
 
 extension JSON {
-    /// What Go's decoder makes of a value that is given again: `null` changes nothing, and of objects the later one's
-    /// members are added.
+    /// What Go's decoder does with a value that is given twice: `null` changes nothing, and objects are merged.
     fileprivate func completed(by later: JSON) -> JSON {
         switch (self, later) {
         case (_, .null): return self
@@ -100,7 +99,7 @@ package struct JSONObject: Sendable {
 
     /// Takes in all members of another object; what both have is `combined`.
     package mutating func merge(_ other: JSONObject, combined: (JSON, JSON) -> JSON = { $1 }) {
-        // The few keys that an object has are compared faster than hashed.
+        // Objects have few keys: comparing them is faster than hashing.
         guard other.members.count > 32 else {
             for (key, value) in other.members {
                 let index = members.lastIndex { $0.key == key }
@@ -191,7 +190,7 @@ package struct JSONError: Error, Equatable, Sendable, CustomStringConvertible {
         self.problem = problem
     }
 
-    /// The problem first: those who know the reference plugins look for its words.
+    /// The problem comes first: people who know the reference plugins search for its words.
     package var description: String {
         if path.isEmpty { return problem }
         return problem.hasPrefix("is ") ? "\(path) \(problem)" : "\(problem) (key \(path))"

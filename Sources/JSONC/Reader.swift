@@ -110,7 +110,7 @@ package struct Reader: Sendable {
         return Reader(found.value, .key(location, found.key))
     }
 
-    /// The member to be read: what has no members is no object that lacks one.
+    /// The member to be read; a value that is no object is an error, not an object without that member.
     private func find(_ key: String) throws(JSONError) -> Reader? {
         if value != .null { try requireObject() }
         return member(key)

@@ -3,9 +3,9 @@ package struct Vocabulary: Sendable {
     package enum Strictness: Sendable {
         /// A key that nearly is a known one is a typing error.
         case strict
-        /// It is a wish that may be ignored.
+        /// A wish that may be ignored.
         case lenient
-        /// Keys that are not known are somebody else's.
+        /// Unknown keys belong to other programs.
         case open
     }
 
@@ -39,7 +39,7 @@ package struct Vocabulary: Sendable {
         self.meaning = meaning
     }
 
-    /// For an object that several look at.
+    /// The union, for an object that several programs read.
     package func with(_ other: Vocabulary) -> Vocabulary {
         var both = self
         both.others.append(other)
@@ -91,8 +91,8 @@ package struct Vocabulary: Sendable {
 extension Reader {
     /// Judges the keys of this object and of those below it; one whose value says nothing asks for nothing.
     ///
-    /// - Returns: those that nobody looks at, with their paths.
-    /// - Throws: all those that are known keys, spelled wrong or as another program spells them.
+    /// - Returns: unknown keys, with their paths.
+    /// - Throws: for all keys that are a known one misspelt, or another program's word for one.
     package func judge(_ vocabulary: Vocabulary) throws(JSONError) -> [String] {
         var (unknown, refused): ([String], [JSONError]) = ([], [])
         judge(vocabulary, &unknown, &refused)
@@ -113,7 +113,7 @@ extension Reader {
 
     private func judge(_ vocabulary: Vocabulary, _ unknown: inout [String], _ refused: inout [JSONError]) {
         guard let object = value.object else {
-            // Of a list its elements, and of a list of lists theirs.
+            // For lists, and lists of lists, each element is judged.
             for element in (try? elements()) ?? [] { element.judge(vocabulary, &unknown, &refused) }
             return
         }
@@ -154,7 +154,7 @@ extension JSON {
         }
     }
 
-    /// Whether it is what a key that is absent would mean.
+    /// Whether the value means the same as an absent key.
     package var saysNothing: Bool {
         switch self {
         case .null, .bool(false), .int(0), .string(""): true
@@ -189,7 +189,7 @@ private func slips(_ a: [UInt8], _ b: [UInt8], below limit: Int) -> Int {
             if i > 0, j > 0, letter == b[j - 1], a[i - 1] == other { cost = min(cost, before[j - 1] + 1) }
             next.append(cost)
         }
-        // What is on the way is no less than the least of two rows.
+        // The distance cannot become less than the least of two rows: the search may stop.
         guard min(row.min() ?? 0, next.min() ?? 0) < limit else { return limit }
         (before, row) = (row, next)
     }

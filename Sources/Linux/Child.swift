@@ -2,14 +2,14 @@ internal import CLinux
 internal import Glibc
 internal import Network
 
-/// What a program that was run left.
+/// What a program returned.
 package struct ChildResult: Sendable {
     package enum Status: Equatable, Sendable {
         case exited(CInt)
         case signalled(CInt)
         /// It did not end in time, and its process group was killed.
         case timedOut
-        /// Its status could not be had.
+        /// Its status could not be read.
         case lost
         /// It printed more than was allowed, and its process group was killed.
         case flooded
@@ -97,7 +97,7 @@ package enum Child {
 
     /// Reads both pipes to their ends.
     ///
-    /// - Returns: false when the time or the limit was up first.
+    /// - Returns: false when the time or the limit was reached first.
     private static func collect(
         _ output: borrowing Pipe, _ errors: borrowing Pipe, _ result: inout ChildResult, _ end: Int64,
         _ limit: Int
@@ -133,13 +133,13 @@ package enum Child {
         while isWhole {
             let found = retrying { waitpid(pid, &status, WNOHANG) }
             if found == pid { return decoded(status) }
-            // Somebody else has taken its status, and its number may be another's by now.
+            // Somebody else has read its status: the process number may belong to another process by now.
             if found < 0 { return .lost }
             guard clinux_milliseconds() < end else { break }
             usleep(500)
         }
         kill(-pid, SIGKILL)
-        // It may have gone to another group.
+        // It may have moved to another process group.
         kill(pid, SIGKILL)
         _ = retrying { waitpid(pid, &status, 0) }
         return isFlooded ? .flooded : .timedOut

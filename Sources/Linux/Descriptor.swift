@@ -16,7 +16,7 @@ package struct Descriptor: ~Copyable, Sendable {
         _ path: String, _ flags: CInt, mode: UInt32 = 0o600, in directory: CInt = AT_FDCWD,
         below parent: String = ""
     ) throws(SystemError) -> Descriptor {
-        // The C library would stop there, at another file.
+        // A NUL ends the path in C: another file would be opened.
         guard !path.utf8.contains(0) else { throw SystemError(operation: "open \(path)", code: EINVAL) }
         let raw = retrying { clinux_openat(directory, path, flags | O_CLOEXEC, mode) }
         guard raw >= 0 else {
@@ -26,7 +26,7 @@ package struct Descriptor: ~Copyable, Sendable {
         return Descriptor(adopting: raw)
     }
 
-    /// Refuses what is no file: a device may have no end, and a pipe waits for its writer.
+    /// Refuses what is no regular file: a device may have no end, and a pipe waits for its writer.
     func requireRegular(_ name: String) throws(SystemError) {
         var info = stat()
         guard fstat(raw, &info) == 0 else { throw SystemError("stat \(name)") }
@@ -35,14 +35,14 @@ package struct Descriptor: ~Copyable, Sendable {
         }
     }
 
-    /// - Parameter isRegular: a read that gives less than it might was the last one.
+    /// - Parameter isRegular: a read that returns less than asked for was the last one.
     package func readAll(limit: Int, name: String = "file", isRegular: Bool = false) throws(SystemError)
         -> [UInt8]
     {
         try Self.readAll(raw, limit: limit, name: name, isRegular: isRegular)
     }
 
-    /// - Parameter waits: for what is not there yet, also when the descriptor does not.
+    /// - Parameter waits: for data, also when the descriptor is non-blocking.
     static func readAll(
         _ raw: CInt, limit: Int, name: String, isRegular: Bool, waits: Bool = false
     ) throws(SystemError) -> [UInt8] {
@@ -90,7 +90,7 @@ package func readFile(_ path: String, limit: Int, waits: Bool = false) throws(Sy
 }
 
 package func readStandardInput(limit: Int) throws(SystemError) -> [UInt8] {
-    // Stays open: a descriptor 0 of another kind would end up in a child.
+    // It stays open: otherwise the next file that is opened would get number 0, and be a child's stdin.
     try Descriptor.readAll(0, limit: limit, name: "stdin", isRegular: false, waits: true)
 }
 
@@ -103,7 +103,7 @@ package let patience: CInt = 10_000
 package func writeStandardOutput(_ text: String, within milliseconds: CInt = -1) -> Bool {
     writeText(text, to: 1, milliseconds)
 }
-/// There is nobody to tell of a failure.
+/// A failure is ignored: there is nobody to tell.
 package func writeStandardError(_ text: String) { _ = writeText(text, to: 2, patience) }
 
 /// In pieces that a pipe takes whole once it takes anything (pipe(7)): no write waits longer than we do.
@@ -113,7 +113,7 @@ private func writeText(_ text: String, to descriptor: CInt, _ milliseconds: CInt
     while !bytes.isEmpty {
         let left = milliseconds < 0 ? -1 : CInt(max(0, end - clinux_milliseconds()))
         guard becomesReady(descriptor, POLLOUT, within: left) else {
-            // What comes after half a text is of no use, and is not to wait again.
+            // After an incomplete text nothing more is written: it would be of no use, and would wait again.
             let nobody = clinux_openat(AT_FDCWD, "/dev/null", O_WRONLY | O_CLOEXEC, 0)
             dup2(nobody, descriptor)
             return false
@@ -136,7 +136,8 @@ private func becomesReady(_ descriptor: CInt, _ event: CInt, within milliseconds
 
 package func isTerminal(_ descriptor: CInt) -> Bool { isatty(descriptor) == 1 }
 
-/// Before anything else: no file of ours may become stdout, and a runtime that hangs up must not stop a DEL half-way.
+/// Called before anything else: no file that is opened may become stdout, and a runtime that closes its pipe must not
+/// kill a DEL half-way.
 package func prepareProcess() { clinux_prepare() }
 
 /// The last component of argv[0], without a list of all arguments; empty if the caller gave none.
@@ -148,5 +149,5 @@ package func program() -> (name: String, hasArguments: Bool) {
     return (String(cString: strrchr(path, 0x2f).map { $0 + 1 } ?? path), count > 1)
 }
 
-/// At once: everything was written already, and the kernel frees what is left faster.
+/// Ends at once: everything is written, and the kernel frees memory faster than the runtime does.
 package func exitProcess(_ status: Int32) -> Never { _exit(status) }

@@ -57,7 +57,7 @@ package struct Directory: ~Copyable, Sendable {
 
     /// One two levels below this one, which is trusted; links are not followed, and each level must be trusted too.
     package func trusted(_ parent: String, _ name: String) throws(SystemError) -> Directory {
-        // Nobody else can put another one there afterwards.
+        // Nobody else can replace it afterwards.
         try requireTrusted(descriptor, parent, path)
         let found = try Descriptor.open(
             "\(parent)/\(name)", Self.flags | O_NOFOLLOW, in: descriptor.raw, below: path)
@@ -140,7 +140,7 @@ package struct Directory: ~Copyable, Sendable {
     private func writeDraft(_ name: String, _ bytes: [UInt8], _ mode: UInt32) throws(SystemError) -> String {
         let draft = Self.draft(of: name)
         if try createExclusive(draft, bytes, mode: mode) { return draft }
-        // A process died over it.
+        // A process died while it wrote the file.
         unlinkat(descriptor.raw, draft, 0)
         guard try createExclusive(draft, bytes, mode: mode) else {
             throw SystemError(operation: "create \(path)/\(draft)", code: EEXIST)
@@ -191,7 +191,7 @@ package struct Directory: ~Copyable, Sendable {
         }
     }
 
-    /// Passes over what is gone by now or no file; takes errno as the last call left it.
+    /// Ignores files that are gone by now, and what is no file; reads errno of the last call.
     private func refuse(_ name: ArraySlice<UInt8>) throws(SystemError) {
         let error = SystemError("read \(path)/\(String(decoding: name, as: UTF8.self))")
         guard error.isNotFound || error.isNoFile else { throw error }
@@ -201,7 +201,7 @@ package struct Directory: ~Copyable, Sendable {
         _ body: (_ name: ArraySlice<UInt8>, _ mayBeFile: Bool) throws(SystemError) -> Void
     ) throws(SystemError) {
         let size = 32768
-        // An earlier listing left it at the end.
+        // An earlier listing left the position at the end.
         lseek(descriptor.raw, 0, SEEK_SET)
         while true {
             var code: CInt = 0
@@ -219,7 +219,7 @@ package struct Directory: ~Copyable, Sendable {
                 let length = Int(buffer[start + 16]) | Int(buffer[start + 17]) << 8
                 let name = buffer[(start + 19)..<(start + length)].prefix { $0 != 0 }
                 let isDots = name.allSatisfy { $0 == UInt8(ascii: ".") } && name.count <= 2
-                // Not every file system tells.
+                // Not every file system gives the type.
                 let type = Int32(buffer[start + 18])
                 if !isDots { try body(name, type == Int32(DT_REG) || type == Int32(DT_UNKNOWN)) }
                 start += length
@@ -286,7 +286,7 @@ private func requireTrusted(
         fix: fixes.joined(separator: " && "))
 }
 
-/// By the text alone: what is a link on the way is one for commands too.
+/// By the text alone: symbolic links on the way are followed, as commands do.
 private func parent(of path: String) -> String {
     let parts = path.split(separator: "/").dropLast()
     return (path.hasPrefix("/") ? "/" : "") + parts.joined(separator: "/")
@@ -299,7 +299,7 @@ package func linkTarget(_ path: String) -> String? {
     return count > 0 ? String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self) : nil
 }
 
-/// What is there, in one or two words; nil for nothing.
+/// The kind of file at a path, in one or two words; nil when there is none.
 package func fileKind(_ path: String) -> String? {
     var info = stat()
     guard lstat(path, &info) == 0 else { return nil }

@@ -41,7 +41,7 @@ package struct Lock: ~Copyable, Sendable {
         return String(decoding: bytes.prefix(max(count, 0)), as: UTF8.self)
     }
 
-    /// Writes what the file is to say. It is lost on a disk that is full, and nobody counts on it.
+    /// Writes the file's text. On a full disk it is lost, which nothing depends on.
     package func write(_ text: String) {
         let bytes = Array(text.utf8)
         _ = retrying { pwrite(file.raw, bytes, bytes.count, 0) }
@@ -67,6 +67,6 @@ package struct Lock: ~Copyable, Sendable {
         return file
     }
 
-    /// From shared to exclusive, if nobody else holds it.
+    /// Changes it from shared to exclusive, if nobody else holds it.
     package func upgradeWithoutWaiting() -> Bool { flock(file.raw, LOCK_EX | LOCK_NB) == 0 }
 }

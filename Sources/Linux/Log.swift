@@ -2,7 +2,7 @@ internal import CLinux
 internal import Glibc
 internal import Network
 
-/// From silent to talkative.
+/// From the fewest messages to the most.
 package enum LogLevel: String, Comparable, Sendable, CaseIterable {
     case panic, error, verbose, debug
 

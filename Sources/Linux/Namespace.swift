@@ -23,7 +23,7 @@ package enum NamespaceError: Error, Equatable, Sendable, CustomStringConvertible
 package enum EnteringError<Body: Error>: Error {
     case enter(SystemError)
     case body(Body)
-    /// The thread is still inside: whatever depends on where it is must stop.
+    /// The thread is still inside: nothing may run that depends on the thread's namespace.
     case stranded(SystemError)
 }
 
@@ -32,7 +32,7 @@ package struct Namespace: ~Copyable, Sendable {
     private let descriptor: Descriptor
     /// The kernel's number for it, unique among the namespaces that live; 0 if it cannot be told.
     package let number: UInt64
-    /// Of the file system that the number is of.
+    /// The device number of the file system that the number belongs to.
     package let device: UInt64
 
     package init(adopting raw: CInt) {

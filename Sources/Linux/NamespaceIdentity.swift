@@ -7,7 +7,7 @@ package struct NamespaceIdentity: Hashable, Sendable {
     /// Of the file that stands for the namespace. The kernel gives the inode's number again once a namespace is gone.
     package var device: UInt64
     package var inode: UInt64
-    /// SO_NETNS_COOKIE, which it gives once; 0 before Linux 5.14.
+    /// SO_NETNS_COOKIE, which the kernel never gives twice; 0 before Linux 5.14.
     package var cookie: UInt64
 
     package init(boot: String, device: UInt64, inode: UInt64, cookie: UInt64) {

@@ -8,7 +8,7 @@ package enum Sysctl {
         return String(decoding: bytes.last == 0x0a ? bytes.dropLast() : bytes[...], as: UTF8.self)
     }
 
-    /// Writes only when the value differs; one that is right already may stand in a file that cannot be written.
+    /// Writes only when the value differs: a file that cannot be written may have the right value already.
     package static func ensure(_ path: String, _ value: String) throws(SystemError) {
         do throws(SystemError) { try ensureWritable(path, value) } catch {
             guard (try? read(path)) == value else { throw error }

@@ -4,7 +4,7 @@ internal import Glibc
 package struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
     /// `open /run/netns/x`.
     package let operation: String
-    /// errno; 0 when `operation` says it all.
+    /// errno; 0 when `operation` is the whole message.
     package let code: CInt
     /// What helps, as a command line; empty where that depends.
     package let fix: String
@@ -15,7 +15,7 @@ package struct SystemError: Error, Equatable, Sendable, CustomStringConvertible 
         self.fix = fix
     }
 
-    /// Takes errno as the last call left it.
+    /// With the errno of the last call.
     init(_ operation: String) { self.init(operation: operation, code: errno) }
 
     package var description: String { code == 0 ? operation : "\(operation): \(errorText(code))" }
@@ -23,13 +23,13 @@ package struct SystemError: Error, Equatable, Sendable, CustomStringConvertible 
     package var isNotFound: Bool { code == ENOENT || code == ENAMETOOLONG }
     /// Something is there, but no regular file: a link, a directory, a pipe.
     package var isNoFile: Bool { code == ELOOP || code == EISDIR || code == ENXIO || code == 0 }
-    /// This user may not.
+    /// This user has no permission.
     package var isForbidden: Bool { code == EACCES || code == EPERM }
     /// Something is there, but no directory.
     package var isNoDirectory: Bool { code == ENOTDIR }
     /// The disk takes nothing new: it is full or read-only.
     package var hasNoRoom: Bool { code == ENOSPC || code == EROFS || code == EDQUOT }
-    /// The file is there, but what it says is not told: it is write-only, or has no value yet.
+    /// The file exists but cannot be read: it is write-only, or has no value yet.
     package var isUntold: Bool { code == EIO || code == EACCES || code == EPERM }
     /// What helps whatever was to be done.
     package var hint: String {

@@ -41,7 +41,7 @@ package enum DefaultRoute {
         let defaults = routes.filter { $0.route.isDefault }
         var removals: [Step] = []
         var additions: [Step] = []
-        // Without a gateway it is the network's own route that is asked for: by then it is known which families it has.
+        // Without a gateway the network's own route is meant: only now is it known which families it has.
         for family in IPAddress.Family.allCases {
             try refuse(
                 delegates.compactMap { delegate in

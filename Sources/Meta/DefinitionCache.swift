@@ -72,7 +72,7 @@ package struct DefinitionCache: Sendable {
         guard kind == wanted else { throw manifest.error("kind", "is \(kind), expected \(wanted)") }
     }
 
-    /// What of the path to a definition is not there, and what to do.
+    /// Which part of the path to a definition is missing, and what to do.
     package func missing(_ namespace: String, _ name: String) -> String {
         let folder = "\(path)/net-attach-def/\(namespace)"
         let fix = "correct the name, or copy it there: \(command(toCopy: "net-attach-def", namespace, name))"
@@ -180,7 +180,7 @@ package struct DefinitionCache: Sendable {
         return Failure(.io, "cache \(path): \(error)", details: error.hint)
     }
 
-    /// The cache is written by root alone: what others can write is not believed.
+    /// Only root writes the cache: files that others can write to are refused.
     private func directory(_ kind: String, _ namespace: String) throws(SystemError) -> Directory? {
         do throws(SystemError) {
             return try Directory.open(path).trusted().trusted(kind, namespace)

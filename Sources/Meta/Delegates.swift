@@ -44,8 +44,8 @@ private struct Chosen {
     var selection: Selection?
 }
 
-/// What the definitions that a pod asks for may be together. A large one can be asked for again and again, and their
-/// record could not be kept.
+/// The limit of all definitions that a pod asks for. A pod can ask for a large one many times, and the record would
+/// become too large to be written.
 private struct Allowance {
     private var bytes = JSON.maximumSize
     private var values = JSON.maximumCount
@@ -107,7 +107,7 @@ package struct DelegateBuilder {
         }
         var delegates = try buildDefaults(annotations)
         let selections = try selections(annotations)
-        // Isolation first: whether a definition exists in another namespace is nobody's business.
+        // Isolation is checked first: a pod must not learn whether a definition exists in another namespace.
         for selection in selections { try checkIsolation(selection) }
         var allowance = Allowance()
         for selection in selections {
@@ -144,7 +144,7 @@ package struct DelegateBuilder {
         return delegates
     }
 
-    /// A pod that misspelt the annotation has asked for networks, and would get none.
+    /// Refuses a misspelt annotation: the pod asked for networks and would get none.
     private func judge(_ annotations: PodAnnotations) throws(Failure) {
         let subject = pod.map { "pod \($0.description)" } ?? "container \(invocation.containerID)"
         if !annotations.unknown.isEmpty {
@@ -200,7 +200,7 @@ package struct DelegateBuilder {
         }
         let namespace = selection.namespace ?? config.multusNamespace
         if namespace != config.multusNamespace { try checkIsolation(selection) }
-        // The runtime looks for the interface that it named.
+        // The interface's name is the runtime's to choose: it looks for that one.
         if selection.interface.take() != nil { selection.others.append("interface") }
         let advice =
             selection.namespace == nil
@@ -295,7 +295,7 @@ package struct DelegateBuilder {
         }
     }
 
-    /// Says which other namespaces have it, but those that the pod may not ask for.
+    /// Names the other namespaces that have it, except those that the pod may not use.
     private func missing(
         _ namespace: String, _ name: String, _ advice: String, _ selection: Selection?
     ) -> Failure {
@@ -355,7 +355,7 @@ package struct DelegateBuilder {
         }
         var runtime: JSONObject = index == 0 ? config.plugin.runtimeConfig?.value.object ?? [:] : [:]
         let key = PodAnnotations.runtimeKey
-        // They may be as long as all else together: only where a plugin wants them.
+        // Annotations may be longer than all the rest: only plugins that declare them get them.
         if list.plugins.contains(where: { $0["capabilities"]?[key]?.bool == true }) {
             runtime[key] = config.plugin.runtimeConfig?.value.object?[key]
         }
@@ -383,8 +383,8 @@ package struct DelegateBuilder {
     /// CNI_ARGS as the default network without a selection gets them.
     var plainArgs: String { delegateArgs(nil, nil, index: 0) }
 
-    /// The runtime's own pairs, each once, then what the selection asks for. The runtime means its own interface:
-    /// an address can be only one network's.
+    /// The runtime's own pairs, each once, then what the selection asks for. Addresses in the runtime's pairs are for
+    /// its own interface: the other networks do not get them.
     private func delegateArgs(_ selection: Selection?, _ list: NetworkList?, index: Int) -> String {
         let passedOver = index == 0 ? [] : ["IP", "MAC", "GATEWAY"]
         var pairs =

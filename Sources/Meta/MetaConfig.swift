@@ -40,11 +40,11 @@ package struct MetaConfig: Sendable {
     private static let refused = ["auxiliaryCNIChainName", "logOptions", "daemonSocketDir"]
 
     /// - Parameter role: `plexus` or `multus`, the name under which the executable runs: it decides the defaults.
-    /// - Parameter isTolerant: for DEL, which a configuration that was broken since must not stop.
+    /// - Parameter isTolerant: for DEL, which must work with a configuration that was damaged since ADD.
     package init(_ plugin: PluginConfig, role: String, isTolerant: Bool = false) throws(Failure) {
         self.plugin = plugin
         let json = plugin.reader
-        /// What a key says; on DEL one that says nothing sensible counts as absent.
+        /// The value of a key; on DEL one that cannot be read counts as absent.
         func read<T>(_ key: () throws(JSONError) -> T?) throws(JSONError) -> T? {
             do throws(JSONError) { return try key() } catch {
                 guard isTolerant else { throw error }

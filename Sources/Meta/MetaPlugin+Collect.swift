@@ -21,7 +21,7 @@ extension MetaPlugin {
         var problems: [Failure] = []
         let all = try store.all()
         let byContainer = Dictionary(grouping: all, by: \.containerID)
-        // Dead, and nothing says whose.
+        // Dead attachments of which neither the record nor the lock says whose they are.
         var nobodys: [AttachmentID] = []
         var dead = 0
         for id in all {
@@ -68,7 +68,7 @@ extension MetaPlugin {
             }
         }
         problems += collectMultus(&census, &dead)
-        // A living container of which nothing is written down may have any network.
+        // A living container without a record may be on any network.
         for id in alive.subtracting(census.recorded).subtracting(census.multus) { census.keep(id, nil) }
         let directories = storeDirectories([])
         do throws(Failure) { try keepUnrecorded(&census, directories) } catch {
@@ -109,7 +109,7 @@ extension MetaPlugin {
         }
     }
 
-    /// Who lives, as far as this GC can tell.
+    /// The living attachments, as far as this GC can know.
     private struct Census {
         /// As the runtime names them, and what other configurations attached.
         var alive: Set<AttachmentID>
@@ -294,7 +294,7 @@ extension MetaPlugin {
                 problems.append(error.prefixed(spec.name))
             }
         }
-        // A missing one has no leases.
+        // A definition that is missing has no leases.
         let builder = try? DelegateBuilder(config, invocation)
         for delegate in (try? builder?.buildDefaults()) ?? [] { collect(delegate.spec) }
         for id in census.recorded {
@@ -339,7 +339,7 @@ extension MetaPlugin {
             problems.append(error)
         }
         guard var failure = Failure.joined(problems) else { return }
-        // One that says that running containers may have lost their network says most.
+        // The more serious code wins: running containers may have lost their network.
         let isLimited = problems.contains { $0.code == Failure.Code.limited.rawValue }
         failure.code = (isLimited ? Failure.Code.limited : .notAvailable).rawValue
         throw failure

@@ -7,16 +7,17 @@ import Network
 import Plans
 
 extension MetaPlugin {
-    /// Detaches everything that is known of the pod, and what its derived names still find.
+    /// Detaches everything that is recorded of the pod, or else what its derived names find.
     package func delete() throws(Failure) {
         let start = monotonicMilliseconds()
         let opened: StateStore?
         do throws(Failure) { opened = try StateStore.openIfThere(config.cniDir) } catch {
-            // Records that others may have written are not believed; what is this attachment's without them goes.
+            // Records that others can write to are not trusted: the attachment is detached without them.
             return try report([error] + detachUnrecorded(runner(openGiven()), nil))
         }
         guard let store = opened else { return try report(detachUnrecorded(runner(openGiven()), [])) }
-        // Without it derived names and leases say what there is; but it may say more when it can be read again.
+        // Without the record, derived names and leases tell what exists; it is kept, as it may be readable at the next
+        // DEL.
         var unread: [Failure] = []
         // A pod must go from a node whose disk has become read-only.
         var lock: Lock?
@@ -36,13 +37,13 @@ extension MetaPlugin {
             let (kernel, sandbox) = try open(multus, store)
             problems = detach(multus.record, sandbox: sandbox, runner(kernel))
         }
-        // An entry of Multus' that says nothing counts as no record of what it was.
+        // When an entry of Multus' cannot be used, what it was is looked for as if there were no record.
         if record == nil, multus?.isWhole != true {
             problems += detachUnrecorded(
                 runner(try openUnrecorded(store)), try neighbours(of: id, store),
                 besides: multus?.unusable ?? [])
         }
-        // A hint, on a disk that takes it.
+        // Only a hint: on a read-only disk it is left out.
         if store.isNew { try? noteUnrecorded(storeDirectories([]), store) }
         let isClean = problems.isEmpty && unread.isEmpty
         config.log.verbose(
@@ -99,14 +100,14 @@ extension MetaPlugin {
         return try Kernel.open(sandbox: "", mayBeGone: true)
     }
 
-    /// The namespace that a record tells: at the path that is given, or else at the one that ADD got. A path that leads
-    /// elsewhere by now is somebody else's; when neither leads there, the namespace counts as gone.
+    /// The namespace that a record identifies: at the given path, or else at the path that ADD got. A path to another
+    /// namespace is not used; when neither leads to the recorded one, that counts as gone.
     ///
     /// - Parameter given: empty for a container that the runtime no longer names.
     /// - Returns: also the path for plugins; empty when it is somebody else's.
     func open(_ record: PodRecord, given: String) throws(Failure) -> (kernel: Kernel, sandbox: String) {
         guard let namespace = record.namespace else {
-            // A path below /proc goes by a process's number, which another pod's may have by now.
+            // A path below /proc has a process number, which a process of another pod may have by now.
             let recorded = record.sandbox.hasPrefix("/proc/") ? "" : record.sandbox
             let path = given.isEmpty && invocation.verb != .del ? recorded : given
             let kernel = try Kernel.open(
@@ -167,7 +168,7 @@ extension MetaPlugin {
         return teardown.problems
     }
 
-    /// What the container's other attachments of the runtime's have; nil when one of them has a torn record.
+    /// The interfaces of the container's other records; nil when one of those cannot be read.
     ///
     /// - Parameter others: attachments that it may have; nil for all that have a record.
     func neighbours(
@@ -183,8 +184,8 @@ extension MetaPlugin {
         return interfaces
     }
 
-    /// No record, or a torn one: the networks that the pod would get now, then its derived names, then the leases
-    /// of what is gone. What cannot be resolved any more is covered by the latter two.
+    /// Without a readable record: detaches the networks that the pod would get now, then what derived names find, then
+    /// releases the leases of interfaces that are gone. The last two also cover networks that cannot be found any more.
     ///
     /// - Parameter kept: the interfaces of the container's other attachments. Without that knowledge nothing but
     ///   the attachment's own interface is touched.
@@ -216,7 +217,7 @@ extension MetaPlugin {
         return problems
     }
 
-    /// Rules and addresses that bear a container's ID, of the interfaces that are gone.
+    /// Removes nftables rules and leases with the container's ID, of interfaces that are gone.
     func removeTraces(
         of id: AttachmentID, _ delegates: [Delegate], _ runner: ChainRunner, _ kept: [String]?
     ) -> [Failure] {

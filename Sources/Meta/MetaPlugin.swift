@@ -29,7 +29,7 @@ package struct MetaPlugin {
 
     /// Attaches the pod to all its networks, or to none.
     ///
-    /// - Parameter version: what the result is printed in; one that cannot express it fails before it is too late.
+    /// - Parameter version: of the printed result; when it cannot express the result, the ADD fails and is undone.
     /// - Parameter respond: takes the default network's result while the attachment is still locked.
     package func add(
         writtenAs version: Version, _ respond: (JSON) throws(Failure) -> Void
@@ -93,7 +93,7 @@ package struct MetaPlugin {
         }
     }
 
-    /// What a container had before its node was booted anew goes first: the runtime never deleted it.
+    /// Detaches what is left from before a reboot of the node: the runtime never deleted it.
     private func clearAway(_ record: PodRecord) throws(Failure) {
         let (kernel, sandbox) = try open(record, given: "")
         let runner = runner(kernel)
@@ -115,8 +115,8 @@ package struct MetaPlugin {
             details: "nothing was changed; DEL the container first")
     }
 
-    /// A container whose record was lost may still have addresses: it would get second ones, and its DEL would free those
-    /// alone.
+    /// A container whose record was lost may still have addresses: they are released first, or its DEL would release
+    /// only the new ones.
     private func clearAwayUnrecorded(
         _ delegates: [Delegate], _ runner: ChainRunner, _ store: borrowing StateStore
     ) throws(Failure) {
@@ -127,7 +127,8 @@ package struct MetaPlugin {
         store.forget(unrecorded: id)
     }
 
-    /// Records may have been lost with their directory: who has addresses then is looked after at its next ADD.
+    /// Records may have been lost with their directory: the containers that have addresses are noted, and their next
+    /// ADD releases those first.
     func noteUnrecorded(
         _ directories: Set<String>, _ store: borrowing StateStore
     ) throws(Failure) {
@@ -136,7 +137,7 @@ package struct MetaPlugin {
         try store.note(unrecorded: owners)
     }
 
-    /// Before the first network is attached: a name that the pod has would stop a later one.
+    /// Checked before the first network is attached: an interface name that exists in the pod would stop a later one.
     private func refusePresent(_ delegates: [Delegate], _ runner: ChainRunner) throws(Failure) {
         guard delegates.count > 1 else { return }
         let present = try runner.present(delegates.map(\.spec.id.interface))
@@ -159,7 +160,7 @@ package struct MetaPlugin {
             let start = monotonicMilliseconds()
             record.entries[index].attached = try named(delegate) { () throws(Failure) in
                 try runner.add(delegate.spec, &journal) { saved throws(Failure) in
-                    // A crash must not take them with it.
+                    // Written at once, so that a crash does not lose them.
                     let earlier = record.entries[index].attached?.saved ?? [:]
                     record.entries[index].attached = Attached(saved: earlier.merging(saved) { old, _ in old })
                     try store.write(record)

@@ -32,7 +32,7 @@ package struct MultusCache {
         } catch  where error.isNotFound {
             return nil
         } catch  where error.isNoFile {
-            // Our own cniDir has directories beside Multus' files; what others can write is not believed.
+            // Our own cniDir has directories beside Multus' files; files that others can write to are not trusted.
             if error.code == 0 { log.error("state of Multus is passed over: \(error)") }
             return nil
         } catch {
@@ -149,7 +149,7 @@ package struct MultusCache {
     fileprivate func remove(_ record: PodRecord) throws(SystemError) {
         do throws(SystemError) {
             for entry in record.entries {
-                // There may never have been one.
+                // There may have been no such file.
                 _ = try? Directory.open("\(directory)/results").remove(resultName(entry.spec))
             }
             _ = try Directory.open(directory).remove(record.id.containerID)

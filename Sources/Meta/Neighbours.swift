@@ -13,7 +13,7 @@ extension MetaPlugin {
         var holder: String?
         for record in store.others(than: id, mentioning: [claim.text], config.log) where holder == nil {
             holder = record.entries.first { $0.has(claim) }.map { entry in
-                // The error reaches the pod's author, whose matter other namespaces are not.
+                // The pod's author reads the error, and may not be allowed to know other namespaces.
                 let isHidden = config.namespaceIsolation && entry.pod?.namespace != ownNamespace
                 return isHidden ? "container \(record.id.containerID) of another namespace" : entry.holder
             }
@@ -49,7 +49,7 @@ extension MetaPlugin {
     }
 
     private func warnOfSharedAddresses(_ entry: PodRecord.Entry, _ store: borrowing StateStore) {
-        // Each is looked for in each record.
+        // A limit, as every address is searched in every record.
         let addresses = (entry.attached?.result.ips ?? []).prefix(64).map(\.address.address)
         if addresses.isEmpty { return }
         for record in store.others(than: id, mentioning: addresses.map { "\($0)/" }, config.log) {
@@ -72,7 +72,7 @@ private func pod(_ args: String) -> Pod? {
 }
 
 extension PodRecord {
-    /// nil for a container that is no pod's.
+    /// nil for a container that belongs to no pod.
     var pod: Pod? { entries.first?.pod }
 }
 

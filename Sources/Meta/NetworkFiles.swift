@@ -17,7 +17,7 @@ package enum NetworkFiles {
                 let found = try load("\(directory)/\(file)")
                 if found.list.name == name { return found }
             } catch {
-                // A broken neighbour must not hide the network that is wanted.
+                // A broken file must not hide the network that another file has.
                 log.error("\(directory)/\(file): \(error.message)")
             }
         }

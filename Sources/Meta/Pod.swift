@@ -56,9 +56,9 @@ package struct PodAnnotations: Sendable {
 
     package var networks: String?
     package var defaultNetwork: String?
-    /// Keys that say nothing to anybody, and what they are meant to be.
+    /// Keys that no program knows, and the key that is meant.
     package private(set) var misspelt: [(key: String, meant: String)] = []
-    /// Keys of the networks' own domain that mean nothing to anybody.
+    /// Keys of the multi-network specification's domain that no program knows.
     package private(set) var unknown: [String] = []
 
     package init(networks: String? = nil, defaultNetwork: String? = nil) {
@@ -109,7 +109,8 @@ package struct PodAnnotations: Sendable {
         case let other where isOfNetworks(other):
             return other.contains("default") ? defaultNetworkKey : networksKey
         default:
-            // Two slips leave one of these as it was; most keys have none of them.
+            // With two typing errors at most, one of these parts is intact; most keys have none of them and need no
+            // comparison.
             let isAlike =
                 ["k8s.v1.", "v1.multus"].contains { key.hasPrefix($0) }
                 || ["/network", "/networks", "-network"].contains { key.hasSuffix($0) }

@@ -13,7 +13,7 @@ package enum Role {
     case meta(String)
     case plugin(String)
     case addresses(any AddressSource.Type)
-    /// A name that nothing here has.
+    /// A name that no role has.
     case unknown(String)
 
     /// - Parameter name: the last component of argv[0]; empty when the caller gave none.
@@ -24,7 +24,7 @@ package enum Role {
         return .unknown(name)
     }
 
-    /// `plexus` or `multus`, whose defaults count, for a name that begins so; nil for any other.
+    /// `plexus` or `multus` for a name that begins so, whose defaults are used; nil for any other.
     static func metaName(_ name: String) -> String? { ["plexus", "multus"].first { name.hasPrefix($0) } }
 
     /// Every name that is no meta-plugin's.
@@ -88,7 +88,7 @@ package enum Role {
             + pluginNames.joined(separator: ", ")
     }
 
-    /// An address source reads its own section alone, and a pod must go whatever became of the configuration.
+    /// An address source reads only its own section, and a DEL of the meta role must work with a damaged configuration.
     private func requireReadable(_ config: PluginConfig, _ verb: Verb) throws(Failure) {
         switch self {
         case .addresses where verb != .gc: break
@@ -98,7 +98,7 @@ package enum Role {
         }
     }
 
-    /// A runtime that gets no result counts the ADD as failed, and so must we.
+    /// A runtime that gets no result takes the ADD for failed: then it is undone.
     private func respond(_ result: JSON) throws(Failure) {
         let text = result.print(indent: 4)
         guard text.utf8.count <= JSON.maximumSize else {
@@ -131,7 +131,7 @@ package enum Role {
             case .add:
                 try plugin.add(writtenAs: config.version) { result throws(Failure) in
                     try respond(result)
-                    // The kernel closes what is open faster than we do.
+                    // Ends here: the kernel closes files and frees memory faster.
                     exitProcess(0)
                 }
             case .del: try plugin.delete()
@@ -167,7 +167,7 @@ package enum Role {
         }
     }
 
-    /// Address sources never enter the pod's namespace, but what they are called for does.
+    /// Address sources never enter the pod's namespace, but the plugin that calls them does.
     private func refuseOwnNamespace(_ invocation: Invocation) throws(Failure) {
         guard !invocation.netns.isEmpty, !invocation.netnsOverride,
             let own = try? Namespace.current().number,

@@ -53,7 +53,7 @@ package struct Selection: Equatable, Sendable {
         }
     }
 
-    /// Asked before anything is made of them.
+    /// Checked before they are parsed.
     private static func problem(ofCount count: Int) -> String? {
         count > maximum ? "\(count) networks, the limit is \(maximum)" : nil
     }
@@ -233,7 +233,7 @@ package struct Selection: Equatable, Sendable {
         }
     }
 
-    /// Refuses what no network could give. Not part of reading it: DEL reads what older versions attached.
+    /// Refuses what no network can give. Parsing accepts it, as DEL reads selections that older versions attached.
     package func refuseImpossible() throws(Failure) {
         guard let address = mac.flatMap(MAC.init(parsing:)), address.isMulticast || address == .zero else {
             return
@@ -244,7 +244,8 @@ package struct Selection: Equatable, Sendable {
             details: "write six octets, the first one even, as in 02:00:00:00:00:01")
     }
 
-    /// Where the value is written that plugins find under `key`; nil when it is not of this selection.
+    /// Where in the annotation the value is written that plugins find under `key`; nil when this selection does not
+    /// have it.
     package func place(of key: String) -> String? {
         let name = key.prefix { $0 != "[" }.split(separator: ".").last.map(String.init) ?? ""
         let argument = key.hasPrefix("args.cni.") ? key.dropFirst("args.cni.".count) : ""

@@ -118,7 +118,7 @@ extension PodRecord {
         try self.init(json, id, version: Self.format)
     }
 
-    /// FNV-1a: against chance, not against people, whom the directory keeps out.
+    /// FNV-1a: it detects accidents. Against people the directory's permissions protect.
     private static func checksum(_ bytes: ArraySlice<UInt8>) -> [UInt8] {
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325
         for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }

@@ -58,7 +58,7 @@ package struct StateStore: ~Copyable {
         do throws(SystemError) { return try make(cniDir) } catch { throw refusal(error) }
     }
 
-    /// nil when it is not there and the disk takes nothing new: nothing was kept there.
+    /// nil when it does not exist and the disk is full or read-only: then there are no records.
     package static func openIfThere(_ cniDir: String) throws(Failure) -> StateStore? {
         do throws(SystemError) {
             return try make(cniDir)
@@ -144,7 +144,7 @@ package struct StateStore: ~Copyable {
         }
     }
 
-    /// Says that a record is unusable, and whose: of that the lock's file says more than the name.
+    /// Logs that a record is unusable, and of which network it is: the lock's file says that.
     private func tell(_ problem: String, _ id: AttachmentID, _ log: Log) {
         let found = try? directory.readIfPresent(fileName(id) + ".lock", limit: 256)
         let network = (found ?? nil).map { String(decoding: $0, as: UTF8.self) } ?? ""
@@ -200,13 +200,13 @@ package struct StateStore: ~Copyable {
         }
         let found = names.compactMap { name -> AttachmentID? in
             let record = name.hasSuffix(".lock") ? name.dropLast(5) : name[...]
-            // An interface's name may have one as well.
+            // An interface's name may contain an `@` too.
             guard record.hasSuffix(".json"), !name.hasPrefix("."), let at = record.firstIndex(of: "@") else {
                 return nil
             }
             let containerID = String(record[..<at])
             let interface = String(record[record.index(after: at)...].dropLast(5))
-            // What no ADD can have made is nobody's record.
+            // A name that no ADD can have made is no record.
             guard Invocation.isContainerID(containerID), Names.kernelProblem(interface) == nil else {
                 return nil
             }
@@ -233,7 +233,7 @@ package struct StateStore: ~Copyable {
         guard let found = unrecorded(id) else { return }
         var bytes = found.bytes
         bytes.removeSubrange(found.line)
-        // A hint: one that stays costs the container's next ADD a look.
+        // Only a hint: a note that stays makes the container's next ADD a little slower.
         if bytes.isEmpty {
             _ = try? directory.remove(Self.unrecorded)
         } else {
@@ -265,7 +265,7 @@ package struct StateStore: ~Copyable {
     /// - Parameter texts: as JSON has them.
     package func others(than own: AttachmentID, mentioning texts: [String], _ log: Log) -> [PodRecord] {
         let wanted = texts.map { Array($0.utf8) }
-        // Who cannot be asked is not named.
+        // A record that cannot be read is left out.
         return ((try? all()) ?? []).compactMap { id in
             guard id.containerID != own.containerID,
                 directory.contains(wanted, in: fileName(id), limit: Self.limit),

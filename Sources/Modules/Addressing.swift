@@ -84,7 +84,7 @@ struct Addressing {
         return .sysctl(SysctlChange(.sandbox, path, setting.value, isOptional: isOptional))
     }
 
-    /// The neighbours hear of a link that comes up.
+    /// Neighbours are told of the addresses when the link comes up (gratuitous ARP, unsolicited NA).
     static let announcing = [
         Setting(family: "ipv4", key: "arp_notify", value: "1"),
         Setting(family: "ipv6", key: "ndisc_notify", value: "1"),

@@ -54,13 +54,14 @@ extension Bridge {
                 }
                 steps.append(.removeAddress(other, link))
             }
-            // What was made just now has the node's default; what was there is as somebody wants it.
+            // A new bridge has the node's default; on one that existed the setting is somebody's choice.
             if gateway.family == .v6, found == nil {
                 let path = "net/ipv6/conf/\(link.name)/disable_ipv6"
                 steps.append(.sysctl(SysctlChange(.host, path, "0", isOptional: true)))
             }
             steps.append(.ensureAddress(wanted, link, nodad: config.gatewayIsInstant))
-            // A bridge takes the lowest MAC of its ports until one is set: then its neighbours lose it.
+            // A bridge takes the lowest MAC address of its ports until one is set; a change would make its neighbours
+            // lose it.
             if config.vlan == nil, let mac = found?.mac { steps.append(.change(link, .mac(mac))) }
         }
         for family in IPAddress.Family.allCases where ips.contains(where: { $0.gateway?.family == family }) {
@@ -70,7 +71,7 @@ extension Bridge {
         return steps
     }
 
-    /// IPv4 takes one address; of IPv6 only those of an overlapping network conflict.
+    /// A bridge may have one IPv4 address; IPv6 addresses conflict only when their networks overlap.
     private static func conflicts(_ other: CIDR, _ wanted: CIDR) -> Bool {
         guard other.family == wanted.family, !other.address.isLinkLocal || other.family == .v4 else {
             return false

@@ -62,7 +62,8 @@ package enum Bridge: Module {
         package var macspoofchk = false
         /// Duplicate address detection in the pod: off saves a second or more for each attachment.
         package var enabledad = false
-        /// The gateway's address answers at once: otherwise a pod's first second has no gateway. In the meta role.
+        /// In the meta role the gateway's address skips duplicate address detection: otherwise it does not answer for a
+        /// second.
         package var gatewayIsInstant = false
         package var disableContainerInterface = false
         /// nil takes the derived address.
@@ -303,7 +304,7 @@ extension Bridge {
         config.dns = input.config.givenDNS
         config.hasIPAM = input.config.ipamType != nil
         config.gatewayIsInstant = input.rules.completesPaths
-        // What ADD would refuse must not keep DEL from cleaning.
+        // DEL must work with a configuration that ADD would refuse.
         if input.verb != .del {
             config.mac = try requestedMAC(input)
             try refuseContradictions(config)
@@ -355,7 +356,7 @@ extension Bridge {
         }
     }
 
-    /// On DEL the rules of both backends go, so that an unknown one is no reason to keep any.
+    /// DEL removes the rules of both backends, so it need not know the one that is named.
     private static func backend(_ json: Reader, _ verb: Verb) throws(JSONError) -> Masquerade.Backend {
         guard let name = try json.string("ipMasqBackend"), !name.isEmpty else { return .nftables }
         if let backend = Masquerade.Backend(rawValue: name) { return backend }

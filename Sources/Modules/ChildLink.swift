@@ -73,7 +73,7 @@ struct ChildLink: Equatable, Sendable {
         return (name, found)
     }
 
-    /// Names the master that nobody chose, and one through which nothing comes, though the pod's link is up all the same.
+    /// Remarks on a master that the default route chose, and on one that is down: the pod's link is up even then.
     func remarks(_ facts: Facts) -> [Remark] {
         var remarks: [Remark] = []
         if master == nil, let name = facts.defaultRouteLink?.name {

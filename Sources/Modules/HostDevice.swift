@@ -34,7 +34,7 @@ package enum HostDevice: Module {
             try json.string(key).flatMap { $0.isEmpty ? nil : $0 }
         }
         let query: DeviceQuery
-        // One of them counts; each is a text.
+        // Only one of them is used, but each must be a text.
         if input.verb != .del { for key in vocabulary.keys { _ = try json.string(key) } }
         let bus = try address(input)
         if let device = try text("device") {
@@ -64,7 +64,7 @@ package enum HostDevice: Module {
             device: query, bus: bus, dns: input.config.dns, hasIPAM: input.config.ipamType != nil)
     }
 
-    /// What the device plugin gave goes before what the configuration has.
+    /// A device that a device plugin gave is preferred to the configured one.
     private static func address(_ input: PluginInput) throws(JSONError) -> DeviceQuery? {
         let json = input.config.reader
         if let id = try input.config.runtimeConfig?.string("deviceID"), !id.isEmpty {
@@ -132,7 +132,7 @@ package enum HostDevice: Module {
         let (name, link) = try find(config, facts)
         let device = Device(name: name, interface: attachment.interface, link)
         var steps: [Step] = [.writeFile(path(attachment), device.record), .takeDevice(device)]
-        // An IPAM plugin that is to come may want to talk over it.
+        // The IPAM plugin that is called next may talk over the device.
         if config.hasIPAM, attachment.lease == nil {
             steps.append(.change(.sandbox(attachment.interface), .up(true)))
         }
@@ -155,7 +155,7 @@ package enum HostDevice: Module {
             if !isUserspace { steps += addressing.steps(interface, [], settles: true) }
             result.ips = addressing.ips
             result.routes = addressing.routes
-            // IPAM's is not looked at, as the reference has it.
+            // IPAM's DNS is ignored, as in the reference plugin.
             result.dns = config.dns ?? DNS()
         } else if !isUserspace {
             steps.append(.change(.sandbox(interface), .up(true)))
@@ -216,7 +216,7 @@ package enum HostDevice: Module {
 
     // MARK: DEL and CHECK
 
-    /// The device goes home from the pod; or it is home already, with the pod's name, because the namespace died.
+    /// Moves the device back from the pod; or renames it when the kernel moved it back, as the namespace is gone.
     package static func removal(_ config: Config, _ attachment: Attachment, _ facts: Facts) -> Removal {
         if facts.taken != nil { return removal(noteOf: attachment, facts) }
         var removal = Removal()
@@ -225,7 +225,7 @@ package enum HostDevice: Module {
             device.index = link.index
             removal.steps.append(homecoming(device, from: name))
         }
-        // A record that says nothing.
+        // A record that cannot be read.
         let path = path(attachment)
         if facts.files[path] != nil { removal.steps.append(.removeFile(path)) }
         return removal
@@ -260,9 +260,9 @@ package enum HostDevice: Module {
         return name.place == .sandbox ? .returnDevice(device) : .renameDevice(name.name, device)
     }
 
-    /// For what another program attached: its link's alias is the device's name. A pod can write that, so the link must
-    /// be one that no pod can make. The kernel leaves a device that comes home the pod's name, or calls it dev0 when
-    /// the host has that.
+    /// For devices that another program attached: the link's alias is the device's name. A pod can set an alias, so the
+    /// link must be one that no pod can make. A device that the kernel moved back keeps the pod's name for it, or is
+    /// called dev0 when the host has that name.
     private static func guess(_ config: Config, _ attachment: Attachment, _ facts: Facts) -> LinkName? {
         let found = facts.everyLink.filter { name in
             guard let link = facts.links[name], Names.kernelProblem(link.alias) == nil,
@@ -283,7 +283,7 @@ package enum HostDevice: Module {
         return facts.devices.first?.link == name
     }
 
-    /// One that a user-space driver has has no link.
+    /// A device with a user-space driver has no link.
     package static func hasLink(_ config: Config, _ facts: Facts) -> Bool {
         busFacts(config, facts)?.driver.map(userspaceDrivers.contains) != true
     }

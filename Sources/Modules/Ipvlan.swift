@@ -94,7 +94,7 @@ package enum Ipvlan: Module {
         ]
         result.ips = addressing.ips
         result.routes = addressing.routes
-        // IPAM's is not looked at, as the reference has it.
+        // IPAM's DNS is ignored, as in the reference plugin.
         result.dns = config.link.dns ?? DNS()
         return Plan(
             steps: addressing.steps(attachment.interface, Addressing.announcing, settles: true),

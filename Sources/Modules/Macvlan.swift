@@ -12,7 +12,7 @@ package enum Macvlan: Module {
     package static let vocabulary = Vocabulary(["mac", "bcqueuelen"]) { key in
         ["macaddress", "hwaddr", "hwaddress"].contains(key) ? "mac" : nil
     }.with(ChildLink.vocabulary)
-    /// What DEL does depends on none.
+    /// DEL needs no key of CNI_ARGS.
     package static func arguments(_ verb: Verb) -> [String]? { verb == .del ? nil : ["MAC"] }
 
     package struct Config: Equatable, Sendable {
@@ -112,7 +112,7 @@ package enum Macvlan: Module {
         } else {
             steps.append(.change(.sandbox(interface), .up(true)))
         }
-        // IPAM's is not looked at, as the reference has it.
+        // IPAM's DNS is ignored, as in the reference plugin.
         result.dns = config.link.dns ?? DNS()
         return Plan(steps: steps, result: result, readBack: config.mode == .passthru ? [0] : [])
     }

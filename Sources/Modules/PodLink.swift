@@ -2,7 +2,7 @@ import CNI
 import Network
 import Plans
 
-/// ADD makes no link that is there.
+/// Refuses an ADD whose interface exists already.
 func refuseTaken(_ attachment: Attachment, _ facts: Facts) throws(Failure) {
     guard facts.links[.sandbox(attachment.interface)] == nil else {
         throw Failure(
@@ -35,5 +35,5 @@ func promisedLink(
     return link
 }
 
-/// What a CHECK that fails means, and what helps.
+/// Details of a failed CHECK.
 let changed = "it was changed since ADD: DEL and ADD the attachment, or undo the change"

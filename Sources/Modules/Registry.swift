@@ -15,7 +15,7 @@ package import Plans
     }
 }
 
-/// Those of them that keep notes of their own; what takes a device comes before what changes it.
+/// Those of them that keep notes; one that takes a device comes before one that changes it.
 package func modulesWithNotes() -> [any Module.Type] { [HostDevice.self, Tuning.self] }
 
 /// Their names, in the order of the documentation.

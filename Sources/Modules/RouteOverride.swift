@@ -87,7 +87,7 @@ package enum RouteOverride: Module {
             if config.flushesRoutes { return route.gateway != nil && !route.destination.address.isLinkLocal }
             return config.removed.contains(route.destination) && promised.contains(route.destination)
         }
-        // The last first, so that an undo puts next hops back in their order.
+        // In reverse order: an undo then restores several next hops in their order.
         var steps: [Step] = leaves.reversed().map { .removeFound($0) }
         let stays = ours.filter { !leaves.contains($0) && $0.link == links[0] }.map(\.route)
         for route in config.added where !stays.contains(where: { isSame($0, route) }) {
@@ -100,7 +100,7 @@ package enum RouteOverride: Module {
         }
         if config.flushesGateway {
             for index in result.ips.indices {
-                // What the plugin that this one replaces prints.
+                // As the reference plugin prints it.
                 result.ips[index].gateway = IPAddress(result.ips[index].address.family, bits: 0)
             }
         }
@@ -108,7 +108,7 @@ package enum RouteOverride: Module {
         return Plan(steps: steps, result: result)
     }
 
-    /// The one that is there does what the other would.
+    /// Whether an equivalent route exists.
     private static func isSame(_ kernel: Route, _ wanted: Route) -> Bool {
         (wanted.table == nil || wanted.table == 254) && kernel.destination == wanted.destination.network
             && kernel.gateway == wanted.gateway && kernel.priority == wanted.priority
@@ -134,11 +134,11 @@ package enum RouteOverride: Module {
             }
         }
         let gateways = previous.ips.compactMap(\.gateway)
-        // What flushgateway leaves of the addresses' gateways says nothing.
+        // After flushgateway the addresses have no gateways to compare with.
         let isAnyGateway = config.flushesGateway
         for route in previous.routes where route.table == nil || route.table == 254 {
             let found = ours.filter { $0.destination == route.destination.network }
-            // Without a gateway of its own it has one of the addresses', or none.
+            // A route without a gateway has one of the addresses' gateways, or none.
             let isOurs = found.contains {
                 guard let gateway = $0.gateway else { return route.gateway == nil }
                 return route.gateway.map { $0 == gateway } ?? (isAnyGateway || gateways.contains(gateway))

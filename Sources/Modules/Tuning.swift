@@ -20,7 +20,7 @@ package enum Tuning: Module {
 
     package struct Config: Equatable, Sendable {
         var sysctls: [Setting] = []
-        /// As written: the result repeats it so.
+        /// As it is written, because the result repeats it.
         var mac: String?
         /// nil leaves the property alone; so do an MTU of 0 and `promisc: false`.
         var mtu: UInt32?
@@ -56,7 +56,7 @@ package enum Tuning: Module {
             config.dataDir = directory
         }
         config.raisesPeer = input.rules.completesPaths
-        // What is restored is in the file.
+        // DEL restores what the file says.
         if input.verb == .del { return config }
         for source in [json, arguments] {
             guard let source else { continue }
@@ -87,7 +87,7 @@ package enum Tuning: Module {
         return config
     }
 
-    /// Each is compared with every other.
+    /// A limit, as each sysctl is compared with every other.
     private static let maximumSysctls = 4096
 
     private static func readSysctls(_ source: Reader, into config: inout Config) throws(JSONError) {
@@ -102,8 +102,8 @@ package enum Tuning: Module {
         }
     }
 
-    /// `net.core.somaxconn` or `net/core/somaxconn` as a path; only what is below `net` belongs to the pod. Below `conf`
-    /// and `neigh` what stands between them and the last name is an interface's name, which may have dots itself.
+    /// `net.core.somaxconn` or `net/core/somaxconn` as a path; only values below `net` belong to the pod. Below `conf`
+    /// and `neigh` everything before the last name is an interface's name, which may contain dots.
     private static func path(_ key: String, _ source: Reader) throws(JSONError) -> String {
         let parts = key.split(omittingEmptySubsequences: false) { $0 == "." || $0 == "/" }
         guard parts.count >= 2, parts[0] == "net", parts.allSatisfy({ !$0.isEmpty }),
@@ -185,7 +185,7 @@ package enum Tuning: Module {
         for line in list.split(whereSeparator: \.isNewline) {
             let text = line.drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed()
             guard !text.isEmpty else { continue }
-            // A word ends where Go's does.
+            // Word boundaries as in Go's regular expressions.
             do { patterns.append(try Regex(String(text)).wordBoundaryKind(.simple)) } catch {
                 throw Failure(
                     .badConfig, "\(allowList): \"\(String(text))\" is no regular expression",

@@ -162,7 +162,7 @@ extension IPAddress: CustomStringConvertible {
 }
 
 extension StringProtocol {
-    /// Where `needle` first stands, compared byte by byte.
+    /// The first place of `needle`, compared byte by byte.
     fileprivate func utf8Range(of needle: String) -> Range<Index>? {
         let wanted = Array(needle.utf8)
         var start = startIndex

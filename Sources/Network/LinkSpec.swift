@@ -5,7 +5,7 @@ package struct LinkSpec: Equatable, Sendable {
     /// nil leaves the choice to the kernel.
     package var mtu: UInt32?
     package var mac: MAC?
-    /// What it may be called until `name` can be had; nil for a link that needs no such detour.
+    /// A name that the link may have until it can be renamed to `name`; nil when that is never needed.
     package var temporaryName: String?
 
     package init(

@@ -48,7 +48,7 @@ extension MAC {
     private init(sixBytes: [UInt8]) { bytes = sixBytes }
 }
 
-/// Signs are none, which `UInt16(_:radix:)` takes: even that of `-0`.
+/// Rejects `+` and `-`, which `UInt16(_:radix:)` accepts.
 func isHexDigit(_ byte: UInt8) -> Bool {
     (0x30...0x39).contains(byte) || (0x41...0x46).contains(byte) || (0x61...0x66).contains(byte)
 }

@@ -52,8 +52,8 @@ package enum Names {
 }
 
 extension Substring {
-    /// The parts between an ASCII character, empty ones too: by bytes, as to look for the bounds of Characters costs more
-    /// than all else that is done with a short text.
+    /// Splits at an ASCII character and keeps empty parts. By bytes: finding the bounds of Characters costs more than
+    /// all other work with a short text.
     package func parts(by separator: Unicode.Scalar, maxSplits: Int = .max) -> [Substring] {
         var parts: [Substring] = []
         var start = startIndex

@@ -30,7 +30,7 @@ package struct Route: Hashable, Sendable {
     package var family: IPAddress.Family { destination.family }
     package var isDefault: Bool { destination.length == 0 }
 
-    /// The kernel takes networks alone as destinations; nil for one.
+    /// What is wrong with a destination that has host bits set, which the kernel refuses; nil for a network.
     package var hostBitsProblem: String? {
         let network = destination.network
         return network == destination ? nil : "\(destination) has host bits set: write \(network)"

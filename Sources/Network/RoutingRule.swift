@@ -2,7 +2,7 @@
 package struct RoutingRule: Hashable, Sendable {
     package var source: CIDR
     package var table: UInt32
-    /// nil takes the one below the lowest that is there: 32765 for the first.
+    /// nil: the kernel takes one below the lowest that exists, 32765 for the first rule.
     package var priority: UInt32?
 
     package init(from source: CIDR, table: UInt32, priority: UInt32? = nil) {

@@ -1,5 +1,5 @@
 extension Unicode.Scalar {
-    /// Controls a terminal, or how text runs, or shows nothing where it stands.
+    /// Controls a terminal or the direction of text, or is invisible.
     package var isHidden: Bool {
         if value < 0x7f { return value < 0x20 }
         // Latin letters, all but the soft hyphen: without a look into tables.
@@ -26,7 +26,7 @@ package func visible(_ text: String) -> String {
     return shown
 }
 
-/// `text` as one word of a shell's command line that means nothing else there, and is visible.
+/// `text` quoted as one word for a shell, with invisible characters spelled out.
 package func shellQuoted(_ text: String) -> String {
     let isPlain = text.utf8.allSatisfy {
         (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0)

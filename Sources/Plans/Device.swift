@@ -9,9 +9,9 @@ package struct Device: Hashable, Sendable {
     package var interface: String
     /// Whether it was up in the host, and is to be so again.
     package var wasUp: Bool
-    /// Those that it had in the host; nil when nobody noted them. Others the pod gave it.
+    /// Those that it had in the host; nil when they were not noted. All others are from the pod.
     package var alternativeNames: [String]?
-    /// nil in the record of a version that did not keep it.
+    /// nil in a record of an older version.
     package var identity: LinkIdentity?
     /// What it was like in the host; nil in the record of a version that did not keep it.
     package var settings: LinkSettings?
@@ -81,8 +81,8 @@ package struct LinkSettings: Hashable, Sendable {
     }
 }
 
-/// What tells a link of the host from every other, wherever it is. A pod may rename its links and give them any address
-/// and alias, but it can change nothing of this.
+/// Identifies a link of the host in any namespace. A pod may rename its links and give them any address and alias, but
+/// it cannot change any of these.
 package struct LinkIdentity: Hashable, Sendable {
     /// Empty for a device: what has a kind is made by software.
     package var kind: String
@@ -100,7 +100,7 @@ package struct LinkIdentity: Hashable, Sendable {
         parent = link.isTiedToHost ? link.peerIndex : nil
     }
 
-    /// Nothing but this link can look so. Without proof names and aliases must do.
+    /// Only this link can have these values. Without proof it is recognized by name and alias.
     package var isProof: Bool { bus != nil || permanentAddress != nil || parent != nil }
 
     package func isSame(as link: LinkFacts) -> Bool {
@@ -108,7 +108,7 @@ package struct LinkIdentity: Hashable, Sendable {
         if let parent { return link.isTiedToHost && link.peerIndex == parent }
         if let bus, bus != link.bus { return false }
         if let permanentAddress, link.permanentAddress != permanentAddress {
-            // An administrator of the card may give its functions other addresses meanwhile.
+            // The administrator of the card may have changed its functions' addresses meanwhile.
             return bus != nil
         }
         return true

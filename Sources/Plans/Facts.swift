@@ -31,8 +31,8 @@ package struct LinkFacts: Equatable, Sendable {
     package var isTiedToHost = false
     /// Whether a bridge keeps VLANs apart; nil for another link.
     package var filtersVLANs: Bool?
-    /// The largest MTU of a bridge's ports that are no pod's, and the largest number there is when all are: another pod's
-    /// link decides nothing. nil without ports, and when they were not asked for.
+    /// The largest MTU of a bridge's ports that do not belong to pods; `UInt32.max` when all do, as other pods' links
+    /// must not limit this one. nil without ports, and when they were not asked for.
     package var portMTU: UInt32?
 
     package init(

@@ -5,7 +5,7 @@ package import JSONC
 package struct PluginInput: Sendable {
     package let config: PluginConfig
     package let args: CNIArgs
-    /// What only ADD would act on is refused by ADD alone: DEL must work whoever made the attachment.
+    /// Values that only ADD uses are refused by ADD alone: DEL must work whoever made the attachment.
     package let verb: Verb
     package let rules: RoleRules
 
@@ -16,7 +16,7 @@ package struct PluginInput: Sendable {
         self.rules = rules
     }
 
-    /// Whether what the reference passes over is refused: an attachment that is there must be checked and go.
+    /// Whether values are refused that the reference plugin ignores: not by CHECK and DEL, which need what is attached.
     package var isStrict: Bool { rules.judgesWishes && (verb == .add || verb == .status) }
 }
 
@@ -52,7 +52,8 @@ package protocol Module: Sendable {
     static func removal(noteOf attachment: Attachment, _ facts: Facts) -> Removal
     /// What the facts alone rule out; asked before an address is taken.
     static func refuse(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure)
-    /// What the reference lets pass, judged in the meta role alone: refused when it cannot work.
+    /// In the meta role alone: refuses what the reference plugin accepts and cannot work, and remarks on what hardly
+    /// will.
     static func judge(_ config: Config, _ attachment: Attachment, _ facts: Facts) throws(Failure) -> [Remark]
     /// Whether the reference leaves a link whose result the version cannot express; its tests look for it.
     static var leavesUntold: Bool { get }
@@ -97,7 +98,7 @@ extension Module {
 package struct Registry: Sendable {
     package let module: @Sendable (String) -> (any Module.Type)?
     package let source: @Sendable (String) -> (any AddressSource.Type)?
-    /// Those that keep notes of their own; what takes a device comes before what changes it.
+    /// Modules that keep notes; one that takes a device comes before one that changes it.
     package let noters: @Sendable () -> [any Module.Type]
     /// IPAM plugins that are known and not built in.
     package let externalSources: [String]

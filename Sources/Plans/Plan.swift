@@ -16,15 +16,15 @@ package struct Plan: Equatable, Sendable {
 
 /// What a module wants done for DEL. The order of the fields is the order of the work.
 package struct Removal: Equatable, Sendable {
-    /// Puts back what a link was that goes on without the pod, or goes with it: what fails is logged.
+    /// Restores the properties of a link that outlives the pod or is deleted with it.
     package var restores: [Step]
-    /// What must be done, and host-side cleaning.
+    /// What must be done besides, such as removing rules and files in the host.
     package var steps: [Step]
     /// Names in the sandbox of links that the attachment created; deleted together with those of the pod.
     package var links: [String]
     /// Links in the host that must be gone with them: peers whose end in the sandbox cannot be reached.
     package var hostLinks: [String]
-    /// What cannot be given back now; DEL says so, and what is known is kept for the next one.
+    /// What cannot be returned now: DEL reports it, and keeps the record for the next DEL.
     package var problem: Failure?
 
     package init(
@@ -36,7 +36,7 @@ package struct Removal: Equatable, Sendable {
         self.hostLinks = hostLinks
     }
 
-    /// What two plugins ask for of one attachment, as one: all is restored before anything goes.
+    /// The removals of two plugins for one attachment: everything is restored before anything is deleted.
     package func joined(with other: Removal) -> Removal {
         var joined = self
         joined.restores += other.restores

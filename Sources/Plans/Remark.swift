@@ -1,8 +1,8 @@
-/// What a person should hear of an ADD that goes on.
+/// What a person should know about an ADD that goes on.
 package enum Remark: Equatable, Sendable {
     /// A wish that is not granted, or what will hardly work.
     case concern(String)
-    /// What a default decided.
+    /// A choice that a default made.
     case choice(String)
 
     package var text: String {

@@ -1,4 +1,4 @@
-/// A few values by key, found from the newest on: what is asked for was mostly just put in.
+/// A few values by key, searched from the newest on: recent entries are looked up most.
 ///
 /// The first use of each type of Dictionary costs tens of microseconds, in which the runtime looks through every
 /// conformance of the process for the key's Hashable. Public, as the compiler specializes no `package` code for another

@@ -19,7 +19,7 @@ package enum YAML {
             throw YAMLError(
                 line: 1, column: 1, problem: "\(bytes.count) bytes, the limit is \(JSON.maximumSize)")
         }
-        // The parser keeps a pointer to its input: the copy lives as long as it does.
+        // The parser keeps a pointer to its input: this copy must live as long as the parser.
         let input = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: max(bytes.count, 1))
         defer { input.deallocate() }
         _ = input.initialize(from: bytes)

@@ -1,4 +1,4 @@
-// Kernel headers in an order that compiles, and calls that Swift's Glibc module hides.
+// Kernel headers in an order that compiles, and system calls that Swift's Glibc module does not offer.
 #ifndef CLINUX_H
 #define CLINUX_H
 
