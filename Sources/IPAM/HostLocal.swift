@@ -55,14 +55,15 @@ package enum HostLocal: AddressSource {
             let asked = wanted[index]
             var found: (address: IPAddress, range: AddressRange)?
             do throws(SystemError) {
+                let last = store.lastReserved(set: index)
                 if let asked {
                     found = try reserve(asked.address, set, request.id, store)
                 } else {
-                    found = try choose(set, index, request.id, own, store)
+                    found = try choose(set, after: last.address, request.id, own, store)
                 }
                 if let found {
                     given.append(found.address)
-                    try store.setLastReserved(found.address, set: index)
+                    try store.setLastReserved(found.address, over: last)
                 }
             } catch {
                 let isOurs = error.code == 0
@@ -124,7 +125,8 @@ package enum HostLocal: AddressSource {
     }
 
     private static func choose(
-        _ set: RangeSet, _ index: Int, _ id: AttachmentID, _ own: [IPAddress], _ store: borrowing LeaseStore
+        _ set: RangeSet, after last: IPAddress?, _ id: AttachmentID, _ own: [IPAddress],
+        _ store: borrowing LeaseStore
     ) throws(SystemError) -> (address: IPAddress, range: AddressRange)? {
         if let own = own.first(where: { set.range(of: $0) != nil }) {
             throw SystemError(
@@ -132,7 +134,6 @@ package enum HostLocal: AddressSource {
                     "\(own) has been allocated to \(id.containerID), duplicate allocation is not allowed",
                 code: 0)
         }
-        let last = store.lastReserved(set: index)
         return try set.firstFree(after: last) { address, _ throws(SystemError) in
             try store.reserve(address, id)
         }
@@ -171,7 +172,7 @@ package enum HostLocal: AddressSource {
             var free: (address: IPAddress, range: AddressRange)?
             do throws(SystemError) {
                 if let store = try LeaseStore.openIfPresent(config.directory) {
-                    free = set.firstFree(after: store.lastReserved(set: index)) {
+                    free = set.firstFree(after: store.lastReserved(set: index).address) {
                         address, _ in store.isFree(address)
                     }
                 } else {

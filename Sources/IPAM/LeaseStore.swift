@@ -64,14 +64,22 @@ struct LeaseStore: ~Copyable {
         return owner.containerID.isEmpty ? nil : owner.containerID
     }
 
-    func lastReserved(set: Int) -> IPAddress? {
-        // A hint, no more.
-        let bytes = try? directory.readIfPresent("last_reserved_ip.\(set)", limit: Self.limit)
-        return bytes.flatMap { IPAddress(parsing: String(decoding: $0, as: UTF8.self)) }
+    /// The last address that was given of a set: after it the search for the next one begins. A hint, no more.
+    struct LastReserved: ~Copyable {
+        fileprivate let name: String
+        fileprivate let hint: Directory.Hint
+        let address: IPAddress?
     }
 
-    func setLastReserved(_ address: IPAddress, set: Int) throws(SystemError) {
-        try directory.write("last_reserved_ip.\(set)", Array("\(address)".utf8), mode: 0o600)
+    func lastReserved(set: Int) -> LastReserved {
+        let name = "last_reserved_ip.\(set)"
+        let hint = directory.hint(name)
+        let address = IPAddress(parsing: String(decoding: hint.bytes, as: UTF8.self))
+        return LastReserved(name: name, hint: hint, address: address)
+    }
+
+    func setLastReserved(_ address: IPAddress, over last: borrowing LastReserved) throws(SystemError) {
+        try directory.write(last.name, Array("\(address)".utf8), over: last.hint, mode: 0o600)
     }
 
     struct Entry {

@@ -118,17 +118,47 @@ package struct Directory: ~Copyable, Sendable {
         return true
     }
 
-    /// Writes a file in place, for content that may be lost. A link or a pipe of that name gives way.
-    package func write(_ name: String, _ bytes: [UInt8], mode: UInt32 = 0o600) throws(SystemError) {
-        let flags = O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK
-        let file: Descriptor
-        do throws(SystemError) {
-            file = try Descriptor.open(name, flags, mode: mode, in: descriptor.raw, below: path)
-        } catch  where error.isNoFile {
-            try remove(name)
-            file = try Descriptor.open(name, flags, mode: mode, in: descriptor.raw, below: path)
+    /// A file of one short text that may be lost, open from its reading to its writing.
+    package struct Hint: ~Copyable {
+        fileprivate let file: Descriptor?
+        /// Its first bytes; none when there is no such file.
+        package let bytes: [UInt8]
+    }
+
+    /// A link, and what is no file, counts as not there.
+    package func hint(_ name: String) -> Hint {
+        let flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK
+        guard let file = try? Descriptor.open(name, flags, in: descriptor.raw, below: path) else {
+            return Hint(file: nil, bytes: [])
         }
-        try file.writeAll(bytes, name: "\(path)/\(name)")
+        var isFile = true
+        let size = 64
+        let bytes = [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
+            let got = retrying { pread(file.raw, buffer.baseAddress, size, 0) }
+            isFile = got >= 0
+            count = max(got, 0)
+        }
+        return isFile ? Hint(file: file, bytes: bytes) : Hint(file: nil, bytes: [])
+    }
+
+    /// Writes a hint in place, or makes its file. A link or a pipe of that name gives way.
+    ///
+    /// Not emptied first: for that ext4 looks for new room, and writes the file out as soon as it is closed, ten times
+    /// the work. A process that is killed before it has cut what is left of a longer text leaves both mixed.
+    package func write(
+        _ name: String, _ bytes: [UInt8], over hint: borrowing Hint, mode: UInt32 = 0o600
+    ) throws(SystemError) {
+        switch hint.file {
+        case .some(let file):
+            let count = retrying { pwrite(file.raw, bytes, bytes.count, 0) }
+            guard count == bytes.count else { throw SystemError("write \(path)/\(name)") }
+            guard hint.bytes.count <= bytes.count || ftruncate(file.raw, off_t(bytes.count)) == 0 else {
+                throw SystemError("truncate \(path)/\(name)")
+            }
+        case .none:
+            try remove(name)
+            _ = try createExclusive(name, bytes, mode: mode)
+        }
     }
 
     /// The same for every process, so that what a crash left is found again.

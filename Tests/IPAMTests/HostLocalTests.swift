@@ -61,6 +61,17 @@ import Testing
         #expect("\(try HostLocal.allocate(request(Self.small, id: "c8")).ips[0].address)" == "192.168.1.3/29")
     }
 
+    /// The reference takes only an address alone for one: nothing may be left of a longer one.
+    @Test(arguments: ["192.168.1.254", "192.168.1.2", "192.168.1.6", "", "nonsense", "192.168.1.3\n"])
+    func theLastAddressIsWrittenOverWhateverWasThere(last: String) throws {
+        try FileManager.default.createDirectory(
+            atPath: "\(directory)/net", withIntermediateDirectories: true)
+        try Data(last.utf8).write(to: URL(fileURLWithPath: "\(directory)/net/last_reserved_ip.0"))
+        let given = "\(try HostLocal.allocate(request(Self.small)).ips[0].address.address)"
+        #expect(given == (last == "192.168.1.2" ? "192.168.1.3" : "192.168.1.2"))
+        #expect(file("last_reserved_ip.0") == given)
+    }
+
     @Test func oneContainerGetsOneAddressAnInterface() throws {
         _ = try HostLocal.allocate(request(Self.small))
         let again = #expect(throws: Failure.self) { try HostLocal.allocate(request(Self.small)) }

@@ -25,6 +25,33 @@ import Testing
         #expect(swept.status == .exited(0))
     }
 
+    private func sh(_ line: String) throws {
+        let ran = try Child.run(
+            path: "/bin/sh", arguments: ["-c", "cd \(path) && \(line)"],
+            environment: ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"], input: [], deadline: 10)
+        #expect(ran.status == .exited(0), "\(line): \(String(decoding: ran.errors, as: UTF8.self))")
+    }
+
+    /// In place: the other name of the file shows what was written. What is no file gives way.
+    @Test(arguments: [
+        (": > h && ln h other", "", true), ("printf 10.0.0.100 > h && ln h other", "10.0.0.100", true),
+        ("head -c 4000 /dev/zero | tr '\\0' x > h && ln h other", String(repeating: "x", count: 64), true),
+        (":", "", false), ("echo no > other && ln -s other h", "", false), ("mkfifo h", "", false),
+        ("mkdir h", "", false),
+    ])
+    func hintsAreWrittenInPlace(before: String, text: String, isInPlace: Bool) throws {
+        let directory = try Directory.create(path)
+        try sh(before)
+        let hint = directory.hint("h")
+        #expect(String(decoding: hint.bytes, as: UTF8.self) == text)
+        try directory.write("h", Array("10.0.0.2".utf8), over: hint)
+        try sh("test ! -L h && test \"$(cat h; echo .)\" = 10.0.0.2.")
+        try sh(
+            isInPlace ? "test \"$(cat other; echo .)\" = 10.0.0.2." : "test \"$(cat other 2>&1)\" != 10.0.0.2"
+        )
+        try sh("rm -r \(path)")
+    }
+
     @Test func childrenGetTheirInputAndNothingElse() throws {
         let result = try Child.run(path: "/usr/bin/env", environment: ["ONLY=this"], input: [], deadline: 10)
         #expect(result.status == .exited(0))
