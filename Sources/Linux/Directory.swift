@@ -118,6 +118,22 @@ package struct Directory: ~Copyable, Sendable {
         return true
     }
 
+    /// Adds to the end of a file: all of `bytes` or nothing, unless the process is killed over it.
+    ///
+    /// - Returns: false, with nothing added, when the file would have more than `limit` bytes.
+    package func append(_ name: String, _ bytes: [UInt8], limit: Int) throws(SystemError) -> Bool {
+        let file = try Descriptor.open(
+            name, O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK, in: descriptor.raw, below: path)
+        var info = stat()
+        guard fstat(file.raw, &info) == 0 else { throw SystemError("stat \(path)/\(name)") }
+        guard Int(info.st_size) + bytes.count <= limit else { return false }
+        do throws(SystemError) { try file.writeAll(bytes, name: "\(path)/\(name)") } catch {
+            ftruncate(file.raw, info.st_size)
+            throw error
+        }
+        return true
+    }
+
     /// A file of one short text that may be lost, open from its reading to its writing.
     package struct Hint: ~Copyable {
         fileprivate let file: Descriptor?

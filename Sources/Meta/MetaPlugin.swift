@@ -82,7 +82,7 @@ package struct MetaPlugin {
         do throws(Failure) {
             try store.write(record)
             try attach(delegates, runner, store, &record, &journal)
-            try store.write(record)
+            try store.write(record.entries.indices, of: record)
             warnOfCollisions(record, store)
             guard let result = record.entries.first?.attached?.result else {
                 throw Failure(.badConfig, "there is no network to attach to")
@@ -163,7 +163,7 @@ package struct MetaPlugin {
                     // Written at once, so that a crash does not lose them.
                     let earlier = record.entries[index].attached?.saved ?? [:]
                     record.entries[index].attached = Attached(saved: earlier.merging(saved) { old, _ in old })
-                    try store.write(record)
+                    try store.write(index..<index + 1, of: record)
                 }
             }
             config.log.verbose(
@@ -215,7 +215,7 @@ package struct MetaPlugin {
             return []
         }
         record.entries[open].attached = Attached(saved: saved)
-        do throws(Failure) { try store.write(record) } catch { return [error.message] }
+        do throws(Failure) { try store.write(open..<open + 1, of: record) } catch { return [error.message] }
         return []
     }
 

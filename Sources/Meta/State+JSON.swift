@@ -31,15 +31,29 @@ extension PodRecord {
             "external": .array(spec.external.map { .string($0) }),
         ]
         if let cniArgs = spec.cniArgs { json["cniArgs"] = .object(cniArgs) }
-        if let attached = entry.attached {
-            if attached.isWhole { json["result"] = try attached.result.json(.newest) }
-            json["saved"] = .object(
-                JSONObject(attached.saved.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) }))
-            if let index = attached.index { json["index"] = .int(Int64(index)) }
-            if let device = attached.device { json["device"] = .string(device.record) }
-            if let given = attached.given { json["given"] = .array(given.map { .string("\($0)") }) }
-        }
+        try write(entry.attached, to: &json)
         return .object(json)
+    }
+
+    private static func write(_ attached: Attached?, to json: inout JSONObject) throws(Failure) {
+        guard let attached else { return }
+        if attached.isWhole { json["result"] = try attached.result.json(.newest) }
+        json["saved"] = .object(
+            JSONObject(attached.saved.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) }))
+        if let index = attached.index { json["index"] = .int(Int64(index)) }
+        if let device = attached.device { json["device"] = .string(device.record) }
+        if let given = attached.given { json["given"] = .array(given.map { .string("\($0)") }) }
+    }
+
+    /// What became of these entries: a line to come after that of the record.
+    func json(of entries: Range<Int>) throws(Failure) -> JSON {
+        var list: [JSON] = []
+        for entry in self.entries[entries] {
+            var json: JSONObject = [:]
+            try Self.write(entry.attached, to: &json)
+            list.append(.object(json))
+        }
+        return ["first": .int(Int64(entries.lowerBound)), "attached": .array(list)]
     }
 
     /// - Parameter version: the one that the record must have.
@@ -75,47 +89,79 @@ extension PodRecord {
             cniArgs: try json.object("cniArgs")?.value.object,
             searchPath: try json.strings("searchPath") ?? [],
             external: try json.strings("external") ?? [])
+        return Entry(spec: spec, attached: try attached(json, interface: spec.id.interface))
+    }
+
+    private static func attached(_ json: Reader, interface: String) throws(JSONError) -> Attached? {
         var saved: [String: String] = [:]
         for (key, value) in try json.object("saved")?.members() ?? [] { saved[key] = try value.asString() }
         guard let result = try json.object("result") else {
-            return Entry(spec: spec, attached: saved.isEmpty ? nil : Attached(saved: saved))
+            return saved.isEmpty ? nil : Attached(saved: saved)
         }
         let given = try json.strings("given")?.compactMap { IPAddress(parsing: $0) }
         var attached = Attached(
             result: try CNIResult.parse(result.value, assuming: .newest), saved: saved, given: given)
         attached.device = try json.string("device").flatMap {
-            Device(record: $0, interface: spec.id.interface)
+            Device(record: $0, interface: interface)
         }
         attached.index = try json.int("index", in: 1...Int64(Int32.max)).map { Int32($0) }
-        return Entry(spec: spec, attached: attached)
+        return attached
+    }
+
+    /// Takes in what a later line says.
+    private mutating func read(_ json: Reader) throws(JSONError) {
+        let list = try json.list("attached") ?? []
+        let last = Int64(entries.count - list.count)
+        guard last >= 0, let first = try json.int("first", in: 0...last) else {
+            throw json.error("first", "is not a delegate's")
+        }
+        for (index, attached) in zip(Int(first)..., list) {
+            entries[index].attached = try Self.attached(
+                attached, interface: entries[index].spec.id.interface)
+        }
     }
 }
 
 // MARK: Checksum
 
-/// A disk may change a bit and leave JSON that says something else. So the first member of a record is a checksum of all
-/// that follows it: `{"sum":"<16 hexadecimal digits>",...`.
+/// A disk may change a bit and leave JSON that says something else. So the first member of each line of a record is a
+/// checksum of all that follows it: `{"sum":"<16 hexadecimal digits>",...`.
 extension PodRecord {
     private static let head = Array("{\"sum\":\"".utf8)
     private static let digits = 16
+    private static let end = UInt8(ascii: "\n")
 
-    /// The bytes of a record's file.
+    /// A line of a record's file.
     static func sealed(_ json: JSON) -> [UInt8] {
         let body = json.bytes().dropFirst()
-        return head + checksum(body) + Array("\",".utf8) + body
+        return head + checksum(body) + Array("\",".utf8) + body + [end]
     }
 
+    /// - Parameter bytes: a record's file.
     init(sealed bytes: [UInt8], _ id: AttachmentID) throws(JSONError) {
-        let json = Reader(try JSON.parse(bytes).value)
-        guard bytes.starts(with: Self.head), bytes.count > Self.head.count + Self.digits + 2 else {
-            try self.init(json, id, version: Self.oldFormat)
+        guard bytes.starts(with: Self.head) else {
+            try self.init(Reader(try JSON.parse(bytes).value), id, version: Self.oldFormat)
             return
         }
-        let sum = bytes[Self.head.count..<Self.head.count + Self.digits]
-        guard Self.checksum(bytes[(Self.head.count + Self.digits + 2)...]).elementsEqual(sum) else {
-            throw json.error("sum", "is not that of the record: it was damaged")
+        // Earlier releases wrote one line, without an end.
+        var rest = bytes[...]
+        try self.init(Self.unsealed(rest.prefix { $0 != Self.end }), id)
+        rest = rest.drop { $0 != Self.end }.dropFirst()
+        // What has no end was being written when its process was killed: what came before it counts.
+        while let end = rest.firstIndex(of: Self.end) {
+            try read(Self.unsealed(rest[..<end]))
+            rest = rest[(end + 1)...]
         }
-        try self.init(json, id, version: Self.format)
+    }
+
+    private static func unsealed(_ line: ArraySlice<UInt8>) throws(JSONError) -> Reader {
+        let body = line.dropFirst(head.count + digits + 2)
+        guard line.starts(with: head), !body.isEmpty,
+            checksum(body).elementsEqual(line.dropFirst(head.count).prefix(digits))
+        else {
+            throw JSONError(path: "sum", problem: "is not that of the record: it was damaged")
+        }
+        return Reader(try JSON.parse(Array(line)).value)
     }
 
     /// FNV-1a: it detects accidents. Against people the directory's permissions protect.

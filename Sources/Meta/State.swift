@@ -46,7 +46,8 @@ extension PodRecord.Entry {
     }
 }
 
-/// `<cniDir>/attachments/<containerID>@<CNI_IFNAME>.json`, one file for each top-level interface.
+/// `<cniDir>/attachments/<containerID>@<CNI_IFNAME>.json`, one file for each top-level interface: a line that says what is
+/// to be attached, and lines that say what was.
 package struct StateStore: ~Copyable {
     private let directory: Directory
     private let path: String
@@ -157,8 +158,32 @@ package struct StateStore: ~Copyable {
     /// Whether there is a file where a record would be, also one that says nothing.
     package func has(_ id: AttachmentID) -> Bool { directory.contains(fileName(id)) }
 
+    /// Writes all of a record anew.
     package func write(_ record: PodRecord) throws(Failure) {
-        let json = try record.json()
+        let bytes = try line(record.json())
+        do throws(SystemError) {
+            try directory.replace(fileName(record.id), with: bytes, mode: 0o600)
+        } catch {
+            throw Failure(.io, "state: \(error)", details: error.hint)
+        }
+    }
+
+    /// Adds what became of some entries to a record that is written.
+    ///
+    /// As a line more: where a file replaces another by renaming, ext4 writes its content out at once, and the DEL of a
+    /// pod that lives shortly waits for that.
+    package func write(_ entries: Range<Int>, of record: PodRecord) throws(Failure) {
+        let bytes = try line(record.json(of: entries))
+        let isKept: Bool
+        do throws(SystemError) {
+            isKept = try directory.append(fileName(record.id), bytes, limit: Self.limit)
+        } catch {
+            throw Failure(.io, "state: \(error)", details: error.hint)
+        }
+        if !isKept { try write(record) }
+    }
+
+    private func line(_ json: JSON) throws(Failure) -> [UInt8] {
         let bytes = PodRecord.sealed(json)
         guard json.isReadable(in: bytes.count) else {
             throw Failure(
@@ -169,11 +194,7 @@ package struct StateStore: ~Copyable {
                     "the record takes \(bytes.count) bytes, has \(json.count) values and is \(json.depth) levels deep"
             )
         }
-        do throws(SystemError) {
-            try directory.replace(fileName(record.id), with: bytes, mode: 0o600)
-        } catch {
-            throw Failure(.io, "state: \(error)", details: error.hint)
-        }
+        return bytes
     }
 
     /// The record and its lock; the caller holds the lock.

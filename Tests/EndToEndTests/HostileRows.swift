@@ -636,7 +636,9 @@ import Testing
         #expect(records.isEmpty == (added.status != 0))
         for record in records {
             let text = try Shell.sh("cat \(node.directory)/state/\(record)")
-            #expect(try Tree(parsing: text)["containerID"].string == "c1")
+            let lines = text.split(separator: "\n").map(String.init)
+            #expect(try lines.count == 2 && Tree(parsing: lines[0])["containerID"].string == "c1", "\(text)")
+            #expect(try Tree(parsing: lines[1])["attached"].list.count == 2, "\(text)")
         }
         let deleted = try call("DEL", redirection)
         #expect(deleted.status == (redirection.hasPrefix("<") ? 1 : 0), "\(deleted)")

@@ -529,7 +529,7 @@ import Testing
 
     @Test(
         "a record with a flipped bit counts as lost",
-        arguments: ["\"bridge\"", "\"sandbox\"", "192.168.12.10", "\"version\":2"])
+        arguments: ["\"bridge\"", "\"sandbox\"", "192.168.12.10", "\"version\":2", "\"given\""])
     func flipped(word: String) throws {
         try add()
         let file = "\(node.directory)/state/attachments/\(node.name)@eth0.json"
@@ -540,6 +540,19 @@ import Testing
         let answer = try call("DEL")
         #expect(answer.status == 0, "\(answer.ran)")
         #expect(answer.ran.errors.contains("unusable"))
+        #expect(try node.links(pod: "a").isEmpty && leases().isEmpty && node.files("state").isEmpty)
+    }
+
+    @Test("a record whose last line lacks its end is that of an ADD that was interrupted")
+    func cutShort() throws {
+        try add()
+        let file = "\(node.directory)/state/attachments/\(node.name)@eth0.json"
+        #expect(try Shell.sh("cat \(file)").split(separator: "\n").count == 2)
+        try Shell.sh("truncate -s -1 \(file)")
+        let checked = try call("CHECK")
+        #expect(checked.message.contains("its ADD was interrupted"), "\(checked.ran)")
+        let answer = try call("DEL")
+        #expect(answer.status == 0 && !answer.ran.errors.contains("unusable"), "\(answer.ran)")
         #expect(try node.links(pod: "a").isEmpty && leases().isEmpty && node.files("state").isEmpty)
     }
 

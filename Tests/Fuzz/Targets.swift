@@ -174,7 +174,15 @@ struct Target: Sendable, CustomTestStringConvertible {
         guard let again = try? PodRecord(Reader(JSON.parse(written.bytes()).value), id) else {
             return "a record that cannot be read again"
         }
-        return (try? again.json()) == written ? nil : "a record that is read otherwise than it was written"
+        guard (try? again.json()) == written else {
+            return "a record that is read otherwise than it was written"
+        }
+        // The same with what became of its entries in a line of its own.
+        guard let later = try? record.json(of: record.entries.indices) else {
+            return "a record without results"
+        }
+        let lines = PodRecord.sealed(written) + PodRecord.sealed(later)
+        return (try? PodRecord(sealed: lines, id).json()) == written ? nil : "lines that are read otherwise"
     }
 
     @Sendable private static func multus(_ input: [UInt8]) -> String? {

@@ -52,6 +52,21 @@ import Testing
         try sh("rm -r \(path)")
     }
 
+    @Test func whatIsAddedIsAddedWholeOrNotAtAll() throws {
+        let directory = try Directory.create(path)
+        try directory.replace("f", with: Array("one\n".utf8))
+        let added = [
+            try directory.append("f", Array("two\n".utf8), limit: 8),
+            try directory.append("f", [1], limit: 8),
+        ]
+        #expect(added == [true, false])
+        #expect(try readFile("\(path)/f", limit: 10) == Array("one\ntwo\n".utf8))
+        try sh("ln -s f link")
+        #expect(throws: SystemError.self) { _ = try directory.append("link", [1], limit: 100) }
+        #expect(throws: SystemError.self) { _ = try directory.append("none", [1], limit: 100) }
+        try sh("rm -r \(path)")
+    }
+
     @Test func childrenGetTheirInputAndNothingElse() throws {
         let result = try Child.run(path: "/usr/bin/env", environment: ["ONLY=this"], input: [], deadline: 10)
         #expect(result.status == .exited(0))
