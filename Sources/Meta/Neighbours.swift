@@ -34,17 +34,32 @@ extension MetaPlugin {
     /// Names in the log what is attached as it was asked for and yet hardly works. It is no reason to refuse: whether
     /// two addresses meet is the network's matter, and a pod that is being replaced may have its successor's.
     func warnOfCollisions(_ record: PodRecord, _ store: borrowing StateStore) {
-        for (index, entry) in record.entries.enumerated() {
-            for other in record.entries[..<index] {
-                guard let (mine, others) = entry.sharedSubnet(with: other) else { continue }
-                config.log.error(
-                    "\(other.spec.id.interface) (\(other.spec.name)) and \(entry.spec.id.interface) (\(entry.spec.name))"
-                        + " of \(subject) are in one subnet, with \(others) and \(mine):"
-                        + " the pod answers over one of them; give the networks subnets of their own")
+        warnOfSharedSubnets(record)
+        for entry in record.entries
+        where entry.spec.list.plugins.contains(where: { $0["ipam"]?["type"]?.string == "static" }) {
+            warnOfSharedAddresses(entry, store)
+        }
+    }
+
+    /// Each attachment is named once with those that it meets, not once for each of them.
+    private func warnOfSharedSubnets(_ record: PodRecord) {
+        let subnets = record.entries.map(\.routedSubnets)
+        var isNamed = subnets.map { _ in false }
+        for first in subnets.indices {
+            var met: [(index: Int, address: CIDR)] = []
+            for other in subnets.indices.dropFirst(first + 1) {
+                guard let (mine, others) = sharedSubnet(subnets[first], subnets[other]) else { continue }
+                if met.isEmpty { met.append((first, mine)) }
+                met.append((other, others))
             }
-            if entry.spec.list.plugins.contains(where: { $0["ipam"]?["type"]?.string == "static" }) {
-                warnOfSharedAddresses(entry, store)
+            guard met.contains(where: { !isNamed[$0.index] }) else { continue }
+            for (index, _) in met { isNamed[index] = true }
+            let names = met.map { index, _ in
+                "\(record.entries[index].spec.id.interface) (\(record.entries[index].spec.name))"
             }
+            config.log.error(
+                "\(listed(names)) of \(subject) are in one subnet, with \(listed(met.map { "\($0.address)" })):"
+                    + " the pod answers over one of them; give the networks subnets of their own")
         }
     }
 
@@ -116,19 +131,26 @@ extension PodRecord.Entry {
 
     var pod: Pod? { Meta.pod(spec.args) }
 
-    /// Two addresses in one subnet, unless a plugin of the chain makes the source decide the route.
-    fileprivate func sharedSubnet(with other: PodRecord.Entry) -> (CIDR, CIDR)? {
-        let routes = (spec.list.plugins + other.spec.list.plugins).contains {
-            ["sbr", "vrf"].contains($0["type"]?.string)
-        }
-        guard !routes else { return nil }
-        for mine in attached?.result.ips ?? [] {
-            for others in other.attached?.result.ips ?? [] where mine.address.overlaps(others.address) {
-                return (mine.address, others.address)
-            }
-        }
-        return nil
+    /// Its addresses with their subnets; none where a plugin of the chain makes the source decide the route.
+    fileprivate var routedSubnets: [CIDR] {
+        let isBySource = spec.list.plugins.contains { ["sbr", "vrf"].contains($0["type"]?.string) }
+        return isBySource ? [] : attached?.result.ips.map(\.address) ?? []
     }
+}
+
+/// The first two addresses that are in one subnet.
+private func sharedSubnet(_ mine: [CIDR], _ others: [CIDR]) -> (CIDR, CIDR)? {
+    for address in mine {
+        for other in others where address.overlaps(other) { return (address, other) }
+    }
+    return nil
+}
+
+/// `a and b`, or the first two of many and how many more.
+private func listed(_ texts: [String]) -> String {
+    texts.count > 3
+        ? "\(texts.prefix(2).joined(separator: ", ")) and \(texts.count - 2) more"
+        : texts.joined(separator: " and ")
 }
 
 extension AttachmentSpec {

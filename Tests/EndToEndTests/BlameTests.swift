@@ -429,5 +429,17 @@ extension Answer {
             "\(same.ran)")
         let other = one.replacing("10.5.0.9", with: "10.5.0.11").replacing("ADDRESS", with: "10.6.0.10")
         #expect(try add(other, pod: "b").ran.errors.isEmpty)
+        // One line for all that meet, and none that repeats it; a third that meets only one of them is named too.
+        let many = ["10.7.0.1/24", "10.7.1.1/24", "10.7.0.2/16", "10.7.2.1/24"].map {
+            #"{"name":"st","ips":["\#($0)"]}"#
+        }
+        let said = try add("[\(many.joined(separator: ","))]", pod: "d").ran.errors
+        #expect(said.contains("with 10.7.0.1/24 and 10.7.0.2/16"), "\(said)")
+        #expect(said.contains("with 10.7.1.1/24 and 10.7.0.2/16"), "\(said)")
+        #expect(said.contains("with 10.7.0.2/16 and 10.7.2.1/24"), "\(said)")
+        let crowd = (2...9).map { #"{"name":"st","ips":["10.8.0.\#($0)/24"]}"# }
+        let once = try add("[\(crowd.joined(separator: ","))]", pod: "e").ran.errors
+        #expect(once.components(separatedBy: "are in one subnet").count == 2, "\(once)")
+        #expect(once.contains("with 10.8.0.2/24, 10.8.0.3/24 and 6 more:"), "\(once)")
     }
 }
