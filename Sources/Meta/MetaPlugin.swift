@@ -64,10 +64,11 @@ package struct MetaPlugin {
         var isOld = false
         let lock = try store.lock(id, for: network, &isOld)
         defer { extendLifetime(lock) }
+        var isThere = false
         do throws(Failure) {
-            if let existing = try store.read(id, config.log) {
+            if let existing = try store.read(id, config.log, &isThere) {
                 try clearAway(existing)
-            } else if isOld || store.has(id) || store.isUnrecorded(id) {
+            } else if isOld || isThere || store.isUnrecorded(id) {
                 try clearAwayUnrecorded(delegates, runner, store)
             }
             try refusePresent(delegates, runner)

@@ -126,12 +126,23 @@ package struct StateStore: ~Copyable {
         try Lock.takeRemovable(in: directory, fileName(id) + ".lock")
     }
 
-    /// nil when there is none; a torn, damaged or foreign file counts as none, and is named in the log.
     package func read(_ id: AttachmentID, _ log: Log) throws(Failure) -> PodRecord? {
+        var isThere = false
+        return try read(id, log, &isThere)
+    }
+
+    /// nil when there is none; a torn, damaged or foreign file counts as none, and is named in the log.
+    ///
+    /// - Parameter isThere: becomes true when there is a file where a record would be, also one that says nothing.
+    package func read(
+        _ id: AttachmentID, _ log: Log, _ isThere: inout Bool
+    ) throws(Failure) -> PodRecord? {
+        isThere = true
         let bytes: [UInt8]
         do throws(SystemError) {
             bytes = try directory.read(fileName(id), limit: Self.limit)
         } catch  where error.isNotFound {
+            isThere = false
             return nil
         } catch  where error.isNoFile {
             tell("\(error)", id, log)
@@ -155,7 +166,7 @@ package struct StateStore: ~Copyable {
                 + " DEL goes by derived names")
     }
 
-    /// Whether there is a file where a record would be, also one that says nothing.
+    /// The same without reading it.
     package func has(_ id: AttachmentID) -> Bool { directory.contains(fileName(id)) }
 
     /// Writes all of a record anew.
