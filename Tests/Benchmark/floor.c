@@ -1,6 +1,7 @@
 // The floor of scripts/bench: the kernel operations of an attachment, and nothing else.
 //
 //   floor add NETNS KIND PARENT COUNT    attaches COUNT links, net0, net1 ..., to the bridge, or on the link, PARENT
+//   floor fast NETNS KIND PARENT COUNT   the same, all links first, which inherit the sysctls of a pod without any
 //   floor del NETNS KIND PARENT COUNT    deletes them: one by its index, several as one group
 //   floor one NETNS KIND PARENT COUNT    deletes them one by one
 //
@@ -146,21 +147,31 @@ static void configure(struct mnl_socket *pod, const char *name, int number) {
     send_message(pod, header, NULL, NULL, "add the route");
 }
 
+static void set_sysctls(int home, int namespace, int isBridge, const char *name) {
+    enter(namespace);
+    if (isBridge) write_sysctl("/proc/sys/net/ipv6/conf/%s/accept_dad", name, "0");
+    write_sysctl("/proc/sys/net/ipv4/conf/%s/arp_notify", name, "1");
+    if (!isBridge) write_sysctl("/proc/sys/net/ipv6/conf/%s/ndisc_notify", name, "1");
+    enter(home);
+}
+
 static void add(struct mnl_socket *host, struct mnl_socket *pod, int home, int namespace, const char *kind,
-                const char *parent, int count) {
+                const char *parent, int count, int isFast) {
     int isBridge = strcmp(kind, "bridge") == 0;
     int index = index_of(host, parent);
+    char name[16], peer[16];
+    if (isFast) set_sysctls(home, namespace, isBridge, "default");
     for (int number = 0; number < count; number++) {
-        char name[16], peer[16];
         snprintf(name, sizeof name, "net%d", number);
         snprintf(peer, sizeof peer, "flo%x.%d", getpid(), number);
         if (isBridge) add_bridge_port(host, name, peer, namespace, index);
         else add_child(host, kind, name, namespace, index);
-        enter(namespace);
-        if (isBridge) write_sysctl("/proc/sys/net/ipv6/conf/%s/accept_dad", name, "0");
-        write_sysctl("/proc/sys/net/ipv4/conf/%s/arp_notify", name, "1");
-        if (!isBridge) write_sysctl("/proc/sys/net/ipv6/conf/%s/ndisc_notify", name, "1");
-        enter(home);
+        if (isFast) continue;
+        set_sysctls(home, namespace, isBridge, name);
+        configure(pod, name, number);
+    }
+    for (int number = 0; isFast && number < count; number++) {
+        snprintf(name, sizeof name, "net%d", number);
         configure(pod, name, number);
     }
 }
@@ -194,12 +205,13 @@ int main(int argc, char *argv[]) {
     int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
     int namespace = open(argv[2], O_RDONLY | O_CLOEXEC);
     if (home < 0 || namespace < 0) die(argv[2]);
-    int count = atoi(argv[5]), isAdd = strcmp(argv[1], "add") == 0;
+    int count = atoi(argv[5]), isFast = strcmp(argv[1], "fast") == 0;
+    int isAdd = isFast || strcmp(argv[1], "add") == 0;
     struct mnl_socket *host = isAdd ? open_socket() : NULL;
     enter(namespace);
     struct mnl_socket *pod = open_socket();
     enter(home);
-    if (isAdd) add(host, pod, home, namespace, argv[3], argv[4], count);
+    if (isAdd) add(host, pod, home, namespace, argv[3], argv[4], count, isFast);
     else del(pod, count, count > 1 && strcmp(argv[1], "one") != 0);
     return 0;
 }
