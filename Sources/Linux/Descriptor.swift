@@ -26,13 +26,10 @@ package struct Descriptor: ~Copyable, Sendable {
         return Descriptor(adopting: raw)
     }
 
-    /// Refuses what is no regular file: a device may have no end, and a pipe waits for its writer.
-    func requireRegular(_ name: String) throws(SystemError) {
+    func status(_ name: @autoclosure () -> String) throws(SystemError) -> stat {
         var info = stat()
-        guard fstat(raw, &info) == 0 else { throw SystemError("stat \(name)") }
-        guard info.st_mode & S_IFMT == S_IFREG else {
-            throw SystemError(operation: "\(name) is no regular file", code: 0)
-        }
+        guard fstat(raw, &info) == 0 else { throw SystemError("stat \(name())") }
+        return info
     }
 
     /// - Parameter isRegular: a read that returns less than asked for was the last one.
@@ -80,12 +77,19 @@ package struct Descriptor: ~Copyable, Sendable {
     }
 }
 
+/// Refuses what is no file: a device may have no end, and a pipe waits for its writer.
+func requireRegular(_ info: stat, _ name: @autoclosure () -> String) throws(SystemError) {
+    guard info.st_mode & S_IFMT == S_IFREG else {
+        throw SystemError(operation: "\(name()) is no regular file", code: 0)
+    }
+}
+
 /// The content of a regular file.
 ///
 /// - Parameter waits: for somebody who watches: a pipe is read to its end, however long its writer takes.
 package func readFile(_ path: String, limit: Int, waits: Bool = false) throws(SystemError) -> [UInt8] {
     let file = try Descriptor.open(path, O_RDONLY | (waits ? 0 : O_NONBLOCK))
-    if !waits { try file.requireRegular(path) }
+    if !waits { try requireRegular(file.status(path), path) }
     return try file.readAll(limit: limit, name: path)
 }
 

@@ -51,7 +51,7 @@ package struct Directory: ~Copyable, Sendable {
 
     /// This directory, if nobody but root and this user can write to it.
     package consuming func trusted() throws(SystemError) -> Directory {
-        try requireTrusted(descriptor, "", path)
+        try requireTrusted(descriptor.status(path), path)
         return self
     }
 
@@ -70,8 +70,9 @@ package struct Directory: ~Copyable, Sendable {
     package func read(_ name: String, limit: Int, isTrusted: Bool = false) throws(SystemError) -> [UInt8] {
         let file = try Descriptor.open(
             name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, in: descriptor.raw, below: path)
-        if isTrusted { try requireTrusted(file, "", "\(path)/\(name)") }
-        try file.requireRegular("\(path)/\(name)")
+        let info = try file.status("\(path)/\(name)")
+        if isTrusted { try requireTrusted(info, "\(path)/\(name)") }
+        try requireRegular(info, "\(path)/\(name)")
         return try file.readAll(limit: limit, name: "\(path)/\(name)", isRegular: true)
     }
 
@@ -124,8 +125,7 @@ package struct Directory: ~Copyable, Sendable {
     package func append(_ name: String, _ bytes: [UInt8], limit: Int) throws(SystemError) -> Bool {
         let file = try Descriptor.open(
             name, O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK, in: descriptor.raw, below: path)
-        var info = stat()
-        guard fstat(file.raw, &info) == 0 else { throw SystemError("stat \(path)/\(name)") }
+        let info = try file.status("\(path)/\(name)")
         guard Int(info.st_size) + bytes.count <= limit else { return false }
         do throws(SystemError) { try file.writeAll(bytes, name: "\(path)/\(name)") } catch {
             ftruncate(file.raw, info.st_size)
@@ -172,6 +172,7 @@ package struct Directory: ~Copyable, Sendable {
                 throw SystemError("truncate \(path)/\(name)")
             }
         case .none:
+            if try createExclusive(name, bytes, mode: mode) { return }
             try remove(name)
             _ = try createExclusive(name, bytes, mode: mode)
         }
@@ -299,23 +300,13 @@ package struct Directory: ~Copyable, Sendable {
 
 /// Owned by root or this user; writable by others not at all, and by a group only if it is root's.
 ///
-/// - Parameter name: what is in the directory; empty for what is open.
-private func requireTrusted(
-    _ file: borrowing Descriptor, _ name: String, _ path: String
-) throws(SystemError) {
-    // Told on failure alone: splitting a text costs more than all the rest here.
-    var place: String { name.isEmpty ? path : name == ".." ? parent(of: path) : "\(path)/\(name)" }
-    var info = stat()
-    let status = name.isEmpty ? fstat(file.raw, &info) : fstatat(file.raw, name, &info, AT_SYMLINK_NOFOLLOW)
-    guard status == 0 else { throw SystemError("stat \(place)") }
-    guard name.isEmpty || info.st_mode & S_IFMT == S_IFDIR else {
-        throw SystemError(operation: "\(place) is no directory", code: ENOTDIR)
-    }
+/// - Parameter path: told on failure alone: splitting and joining texts costs more than all the rest here.
+private func requireTrusted(_ info: stat, _ path: @autoclosure () -> String) throws(SystemError) {
     let isOpenToAll = info.st_mode & S_IWOTH != 0
     let isForeign = info.st_uid != 0 && info.st_uid != geteuid()
     let isOpen = isOpenToAll || info.st_mode & S_IWGRP != 0 && info.st_gid != 0
     guard isForeign || isOpen else { return }
-    let path = place
+    let path = path()
     var problems: [String] = []
     var fixes: [String] = []
     if isForeign {
@@ -330,6 +321,19 @@ private func requireTrusted(
     throw SystemError(
         operation: "\(path) \(problems.joined(separator: " and ")) (\(facts)): refused", code: 0,
         fix: fixes.joined(separator: " && "))
+}
+
+/// The same of a directory in this one, or of the one that it is in, `..`.
+private func requireTrusted(
+    _ file: borrowing Descriptor, _ name: String, _ path: String
+) throws(SystemError) {
+    var place: String { name == ".." ? parent(of: path) : "\(path)/\(name)" }
+    var info = stat()
+    guard fstatat(file.raw, name, &info, AT_SYMLINK_NOFOLLOW) == 0 else { throw SystemError("stat \(place)") }
+    guard info.st_mode & S_IFMT == S_IFDIR else {
+        throw SystemError(operation: "\(place) is no directory", code: ENOTDIR)
+    }
+    try requireTrusted(info, place)
 }
 
 /// By the text alone: symbolic links on the way are followed, as commands do.
