@@ -100,6 +100,25 @@ struct BuiltinPlugin<M: Module>: Plugin {
         if M.hasLink(parsed, facts) { try Verifier(call.runner.kernel).check(result, call.attachment) }
     }
 
+    func checkLink() throws(Failure) {
+        guard M.usesIPAM else { return }
+        // A configuration that changed since says nothing of the link.
+        guard let parsed = try? parse() else { return }
+        guard M.hasLink(parsed, try call.worker.observe(M.needs(parsed, call.attachment, .check))) else {
+            return
+        }
+        let name = LinkName.sandbox(call.spec.id.interface)
+        guard let link = try call.worker.observe(FactsQuery(links: [name])).links[name] else {
+            throw Failure(
+                .generic, "interface \(name.name) does not exist in \(call.spec.sandbox)",
+                details: "somebody removed it")
+        }
+        guard let kind = M.linkKind, link.kind != kind else { return }
+        throw Failure(
+            .generic, "interface \(name.name) is not of type \(kind)",
+            details: "somebody put another link there")
+    }
+
     func removal() throws(Failure) -> Pending {
         var pending = Pending(removal: try removalSteps())
         let ipam = call.config.ipamType ?? ""

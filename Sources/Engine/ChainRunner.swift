@@ -79,6 +79,15 @@ package final class ChainRunner {
         }
     }
 
+    /// CHECK of an attachment whose result nobody kept: a built-in plugin's link is there, and of its kind.
+    package func checkLink(_ spec: AttachmentSpec) throws(Failure) {
+        guard !spec.list.disableCheck else { return }
+        for index in spec.list.plugins.indices {
+            let plugin = try PluginCall(spec, index, .check, previous: nil, self).plugin()
+            do throws(Failure) { try plugin.checkLink() } catch { throw plugin.naming(error) }
+        }
+    }
+
     /// Steps that belong to no plugin, such as a default route that moves.
     package func run(_ steps: [Step], _ journal: inout Journal) throws(Failure) {
         do throws(StepError) { try executor.run(steps, &journal) } catch { throw executor.failure(of: error) }

@@ -26,6 +26,9 @@ struct ExternalPlugin: Plugin {
 
     func check(_: CNIResult) throws(Failure) { _ = try call.external(.check, call.type).run() }
 
+    /// What it makes is not known.
+    func checkLink() throws(Failure) {}
+
     func removal() throws(Failure) -> Pending {
         call.wasRefused(call.isAddressSource)
             ? Pending() : Pending(call: try call.external(.del, call.type))

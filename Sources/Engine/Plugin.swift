@@ -16,6 +16,8 @@ protocol Plugin {
         _ journal: inout Journal, _ willSave: ([String: String]) throws(Failure) -> Void
     ) throws(Failure) -> CNIResult?
     func check(_ result: CNIResult) throws(Failure)
+    /// Whether the link is there that the plugin makes, or takes, when ADD's result is lost.
+    func checkLink() throws(Failure)
     func removal() throws(Failure) -> Pending
     func collect(_ valid: [AttachmentID]) throws(Failure)
     func status() throws(Failure)

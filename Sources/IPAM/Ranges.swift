@@ -60,6 +60,9 @@ package struct AddressRange: Equatable, Sendable {
         self.init(
             subnet: subnet, first: start ?? subnet.address.next, last: end ?? last,
             gateway: try json.address("gateway") ?? subnet.address.next)
+        if mustWork, let problem = first.hostProblem ?? self.last.hostProblem {
+            throw json.error("subnet", problem)
+        }
         guard first <= self.last else {
             throw start != nil
                 ? json.error(

@@ -5,8 +5,10 @@ import Plans
 
 // What the reference plugins accept and no pod can use; the meta role refuses it before an ADD.
 
-/// Why an address cannot be a host's: it is the network or the broadcast address of an IPv4 subnet; nil when it can.
+/// Why an address cannot be a host's: no host can have it, or it is the network or the broadcast address of an IPv4
+/// subnet; nil when it can.
 func hostProblem(_ address: IPAddress, _ subnet: CIDR) -> String? {
+    if let problem = address.hostProblem { return problem }
     guard subnet.family == .v4, address.family == .v4, subnet.length < 31 else { return nil }
     let (lowest, highest) = (subnet.network.address, subnet.last)
     guard address == lowest || address == highest else { return nil }
@@ -21,6 +23,8 @@ extension Reader {
 
     func requireGateway(_ key: String, _ subnet: CIDR) throws(JSONError) {
         guard let gateway = try address(key) else { return }
+        // A way to say that there is none.
+        if gateway.bits == 0 { return }
         guard gateway.family == subnet.family else {
             throw error(key, "gateway \(gateway) is of the other family than \(subnet.network)")
         }

@@ -134,6 +134,14 @@ package struct DelegateBuilder {
         return delegates
     }
 
+    /// How many networks the pod would get; nil when nobody says what it asks for.
+    func networkCount() -> Int? {
+        guard let pod, let annotations = try? PodAnnotations.find(pod, config, cache),
+            let defaults = try? defaultLists(annotations), let selections = try? selections(annotations)
+        else { return nil }
+        return defaults.count + selections.count
+    }
+
     /// The networks that every pod gets.
     package func buildDefaults(_ annotations: PodAnnotations = PodAnnotations()) throws(Failure) -> [Delegate]
     {

@@ -147,7 +147,15 @@ extension MetaPlugin {
                     runtimeConfig: config.plugin.runtimeConfig?.value.object ?? [:],
                     searchPath: builder.searchPath, external: config.externalPlugins)
             }
-            if let record { return record }
+            guard var record else { continue }
+            // Annotations may have changed since: one look more does no harm.
+            if invocation.verb == .del, let expected = builder.networkCount(), expected != record.count {
+                record.isWhole = false
+                log.error(
+                    "\(cache.directory)/\(id.containerID): it has \(record.count) networks, and the pod asks for"
+                        + " \(expected): DEL goes by names and leases too")
+            }
+            return record
         }
         return nil
     }

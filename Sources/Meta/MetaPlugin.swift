@@ -279,17 +279,26 @@ package struct MetaPlugin {
         }
         for entry in record.entries where entry.spec.list.version >= .v0_4_0 {
             let attachment = "\(entry.spec.name) on \(entry.spec.id.interface)"
-            // Multus keeps no result where libcni's cache is gone: then there is nothing to compare with.
-            if own == nil, entry.attached == nil { continue }
-            guard let attached = entry.attached, attached.isWhole else {
-                throw Failure(
-                    .generic, "\(attachment): its ADD was interrupted", details: "DEL the container")
-            }
-            do throws(Failure) { try runner(kernel).check(entry.spec, attached) } catch {
+            do throws(Failure) {
+                if let attached = entry.attached, attached.isWhole {
+                    try runner(kernel).check(entry.spec, attached)
+                } else if own == nil {
+                    try checkUnrecorded(entry.spec, runner(kernel))
+                } else {
+                    throw Failure(.generic, "its ADD was interrupted", details: "DEL the container")
+                }
+            } catch {
                 throw error.prefixed(attachment)
             }
         }
         return record
+    }
+
+    /// Multus keeps no result where libcni's cache is gone. The runtime passes that of its own interface; of the others
+    /// the link is known.
+    private func checkUnrecorded(_ spec: AttachmentSpec, _ runner: ChainRunner) throws(Failure) {
+        guard spec.id == id, let previous = config.plugin.previous else { return try runner.checkLink(spec) }
+        try runner.check(spec, Attached(result: previous))
     }
 }
 

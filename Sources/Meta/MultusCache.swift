@@ -166,6 +166,9 @@ struct MultusRecord {
     /// The interfaces of those that cannot.
     var unusable: [String] = []
 
+    /// How many networks it names.
+    var count: Int { record.entries.count + unusable.count }
+
     /// The namespace's path, as the results of the attachments have it; empty when none does.
     var sandbox: String {
         record.entries.lazy.flatMap { $0.attached?.result.interfaces ?? [] }.compactMap(\.sandbox).first ?? ""

@@ -16,6 +16,8 @@ package struct Selection: Equatable, Sendable {
     package var capabilities: JSONObject = [:]
     /// Keys that no built-in plugin looks at.
     package var others: [String] = []
+    /// The path of a key below this element that stands twice in its object, and of which the last one counts.
+    var doubled: String?
     /// Where it stands: `annotation k8s.v1.cni.cncf.io/networks, networks[0]`.
     package var place = ""
 
@@ -28,7 +30,7 @@ package struct Selection: Equatable, Sendable {
         self.interface = interface
     }
 
-    /// The annotation's value: JSON if it contains `[`, `{` or `"`, else the comma-separated short form.
+    /// The annotation's value: JSON if it begins with `[`, `{` or `"`, else the comma-separated short form.
     ///
     /// - Parameter source: how errors call the value: `annotation ...` or `key ...`.
     package static func parse(_ text: String, source: String) throws(Failure) -> [Selection] {
@@ -39,15 +41,26 @@ package struct Selection: Equatable, Sendable {
 
     private static func parseAny(_ text: String, _ source: String) throws(Failure) -> [Selection] {
         if text.isEmpty { return [] }
-        guard text.utf8.contains(where: "[{\"".utf8.contains) else { return try parseShort(text, source) }
+        // What has one of these behind something else is no JSON anyway.
+        guard let first = trimmed(text).utf8.first, "[{\"".utf8.contains(first) else {
+            return try parseShort(text, source)
+        }
         let grammar =
             "it is a JSON list of objects with name, or [namespace/]name[@interface], comma-separated"
-        let document: JSON
-        do throws(JSONError) { document = try JSON.parse(text).value } catch {
+        let document: JSONDocument
+        do throws(JSONError) { document = try JSON.parse(text) } catch {
             throw Failure(.badConfig, "\(source): \(error)", details: grammar)
         }
-        do throws(JSONError) { return try parse(Reader(.object(["networks": document])), source) } catch {
-            let isList = document.array != nil
+        do throws(JSONError) {
+            var selections = try parse(Reader(.object(["networks": document.value])), source)
+            for path in document.duplicates {
+                for index in selections.indices where path.hasPrefix("[\(index)]") {
+                    selections[index].doubled = String(path.dropFirst("[\(index)]".count))
+                }
+            }
+            return selections
+        } catch {
+            let isList = document.value.array != nil
             throw Failure(
                 .badConfig, "\(source): \(error)", details: isList ? "correct the \(source)" : grammar)
         }
@@ -235,6 +248,17 @@ package struct Selection: Equatable, Sendable {
 
     /// Refuses what no network can give. Parsing accepts it, as DEL reads selections that older versions attached.
     package func refuseImpossible() throws(Failure) {
+        if let doubled {
+            throw Failure(
+                .badConfig, "\(place)\(doubled): the key stands twice in its object",
+                details: "remove one of the two")
+        }
+        for (index, text) in ips.enumerated() {
+            let address = IPAddress(parsing: text) ?? CIDR(parsing: text)?.address
+            guard let problem = address?.hostProblem else { continue }
+            throw Failure(
+                .badConfig, "\(place).ips[\(index)]: \(problem)", details: "write an address of the network")
+        }
         guard let address = mac.flatMap(MAC.init(parsing:)), address.isMulticast || address == .zero else {
             return
         }

@@ -7,6 +7,7 @@ package import Plans
 /// its gateway. CNI reference plugin `bridge`; kernel: net/bridge/br_if.c, drivers/net/veth.c.
 package enum Bridge: Module {
     package static let type = "bridge"
+    package static let linkKind: String? = "veth"
     package static func arguments(_ verb: Verb) -> [String]? { ["MAC"] }
     package static let capabilities = ["mac"]
     package static let podArguments = ["mac"]

@@ -7,6 +7,7 @@ package import Plans
 /// drivers/net/dummy.c.
 package enum Dummy: Module {
     package static let type = "dummy"
+    package static let linkKind: String? = "dummy"
     package static let vocabulary = Vocabulary([])
 
     package struct Config: Equatable, Sendable {}

@@ -7,6 +7,7 @@ package import Plans
 /// drivers/net/ipvlan.
 package enum Ipvlan: Module {
     package static let type = "ipvlan"
+    package static let linkKind: String? = "ipvlan"
     package static let vocabulary = ChildLink.vocabulary
 
     package struct Config: Equatable, Sendable {

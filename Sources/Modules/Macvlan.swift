@@ -7,6 +7,7 @@ package import Plans
 /// drivers/net/macvlan.c.
 package enum Macvlan: Module {
     package static let type = "macvlan"
+    package static let linkKind: String? = "macvlan"
     package static let capabilities = ["mac"]
     package static let leavesUntold = true
     package static let vocabulary = Vocabulary(["mac", "bcqueuelen"]) { key in

@@ -50,6 +50,24 @@ package struct IPAddress: Hashable, Comparable, Sendable {
 
     /// 127.0.0.0/8 or ::1.
     package var isLoopback: Bool { family == .v4 ? bits >> 24 == 127 : bits == 1 }
+    /// 224.0.0.0/4 or ff00::/8.
+    package var isMulticast: Bool { family == .v4 ? bits >> 28 == 14 : bits >> 120 == 0xff }
+    /// Why no pod can be reached by this address; nil for one that a link may have.
+    package var hostProblem: String? {
+        let range: String
+        if isLoopback {
+            range = "a loopback address, which every host has for itself"
+        } else if isMulticast {
+            range = "a multicast address, which is a group's"
+        } else if bits == 0 {
+            range = "no address: it stands for any"
+        } else if family == .v4, bits == 0xffff_ffff {
+            range = "the broadcast address of every network"
+        } else {
+            return nil
+        }
+        return "\(self) can be no pod's: it is \(range)"
+    }
     /// 169.254.0.0/16 or fe80::/10.
     package var isLinkLocal: Bool { family == .v4 ? bits >> 16 == 0xa9fe : bits >> 118 == 0x3fa }
 }

@@ -27,6 +27,8 @@ package protocol Module: Sendable {
     static var type: String { get }
     /// Whether an `ipam` section is handed to an address source.
     static var usesIPAM: Bool { get }
+    /// The kernel's name for the kind of link that it makes in the pod; nil for a plugin that makes none.
+    static var linkKind: String? { get }
     /// The keys of the configuration that belong to this plugin, in the reference's spelling.
     static var vocabulary: Vocabulary { get }
     /// What it reads of `runtimeConfig`, and of `args.cni`.
@@ -69,6 +71,7 @@ package protocol Module: Sendable {
 
 extension Module {
     package static var usesIPAM: Bool { true }
+    package static var linkKind: String? { nil }
     package static func arguments(_ verb: Verb) -> [String]? { nil }
     package static var checksResult: Bool { true }
     package static func make(_: Config, _: Attachment, _: Facts) throws(Failure) -> [Step] { [] }
