@@ -11,6 +11,8 @@ package struct NetworkList: Equatable, Sendable {
     package var plugins: [JSON]
     /// Members beside `plugins` that are no keys of a list.
     package var others: JSONObject = [:]
+    /// Paths of keys that stand twice in the document, of which the last one counts. Not kept in a record.
+    package var doubled: [String] = []
 
     static let keys = ["disableCheck", "disableGC", "cniVersions", "loadOnlyInlinedPlugins"]
     package static let vocabulary = Vocabulary(["cniVersion", "name", "plugins"] + keys) { key in

@@ -13,6 +13,8 @@ package struct PluginConfig: Sendable {
     package let previous: CNIResult?
     /// Why prevResult cannot be read: a reason to refuse ADD and CHECK, but not DEL.
     package let previousProblem: Failure?
+    /// Paths of keys that stand twice in the document, of which the last one counts.
+    package private(set) var doubled: [String] = []
     /// Why ADD and CHECK refuse the document as it was written.
     private var duplicateProblem: Failure?
     /// What is wrong with a section that every plugin but an address source reads.
@@ -67,6 +69,7 @@ package struct PluginConfig: Sendable {
         }
         var config = try PluginConfig(document.value)
         do throws(Failure) { try refuseDuplicateSettings(document) } catch { config.duplicateProblem = error }
+        config.doubled = document.duplicates
         config.source = bytes
         return config
     }

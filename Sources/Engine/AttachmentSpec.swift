@@ -27,6 +27,11 @@ package struct AttachmentSpec: Sendable {
     package var wishes: [String] = []
     /// The device plugin's resource that the definition names.
     package var resource: String?
+    /// Where the network's configuration stands: a file, or a key of the meta-plugin's own.
+    package var origin = ""
+
+    /// What an error of the network ends with.
+    package var place: String { origin.isEmpty ? "" : "configured in \(origin)" }
 
     package init(
         name: String, id: AttachmentID, sandbox: String, args: String, list: NetworkList,

@@ -17,9 +17,13 @@ final class BridgeLock: Sendable {
     private let lock: Lock
 
     /// - Parameter namespace: the number of the one that the bridge is in; names repeat in others.
+    static func path(_ bridge: String, in namespace: UInt64) -> String {
+        "/run/plexus/bridge.\(namespace).\(bridge).lock"
+    }
+
     init(_ bridge: String, in namespace: UInt64) throws(NetlinkError) {
         do throws(SystemError) {
-            lock = try Lock.take(path: "/run/plexus/bridge.\(namespace).\(bridge).lock", exclusive: false)
+            lock = try Lock.take(path: Self.path(bridge, in: namespace), exclusive: false)
         } catch {
             throw NetlinkError(operation: "lock bridge \(bridge): \(error.operation)", code: error.code)
         }

@@ -77,16 +77,25 @@ struct BuiltinPlugin<M: Module>: Plugin {
         _ journal: inout Journal, _ attachment: inout Attachment,
         _ plan: (Attachment) throws(Failure) -> [Step]
     ) throws(Failure) {
-        let executor = call.runner.executor
         var steps = try plan(attachment)
         do throws(StepError) { try call.worker.run(steps, of: call, &journal) } catch {
-            guard call.rules.sharesContainerIDs, error.isTakenName else { throw executor.failure(of: error) }
+            guard call.rules.sharesContainerIDs, error.isTakenName else { throw refusal(error) }
             attachment.digest = Attachment.randomDigest()
             steps = try plan(attachment)
             do throws(StepError) { try call.worker.run(steps, of: call, &journal) } catch {
-                throw executor.failure(of: error)
+                throw refusal(error)
             }
         }
+    }
+
+    /// A step does not know which plugin it is of: a pod may ask one of them for what another does by itself.
+    private func refusal(_ error: StepError) -> Failure {
+        var failure = call.runner.executor.failure(of: error)
+        let head = "args.cni."
+        guard let key = failure.key, key.hasPrefix(head) else { return failure }
+        let asked = key.dropFirst(head.count).prefix { $0 != "." }
+        if !M.podArguments.contains(where: { $0 == asked }) { failure.key = nil }
+        return failure
     }
 
     // MARK: CHECK, DEL, GC, STATUS

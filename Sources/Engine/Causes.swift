@@ -1,4 +1,5 @@
 import CNI
+import Linux
 import Netlink
 import Network
 import Plans
@@ -10,6 +11,13 @@ struct Cause {
     var claim: Failure.Claim?
     /// The path under which the plugin found the value; `Delegate.blamed` finds out by it who wrote that.
     var key: String?
+    /// Something on the node is in the way, and no trial of the step tells more.
+    var isOfNode = false
+
+    /// What keeps a file from being made.
+    static func obstacle(to path: String) -> Cause? {
+        Linux.obstacle(to: path).map { Cause(text: $0.problem, fix: $0.fix, isOfNode: true) }
+    }
 
     static func missing(_ module: String) -> Cause {
         Cause(
@@ -42,7 +50,7 @@ extension Executor {
             details: cause?.fix ?? "")
         failure.claim = cause?.claim
         failure.key = cause?.key
-        return failure.ending(with: error.command)
+        return cause?.isOfNode == true ? failure : failure.ending(with: error.command)
     }
 
     /// A line for each object that can say more about a refusal; how is in its file in Steps.
@@ -51,6 +59,7 @@ extension Executor {
         case let step as AddressStep: try cause(of: step, error.code)
         case let step as BridgeStep: cause(of: step, error.code)
         case let step as DeviceStep: try cause(of: step, error.code)
+        case let step as FileStep: cause(of: step)
         case let step as LinkStep: try cause(of: step, error.code)
         case let step as MasqueradeStep: cause(of: step, error.code)
         case let step as RouteStep: try cause(of: step, error.code)

@@ -68,7 +68,7 @@ extension Kernel {
     func find(_ query: TakenQuery) throws(Failure) -> TakenDevice? {
         let text: [UInt8]
         do throws(SystemError) { text = try readFile(query.record, limit: 1 << 16) } catch
-            where error.isNotFound || error.isNoFile
+            where error.isNotFound || error.isNoFile || error.isNoDirectory
         {
             text = []
         } catch {
@@ -85,7 +85,7 @@ extension Kernel {
         let folder = path.parts(by: "/").dropLast().joined(separator: "/")
         let names: [String]
         do throws(SystemError) { names = try Directory.open(folder).names().sorted() } catch
-            where error.isNotFound
+            where error.isNotFound || error.isNoDirectory
         {
             return []
         } catch {

@@ -61,7 +61,7 @@ extension PluginCall {
         }
     }
 
-    private var correction: String { "correct it in the configuration of \(type), network \(spec.list.name)" }
+    private var correction: String { "correct it in the configuration of \(type), network \(spec.name)" }
 }
 
 /// What runtimes and meta-plugins pass on to those plugins that declare it, by its exact name.
@@ -102,9 +102,13 @@ extension ChainRunner {
         } catch {
             throw Failure(
                 .badConfig, "\(error)",
-                details: "correct it in the configuration of network \(spec.list.name)")
+                details: "correct it in the configuration of network \(spec.name)")
         }
         for remark in passedOver(unknown) { worker.say(remark, spec, "") }
+        if !spec.list.doubled.isEmpty {
+            let keys = listed(spec.list.doubled)
+            worker.say(.concern("keys that stand twice, of which the last one counts: \(keys)"), spec, "")
+        }
         try requireDevice(spec)
         let unmet = unmetWishes(spec)
         guard !unmet.isEmpty else { return }

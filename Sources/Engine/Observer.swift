@@ -47,7 +47,7 @@ extension Kernel {
         for path in query.files {
             do throws(SystemError) {
                 facts.files[path] = String(decoding: try readFile(path, limit: 1 << 20), as: UTF8.self)
-            } catch  where error.isNotFound {
+            } catch  where error.isNotFound || error.isNoDirectory {
             } catch  where error.isNoFile {
                 facts.files[path] = ""  // there, and spoilt
             } catch {

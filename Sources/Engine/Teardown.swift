@@ -54,21 +54,30 @@ package final class Teardown {
                 note(error, spec, isGuess)
                 continue
             }
+            let known = problems.count
             do throws(Failure) { try detach(pending, spec.id, spec.subject) } catch {
                 note(plugin.naming(error), spec, false)
             }
+            name(problems[known...], "\(spec.name) on \(spec.id.interface)", spec.place)
             if let problem = pending.problem { note(problem, spec, isGuess) }
         }
     }
 
     private func note(_ problem: Failure, _ spec: AttachmentSpec, _ isTolerated: Bool) {
         let problem =
-            runner.rules.namesPlugins ? problem.prefixed("\(spec.name) on \(spec.id.interface)") : problem
+            runner.rules.namesPlugins
+            ? problem.prefixed("\(spec.name) on \(spec.id.interface)").ending(with: spec.place) : problem
         if isTolerated {
             runner.log.error("DEL of container \(spec.id.containerID) without a record: \(problem.message)")
         } else {
             problems.append(problem)
         }
+    }
+
+    /// Says of problems whose they are.
+    private func name(_ found: ArraySlice<Failure>, _ owner: String, _ place: String = "") {
+        guard runner.rules.namesPlugins else { return }
+        for index in found.indices { problems[index] = found[index].prefixed(owner).ending(with: place) }
     }
 
     /// - Parameter subject: whom a line of the log is about.
@@ -299,9 +308,11 @@ package final class Teardown {
             isRestored = removal.problem == nil
             let own = AttachmentID(containerID: id.containerID, interface: interface)
             let subject = "container \(id.containerID) \(interface)"
+            let known = problems.count
             do throws(Failure) { try detach(Pending(removal: removal), own, subject) } catch {
                 problems.append(error)
             }
+            name(problems[known...], subject)
         }
     }
 

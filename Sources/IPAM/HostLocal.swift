@@ -336,8 +336,10 @@ package enum HostLocal: AddressSource {
                 try body(store)
             }
         } catch {
-            let hint = error.hint.isEmpty ? "" : "; \(error.hint)"
-            throw Failure(.io, "host-local: \(error)", details: "addresses are kept in \(directory)\(hint)")
+            let fix = error.hint.isEmpty ? obstacle(to: "\(directory)/lock")?.fix ?? "" : error.hint
+            throw Failure(
+                .io, "host-local: \(error)",
+                details: "addresses are kept in \(directory)\(fix.isEmpty ? "" : "; \(fix)")")
         }
     }
 }

@@ -4,7 +4,7 @@ extension JSON {
     package static let maximumSize = 8 << 20
     /// Values: texts, numbers, lists, objects.
     package static let maximumCount = 32768
-    static let maximumDepth = 128
+    package static let maximumDepth = 128
 }
 
 /// A JSON value. Objects keep the order and the spelling of their keys.

@@ -363,6 +363,26 @@ package func fileKind(_ path: String) -> String? {
     }
 }
 
+/// What keeps a file from being made at `path`, and how it is put aside: a part of the path that is no directory, or
+/// something else than a file at its end. nil when nothing does.
+package func obstacle(to path: String) -> (problem: String, fix: String)? {
+    let parts = path.split(separator: "/")
+    var place = ""
+    for (index, part) in parts.enumerated() {
+        place += "/\(part)"
+        let isEnd = index == parts.count - 1
+        guard let kind = fileKind(place) else { return nil }
+        let found = isEnd && linkTarget(place) != nil ? "symbolic link" : kind
+        let wanted = isEnd ? "file" : "directory"
+        guard found != wanted else { continue }
+        return (
+            "\(place) is a \(found), where a \(wanted) belongs",
+            "mv \(shellQuoted(place)) \(shellQuoted(place + ".old"))"
+        )
+    }
+    return nil
+}
+
 /// Whether this user may run it.
 package func isExecutable(_ path: String) -> Bool { access(path, X_OK) == 0 }
 

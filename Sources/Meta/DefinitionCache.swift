@@ -157,7 +157,11 @@ package struct DefinitionCache: Sendable {
                 else { continue }
                 let full = "\(path)/\(kind)/\(namespace)/\(file)"
                 if let other = found {
-                    throw SystemError(operation: "\(full) and \(other.file) both exist: remove one", code: 0)
+                    throw SystemError(
+                        operation: "\(full) and \(other.file) both exist: remove one", code: 0,
+                        fix:
+                            "rm \(shellQuoted(full)), or rm \(shellQuoted(other.file)): the one that is out of date"
+                    )
                 }
                 found = (bytes, full)
             }
@@ -176,6 +180,9 @@ package struct DefinitionCache: Sendable {
             return Failure(
                 .io, "cache \(path): \(link) is a symbolic link: links are not followed here",
                 details: "put the file or folder itself in its place, as cp -rL copies it")
+        }
+        if let obstacle = files.lazy.compactMap({ obstacle(to: $0) }).first {
+            return Failure(.io, "cache \(path): \(obstacle.problem)", details: obstacle.fix)
         }
         return Failure(.io, "cache \(path): \(error)", details: error.hint)
     }
@@ -197,7 +204,14 @@ package struct DefinitionCache: Sendable {
         }
         let problem: String
         if file.hasSuffix(".json") {
-            do throws(JSONError) { return try JSON.parse(bytes).value } catch { problem = "\(error)" }
+            do throws(JSONError) {
+                let document = try JSON.parse(bytes)
+                // As in YAML.
+                guard let key = document.duplicates.first else { return document.value }
+                problem = "the key \(key) stands twice"
+            } catch {
+                problem = "\(error)"
+            }
         } else {
             do throws(YAMLError) { return try YAML.parse(bytes) } catch { problem = "\(error)" }
         }

@@ -10,8 +10,6 @@ package struct Delegate: Sendable {
     package var spec: AttachmentSpec
     /// nil: this network does not ask for the pod's default route.
     package var defaultRoute: [IPAddress]?
-    /// Where the network's configuration stands: a file, or a key of the meta-plugin's own.
-    package var origin = ""
     /// What asked for the network; nil for one that every pod gets.
     package var selection: Selection?
 
@@ -27,7 +25,7 @@ package struct Delegate: Sendable {
                 error.details = "correct \(key)"
             }
         }
-        return error.ending(with: origin.isEmpty ? "" : "configured in \(origin)")
+        return error.ending(with: spec.place)
     }
 }
 
@@ -37,7 +35,7 @@ private struct Chosen {
     var name: String
     /// The device plugin's resource that the definition names.
     var resource: String?
-    /// See `Delegate`.
+    /// See `AttachmentSpec`.
     var origin: String
     /// Bytes of the definition's manifest.
     var size = 0
@@ -108,7 +106,10 @@ package struct DelegateBuilder {
         var delegates = try buildDefaults(annotations)
         let selections = try selections(annotations)
         // Isolation is checked first: a pod must not learn whether a definition exists in another namespace.
-        for selection in selections { try checkIsolation(selection) }
+        for selection in selections {
+            try checkIsolation(selection)
+            try selection.refuseDoubled()
+        }
         var allowance = Allowance()
         for selection in selections {
             delegates.append(try delegate(try chosen(selection, &allowance), index: delegates.count))
@@ -160,11 +161,12 @@ package struct DelegateBuilder {
                 "\(subject): unknown annotations, which ask for nothing: \(listed(annotations.unknown))")
         }
         for (key, meant) in annotations.misspelt {
-            let problem = "annotation \(key): unknown key: did you mean \"\(meant)\"?"
+            let problem = "\(annotation(key)): unknown key: did you mean \"\(meant)\"?"
             guard annotations.has(meant) else {
                 throw Failure(
                     .badConfig, problem,
-                    details: "correct the key in the pod's metadata, or remove the annotation")
+                    details: "correct the key in the pod's metadata, or remove the annotation"
+                        + (annotations.file.map { "; it was read from \($0)" } ?? ""))
             }
             config.log.error("\(subject): \(problem)")
         }
@@ -339,7 +341,8 @@ package struct DelegateBuilder {
             throw error.prefixed(definition.fullName)
         }
         do throws(Failure) {
-            let list = try NetworkList.decode(document.value, defaultName: definition.name)
+            var list = try NetworkList.decode(document.value, defaultName: definition.name)
+            list.doubled = document.duplicates
             return Chosen(
                 list: list, name: definition.fullName, resource: definition.resource, origin: definition.file)
         } catch {
@@ -380,8 +383,8 @@ package struct DelegateBuilder {
             cniArgs: selection?.cniArgs, searchPath: searchPath, external: config.externalPlugins)
         spec.wishes = selection?.others ?? []
         spec.resource = chosen.resource
-        return Delegate(
-            spec: spec, defaultRoute: selection?.defaultRoute, origin: chosen.origin, selection: selection)
+        spec.origin = chosen.origin
+        return Delegate(spec: spec, defaultRoute: selection?.defaultRoute, selection: selection)
     }
 
     package var searchPath: [String] {

@@ -102,6 +102,7 @@ package struct MetaConfig: Sendable {
             passedOver.append("defaultNetworks (it follows a clusterNetwork)")
         }
         passedOver += unknown
+        passedOver += plugin.doubled.map { "the first \($0) (the key stands twice)" }
         if json.has("kubeconfig") {
             log.verbose("kubeconfig is not used: definitions come from \(cacheDir)")
         }

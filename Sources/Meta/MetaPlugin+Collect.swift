@@ -291,7 +291,7 @@ extension MetaPlugin {
                 else { return }
                 try runner.collect(spec, valid: valid, own: { census.living(on: spec.list.name) })
             } catch {
-                problems.append(error.prefixed(spec.name))
+                problems.append(error.prefixed(spec.name).ending(with: spec.place))
             }
         }
         // A definition that is missing has no leases.
@@ -331,7 +331,7 @@ extension MetaPlugin {
             for delegate in try DelegateBuilder(config, invocation).buildDefaults() {
                 do throws(Failure) { try runner(kernel).status(delegate.spec) } catch {
                     problems.append(
-                        error.prefixed(delegate.spec.name).ending(with: "configured in \(delegate.origin)"))
+                        error.prefixed(delegate.spec.name).ending(with: delegate.spec.place))
                 }
             }
             _ = try StateStore.open(config.cniDir)

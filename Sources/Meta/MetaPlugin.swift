@@ -81,6 +81,7 @@ package struct MetaPlugin {
             entries: delegates.map { PodRecord.Entry(spec: $0.spec) })
         var journal = Journal()
         do throws(Failure) {
+            try record.requireRoom()
             try store.write(record)
             try attach(delegates, runner, store, &record, &journal)
             try store.write(record.entries.indices, of: record)
@@ -288,7 +289,7 @@ package struct MetaPlugin {
                     throw Failure(.generic, "its ADD was interrupted", details: "DEL the container")
                 }
             } catch {
-                throw error.prefixed(attachment)
+                throw error.prefixed(attachment).ending(with: entry.spec.place)
             }
         }
         return record

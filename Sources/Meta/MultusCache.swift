@@ -106,6 +106,7 @@ package struct MultusCache {
             throw json.error("Bytes", error.message)
         }
         var spec = spec(name, AttachmentID(containerID: id.containerID, interface: interface), list)
+        spec.origin = "\(directory)/\(id.containerID), Multus' record"
         if let mac = try json.string("macRequest"), !mac.isEmpty { spec.runtimeConfig["mac"] = .string(mac) }
         if let ips = try json.list("ipRequest"), !ips.isEmpty {
             spec.runtimeConfig["ips"] = .array(ips.map(\.value))

@@ -39,10 +39,13 @@ package enum NetworkFiles {
             }
             return try load("\(path)/\(first)")
         }
-        let json = try read(path)
+        let document = try read(path)
         do throws(Failure) {
+            let json = document.value
             let whole = path.hasSuffix(".conflist") ? try extended(json, path) : json
-            return (try NetworkList.decode(whole, defaultName: nil), path)
+            var list = try NetworkList.decode(whole, defaultName: nil)
+            list.doubled = document.duplicates
+            return (list, path)
         } catch {
             throw error.ending(with: "correct \(path)")
         }
@@ -58,19 +61,19 @@ package enum NetworkFiles {
         let directory = "\(parts.dropLast().joined(separator: "/"))/\(name)"
         var further: [JSON] = []
         for file in candidates(directory) where file.hasSuffix(".conf") {
-            further.append(try read("\(directory)/\(file)"))
+            further.append(try read("\(directory)/\(file)").value)
         }
         if further.isEmpty { return json }
         list["plugins"] = .array((list["plugins"]?.array ?? []) + further)
         return .object(list)
     }
 
-    private static func read(_ path: String) throws(Failure) -> JSON {
+    private static func read(_ path: String) throws(Failure) -> JSONDocument {
         let bytes: [UInt8]
         do throws(SystemError) { bytes = try readFile(path, limit: limit) } catch {
             throw Failure(.badConfig, "network configuration: \(error)", details: error.hint)
         }
-        do throws(JSONError) { return try JSON.parse(bytes).value } catch {
+        do throws(JSONError) { return try JSON.parse(bytes) } catch {
             throw Failure(
                 .badConfig, "network configuration \(path): \(error)", details: "correct \(path)")
         }

@@ -56,6 +56,8 @@ package struct PodAnnotations: Sendable {
 
     package var networks: String?
     package var defaultNetwork: String?
+    /// The manifest that they are from; nil when the runtime passed them.
+    package private(set) var file: String?
     /// Keys that no program knows, and the key that is meant.
     package private(set) var misspelt: [(key: String, meant: String)] = []
     /// Keys of the multi-network specification's domain that no program knows.
@@ -205,6 +207,8 @@ package struct PodAnnotations: Sendable {
                 details:
                     "the manifest in the cache is that of an earlier pod \(pod.description): \(command())")
         }
-        return found.annotations
+        var annotations = found.annotations
+        annotations.file = file
+        return annotations
     }
 }

@@ -246,13 +246,16 @@ package struct Selection: Equatable, Sendable {
         }
     }
 
+    /// Which of two values is meant cannot be told. Not part of reading it, as below.
+    func refuseDoubled() throws(Failure) {
+        guard let doubled else { return }
+        throw Failure(
+            .badConfig, "\(place)\(doubled): the key stands twice in its object",
+            details: "remove one of the two")
+    }
+
     /// Refuses what no network can give. Parsing accepts it, as DEL reads selections that older versions attached.
     package func refuseImpossible() throws(Failure) {
-        if let doubled {
-            throw Failure(
-                .badConfig, "\(place)\(doubled): the key stands twice in its object",
-                details: "remove one of the two")
-        }
         for (index, text) in ips.enumerated() {
             let address = IPAddress(parsing: text) ?? CIDR(parsing: text)?.address
             guard let problem = address?.hostProblem else { continue }
@@ -279,11 +282,11 @@ package struct Selection: Equatable, Sendable {
             case "default-route" where defaultRoute != nil: "default-route"
             case "CNI_ARGS MAC" where mac != nil: "mac"
             case "CNI_ARGS IP" where !ips.isEmpty: "ips"
-            case "args" where has(argument): "cni-args.\(argument)"
+            case "args": written(argument).map { "cni-args.\($0)" }
             case "runtimeConfig" where name == "mac" && mac != nil || name == "ips" && !ips.isEmpty: name
             case "runtimeConfig" where capabilities[name] != nil:
                 name == "infinibandGUID" ? "infiniband-guid" : name
-            case "runtimeConfig" where has(name[...]): "cni-args.\(name)"
+            case "runtimeConfig": written(name[...]).map { "cni-args.\($0)" }
             default: nil
             }
         return own.map { "\(place).\($0)" }
@@ -296,14 +299,16 @@ package struct Selection: Equatable, Sendable {
         return written.count == known.count && zip(written, known).allSatisfy { $0 == $1 || $0 == "IFNAME" }
     }
 
-    /// Whether the path begins with a key of `cni-args`, which may have dots itself.
-    private func has(_ argument: Substring) -> Bool {
+    /// The path as the pod wrote it, if it begins with a key of `cni-args`, which may have dots itself.
+    private func written(_ argument: Substring) -> String? {
         let head = "sysctl."
         if argument.hasPrefix(head), let settings = cniArgs?["sysctl"]?.object {
-            return settings.members.contains { isSysctl($0.key, argument.dropFirst(head.count)) }
+            let found = settings.members.last { isSysctl($0.key, argument.dropFirst(head.count)) }
+            return found.map { head + $0.key }
         }
-        return (cniArgs?.members ?? []).contains { key, _ in
+        let isWritten = (cniArgs?.members ?? []).contains { key, _ in
             argument == key || ["\(key).", "\(key)["].contains { argument.hasPrefix($0) }
         }
+        return isWritten ? String(argument) : nil
     }
 }

@@ -31,6 +31,7 @@ extension PodRecord {
             "external": .array(spec.external.map { .string($0) }),
         ]
         if let cniArgs = spec.cniArgs { json["cniArgs"] = .object(cniArgs) }
+        if !spec.origin.isEmpty { json["origin"] = .string(spec.origin) }
         try write(entry.attached, to: &json)
         return .object(json)
     }
@@ -80,7 +81,7 @@ extension PodRecord {
         do throws(Failure) { decoded = try NetworkList.decode(list.value, defaultName: nil) } catch {
             throw list.error(nil, error.message)
         }
-        let spec = AttachmentSpec(
+        var spec = AttachmentSpec(
             name: try json.string("name") ?? decoded.name,
             id: AttachmentID(
                 containerID: id.containerID, interface: try json.string("interface") ?? id.interface),
@@ -89,6 +90,7 @@ extension PodRecord {
             cniArgs: try json.object("cniArgs")?.value.object,
             searchPath: try json.strings("searchPath") ?? [],
             external: try json.strings("external") ?? [])
+        spec.origin = try json.string("origin") ?? ""
         return Entry(spec: spec, attached: try attached(json, interface: spec.id.interface))
     }
 

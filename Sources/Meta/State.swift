@@ -37,7 +37,40 @@ package struct PodRecord: Sendable {
     var logged: String { entries.map(\.logged).joined(separator: ", ") }
 }
 
+extension PodRecord {
+    fileprivate static func tooLarge(_ facts: String) -> Failure {
+        Failure(
+            .badConfig,
+            "the configuration of this attachment cannot be kept: it is too large, too deep, or has a number of"
+                + " no bounds",
+            details:
+                "the record \(facts); the limits are \(JSON.maximumSize) bytes, \(JSON.maximumCount) values"
+                + " and \(JSON.maximumDepth) levels: ask for fewer networks, or write fewer routes")
+    }
+
+    /// Before anything is attached: the record with what the results will have at the least.
+    func requireRoom() throws(Failure) {
+        // A few small networks need no counting.
+        let own = entries.reduce(0) { $0 + $1.spec.list.plugins.reduce(0) { $0 + $1.count } }
+        guard own + 64 * entries.count > JSON.maximumCount / 4 else { return }
+        let count = try json().count + entries.reduce(0) { $0 + $1.leastResult }
+        guard count <= JSON.maximumCount else {
+            throw Self.tooLarge("would have \(count) values or more")
+        }
+    }
+}
+
 extension PodRecord.Entry {
+    /// Values that the result has at the least: each route of its address source, should that be built in.
+    fileprivate var leastResult: Int {
+        spec.list.plugins.reduce(0) { sum, plugin in
+            guard let ipam = plugin["ipam"], let type = ipam["type"]?.string, builtins.source(type) != nil,
+                !spec.external.contains(type)
+            else { return sum }
+            return sum + (ipam["routes"]?.count ?? 0)
+        }
+    }
+
     /// For the log: interface, network and addresses.
     var logged: String {
         let addresses = attached?.result.ips.map { "\($0.address)" } ?? []
@@ -56,7 +89,7 @@ package struct StateStore: ~Copyable {
     private static let limit = JSON.maximumSize
 
     package static func open(_ cniDir: String) throws(Failure) -> StateStore {
-        do throws(SystemError) { return try make(cniDir) } catch { throw refusal(error) }
+        do throws(SystemError) { return try make(cniDir) } catch { throw refusal(error, cniDir) }
     }
 
     /// nil when it does not exist and the disk is full or read-only: then there are no records.
@@ -66,7 +99,7 @@ package struct StateStore: ~Copyable {
         } catch  where error.hasNoRoom {
             return nil
         } catch {
-            throw refusal(error)
+            throw refusal(error, cniDir)
         }
     }
 
@@ -77,8 +110,12 @@ package struct StateStore: ~Copyable {
         return StateStore(directory: directory, path: path, isNew: isNew)
     }
 
-    private static func refusal(_ error: SystemError) -> Failure {
+    private static func refusal(_ error: SystemError, _ cniDir: String) -> Failure {
         let fix = error.hint.isEmpty ? "" : ": \(error.hint)"
+        // A lock would be made in it.
+        if let obstacle = obstacle(to: "\(cniDir)/attachments/lock") {
+            return Failure(.io, "state: \(error): \(obstacle.problem)", details: obstacle.fix)
+        }
         return Failure(
             .io, "state: \(error)", details: "cniDir must be a directory that only root writes to\(fix)")
     }
@@ -197,13 +234,8 @@ package struct StateStore: ~Copyable {
     private func line(_ json: JSON) throws(Failure) -> [UInt8] {
         let bytes = PodRecord.sealed(json)
         guard json.isReadable(in: bytes.count) else {
-            throw Failure(
-                .badConfig,
-                "the configuration of this attachment cannot be kept: it is too large, too deep, or has a number of"
-                    + " no bounds",
-                details:
-                    "the record takes \(bytes.count) bytes, has \(json.count) values and is \(json.depth) levels deep"
-            )
+            throw PodRecord.tooLarge(
+                "takes \(bytes.count) bytes, has \(json.count) values and is \(json.depth) levels deep")
         }
         return bytes
     }

@@ -55,6 +55,9 @@ package enum HostDevice: Module {
         } else if let bus {
             query = bus
         } else {
+            if input.isStrict, let key = nearly(json) {
+                throw json.error(key, "unknown key \"\(key)\": write \"device\"")
+            }
             throw json.error(
                 nil,
                 "specify either \"device\", \"hwaddr\", \"kernelpath\" or \"pciBusID\", or runtimeConfig.deviceID"
@@ -62,6 +65,16 @@ package enum HostDevice: Module {
         }
         return Config(
             device: query, bus: bus, dns: input.config.dns, hasIPAM: input.config.ipamType != nil)
+    }
+
+    /// What other plugins call the link of the host. Beside a device that is named it means nothing.
+    private static func nearly(_ json: Reader) -> String? {
+        let spellings = [
+            "interface", "interfacename", "ifname", "iface", "master", "parent", "nic", "dev", "devicename",
+            "hostdevice", "hostinterface", "link", "netdev", "uplink",
+        ]
+        let members = json.value.object?.members ?? []
+        return members.first { spellings.contains($0.key.lowercased()) && $0.value.string != nil }?.key
     }
 
     /// A device that a device plugin gave is preferred to the configured one.

@@ -159,11 +159,13 @@ package enum Tuning: Module {
         for setting in config.sysctls {
             let name = name(setting, attachment)
             guard facts.sysctls[name] != nil || facts.unreadable.contains(name) else {
-                throw Failure(
-                    .badConfig, "sysctl \(name.path) does not exist in the pod's namespace",
+                var failure = Failure(
+                    .badConfig, "sysctl \(setting.key) does not exist in the pod's namespace",
                     details:
                         "the kernel has no /proc/sys/\(name.path) there: correct the name, or load its module"
                 )
+                failure.key = "args.cni.sysctl.\(setting.path)"
+                throw failure
             }
             steps.append(.sysctl(SysctlChange(.sandbox, name.path, setting.value, .saved)))
         }
@@ -195,9 +197,11 @@ package enum Tuning: Module {
         for setting in config.sysctls {
             let isAllowed = patterns.contains { (try? $0.firstMatch(in: setting.key)) != nil }
             guard isAllowed else {
-                throw Failure(
+                var failure = Failure(
                     .badConfig, "Sysctl \(setting.key) is not allowed",
                     details: "no line of \(allowList) matches it")
+                failure.key = "args.cni.sysctl.\(setting.path)"
+                throw failure
             }
         }
     }

@@ -94,6 +94,7 @@ extension Executor {
     func cause(of step: BridgeStep, _ code: CInt) -> Cause? {
         if case .setPort = step { return nil }
         if case .ensure(let spec) = step {
+            if let cause = Cause.obstacle(to: BridgeLock.path(spec.name, in: kernel.number)) { return cause }
             if let cause = Cause.mtu(spec.mtu, code) { return cause }
             if code == notSupported, !spec.kind.vlanFiltering { return .missing(BridgeKind.name) }
         }

@@ -91,6 +91,11 @@ extension LiveRun {
 
 extension Executor {
     func cause(of step: DeviceStep, _ code: CInt) throws(NetlinkError) -> Cause? {
+        switch step {
+        case .giveBack(let device) where code == alreadyExists: return try rivalCause(device.name)
+        case .rename(_, let device) where code == alreadyExists: return try rivalCause(device.name)
+        case .take, .giveBack, .rename: break
+        }
         guard case .take(let device) = step, code == invalid,
             let kind = try found(.host(device.name))?.kind ?? (device.name == "lo" ? "loopback" : nil),
             ["loopback", "bridge", "bond", "team", "vrf"].contains(kind)
@@ -98,5 +103,19 @@ extension Executor {
         return Cause(
             text: "\(device.name) is a \(kind), which the kernel lets leave no namespace",
             fix: "name another device, or attach to this one with bridge or macvlan")
+    }
+
+    /// What has the name that the device had.
+    private func rivalCause(_ name: String) throws(NetlinkError) -> Cause? {
+        guard let rival = try found(.host(name)) else { return nil }
+        let kind = rival.kind.map { "a \($0)" } ?? "a device"
+        let (given, own) = (shellQuoted(name), shellQuoted(rival.name))
+        guard rival.name == name else {
+            return Cause(
+                text: "\(kind), \(rival.name), has it as an alternative name",
+                fix: "ip link property del dev \(own) altname \(given), and DEL again", isOfNode: true)
+        }
+        return Cause(
+            text: "it is \(kind)", fix: "ip link set dev \(given) name OTHER, and DEL again", isOfNode: true)
     }
 }

@@ -36,3 +36,13 @@ extension LiveRun {
         }
     }
 }
+
+// MARK: Causes
+
+extension Executor {
+    func cause(of step: FileStep) -> Cause? {
+        switch step {
+        case .write(let path, _), .remove(let path): .obstacle(to: path)
+        }
+    }
+}

@@ -239,10 +239,11 @@ extension Executor {
         if let master = try masterOf(link) {
             return Cause(
                 text: "\(link.name) sits on \(master.name), whose MTU is \(master.mtu)",
-                fix: "lower the MTU, or raise that of \(master.name)")
+                fix: "lower the MTU, or raise that of \(master.name)", key: "args.cni.mtu")
         }
         guard link.greatestMTU > 0 else { return nil }
         return Cause(
-            text: "\(link.name) takes \(link.leastMTU) to \(link.greatestMTU)", fix: "correct the key mtu")
+            text: "\(link.name) takes \(link.leastMTU) to \(link.greatestMTU)", fix: "correct the key mtu",
+            key: "args.cni.mtu")
     }
 }

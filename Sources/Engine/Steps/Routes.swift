@@ -31,18 +31,21 @@ extension LiveRun {
 // MARK: Causes
 
 extension Executor {
+    /// Where a pod asks for a route.
+    private static let asked = "args.cni.addroutes"
+
     func cause(of step: RouteStep, _ code: CInt) throws(NetlinkError) -> Cause? {
         guard case .add(let route, let link) = step else { return nil }
         switch code {
         case networkUnreachable, hostUnreachable, invalid:
             if let problem = route.hostBitsProblem {
-                return Cause(text: problem, fix: "correct the key dst of the route")
+                return Cause(text: problem, fix: "correct the key dst of the route", key: Self.asked)
             }
             return try gatewayCause(route, link)
         case alreadyExists:
             return Cause(
                 text: "\(link.name) has a route to \(route.destination) already",
-                fix: "it is given twice: remove one of them")
+                fix: "it is given twice: remove one of them", key: Self.asked)
         default: return nil
         }
     }
@@ -56,11 +59,12 @@ extension Executor {
             guard own.family == .v4, [own.last, own.network.address].contains(gateway) else { return nil }
             return Cause(
                 text: "the gateway is no host of \(own.network), whose first and last address are none's",
-                fix: "write the address of a router")
+                fix: "write the address of a router", key: Self.asked)
         }
         let own = addresses.isEmpty ? "no address" : addresses.map { "\($0)" }.joined(separator: ", ")
         return Cause(
             text: "the gateway is in no subnet of \(name.name), which has \(own)",
-            fix: "correct the gateway, or give \(name.name) an address in its subnet")
+            fix: "correct the gateway, or give \(name.name) an address in its subnet",
+            key: Self.asked)
     }
 }

@@ -39,7 +39,7 @@ extension LiveRun {
         } catch {
             if change.isOptional { return }
             throw NetlinkError(
-                operation: "set sysctl \(change.path) to \"\(change.value)\"", code: error.code, text: nil)
+                operation: "set sysctl \(change.name) to \"\(change.value)\"", code: error.code, text: nil)
         }
     }
 

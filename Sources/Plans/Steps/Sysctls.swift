@@ -53,6 +53,12 @@ package struct SysctlChange: Hashable, Sendable {
         self.isOptional = isOptional
     }
 
+    /// As people write it: `net.ipv4.ip_forward`; the path where a part of it has a dot.
+    package var name: String {
+        path.utf8.contains(UInt8(ascii: "."))
+            ? path : path.split(separator: "/").joined(separator: ".")
+    }
+
     var command: String {
         let enter = place == .sandbox ? "ip netns exec POD " : ""
         return "\(enter)sysctl\(isOptional ? " -e" : "") -w \(shellQuoted("\(path)=\(value)"))"
