@@ -43,6 +43,10 @@ import Testing
     }
 
     private static let macvlan = #""type":"macvlan","master":"eth9""#
+    private static func fixed(_ address: String) -> String {
+        macvlan + ",\"ipam\":{\"type\":\"static\",\"addresses\":[{\"address\":\"\(address)\"}]}"
+    }
+
     private static let local = #""type":"host-local","dataDir":"DIR/ipam","subnet":"10.5.0.0/24""#
 
     /// The keys of a network, and the words of the refusal.
@@ -65,6 +69,18 @@ import Testing
         (macvlan + #","runtimeConfig":[]"#, ["(key runtimeConfig)"]),
         (#""type":"sh","ipam":"host-local""#, ["(key ipam)"]),
         (#""type":"host-device""#, ["specify either \"device\""]),
+        (#""type":"host-device","interface":"eth9""#, ["\"interface\": write \"device\""]),
+        (#""type":"host-device","master":"eth9""#, ["\"master\": write \"device\""]),
+        // Addresses that no pod can have.
+        (
+            fixed("127.0.0.1/8"),
+            ["127.0.0.1 can be no pod's: it is a loopback address", "ipam.addresses[0].address"]
+        ),
+        (fixed("::1/64"), ["::1 can be no pod's"]), (fixed("0.0.0.0/0"), ["it stands for any"]),
+        (fixed("224.0.0.5/24"), ["it is a multicast address"]), (fixed("ff02::1/64"), ["multicast"]),
+        (macvlan + #","ipam":{"type":"host-local","subnet":"127.0.0.0/8"}"#, ["127.0.0.1 can be no pod's"]),
+        (macvlan + #","ipam":{"type":"host-local","subnet":"224.0.0.0/24"}"#, ["multicast", "ipam.subnet"]),
+        (macvlan + #","ipam":{"type":"host-local","ranges":[[{"subnet":"ff02::/64"}]]}"#, ["multicast"]),
         (#""type":"host-device","device":"eth9","hwaddr":5"#, ["expected a string", "(key hwaddr)"]),
         (#""type":"host-device","device":"eth9","kernelpath":["x"]"#, ["(key kernelpath)"]),
         (#""type":"host-device","hwaddr":"02:00:00:00:00:09","pciBusID":{}"#, ["(key pciBusID)"]),

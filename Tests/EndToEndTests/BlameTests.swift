@@ -65,6 +65,16 @@ extension Answer {
             "it is a JSON list"
         ),
         ("net-a,", "is there a comma too many?", "joined by commas"),
+        (
+            #"[{"name":"net-a","ips":["127.0.0.1/8"]}]"#,
+            "networks[0].ips[0]: 127.0.0.1 can be no pod's: it is a loopback address",
+            "an address of the network"
+        ),
+        (
+            #"[{"name":"net-b","name":"net-a"}]"#, "networks[0].name: the key stands twice in its object",
+            "remove one of the two"
+        ),
+        ("net-a@a[%", "interface \"a[%\" contains '%'", "joined by commas"),
     ])
     func theAnnotationIsNamed(networks: String, problem: String, fix: String) throws {
         let answer = try add(networks)
@@ -97,6 +107,70 @@ extension Answer {
         try refused(
             answer, code, problem, fix,
             "asked for in \(Self.annotation), networks[1].\(key); configured in \(cache)/st.yaml")
+    }
+
+    /// What the kernel alone can judge as well, and with the key as the pod wrote it.
+    @Test(arguments: [
+        (#""mtu":10"#, "set link net1 mtu 10", "mtu"), (#""mtu":99999"#, "set link net1 mtu 99999", "mtu"),
+        (
+            #""sysctl":{"net.core.nosuch":"1"}"#, "sysctl net.core.nosuch does not exist",
+            "sysctl.net.core.nosuch"
+        ),
+        (
+            #""sysctl":{"net.ipv4.conf.nosuch.rp_filter":"1"}"#,
+            "sysctl net.ipv4.conf.nosuch.rp_filter does not exist",
+            "sysctl.net.ipv4.conf.nosuch.rp_filter"
+        ),
+        (
+            #""sysctl":{"net.ipv4.conf.IFNAME.rp_filter":"x"}"#, "set sysctl net.ipv4.conf.net1.rp_filter",
+            "sysctl.net.ipv4.conf.IFNAME.rp_filter"
+        ),
+        (
+            #""addroutes":[{"dst":"10.3.0.0/16","gw":"10.7.0.1"}]"#, "the gateway is in no subnet of net1",
+            "addroutes"
+        ),
+    ])
+    func anArgumentIsTracedBack(keys: String, problem: String, key: String) throws {
+        func list(_ tuning: String, _ routes: String) -> String {
+            """
+            {"cniVersion":"1.0.0","plugins":[{"type":"bridge","bridge":"b2","ipam":{"type":"static","addresses":\
+            [{"address":"10.5.0.9/24"}]}},{"type":"tuning"\(tuning)},{"type":"route-override"\(routes)}]}
+            """
+        }
+        try define("tn", list("", ""))
+        let asked = try add(#"[{"name":"tn","cni-args":{\#(keys)}}]"#)
+        try refused(
+            asked, asked.code, problem,
+            "asked for in \(Self.annotation), networks[0].cni-args.\(key); configured in \(cache)/tn.yaml")
+        let isRoute = key == "addroutes"
+        try define("tn", list(isRoute ? "" : ",\(keys)", isRoute ? ",\(keys)" : ""))
+        let written = try add("tn")
+        try refused(written, written.code, problem, "configured in \(cache)/tn.yaml")
+        #expect(!written.ran.output.contains("asked for"), "\(written.ran)")
+    }
+
+    @Test func keysThatStandTwiceAreNamed() throws {
+        try define("two", #"{"cniVersion":"1.0.0","type":"bridge","bridge":"b2","bridge":"b3"}"#)
+        let answer = try add("two", extra: ",\"confDir\":\"/none\",\"confDir\":\"/none\"")
+        #expect(answer.status == 0, "\(answer.ran)")
+        for words in [
+            "default/two on net1: keys that stand twice, of which the last one counts: bridge",
+            "are passed over: the first confDir (the key stands twice)",
+        ] { #expect(answer.ran.errors.contains(words), "\(answer.ran)") }
+        try node.write("cache/net-attach-def/default/json.json", #"{"spec":{"config":"{}"},"spec":{}}"#)
+        #expect(try add("json", pod: "b").message.contains("json.json: the key spec stands twice"))
+    }
+
+    @Test func aRecordThatWouldBeTooLargeIsRefusedBeforeAnythingIsAttached() throws {
+        let routes = (1...40).map { "{\"dst\":\"10.\($0).0.0/16\"}" }.joined(separator: ",")
+        try define(
+            "many",
+            #"{"cniVersion":"1.0.0","type":"bridge","bridge":"b2","ipam":{"type":"host-local","dataDir":"DIR/ipam","subnet":"172.16.0.0/16","routes":[\#(routes)]}}"#
+        )
+        let names = Array(repeating: "many", count: 200).joined(separator: ",")
+        try refused(try add(names), 7, "cannot be kept", "values or more; the limits are", "32768 values")
+        #expect(try node.files("ipam").isEmpty && node.links().isEmpty)
+        #expect(try add(names.split(separator: ",").prefix(40).joined(separator: ","), pod: "b").status == 0)
     }
 
     @Test func anAddressOutsideTheRangesIsTracedBack() throws {
@@ -182,6 +256,9 @@ extension Answer {
         ("printf 'kind: List\nitems: []\n' > F", 7, "kind is List: write each of its items", "correct F"),
         ("printf 'a: 1\n---\na: 1\n' > F", 6, "more than one document: a file has one", "correct F"),
         ("printf 'spec: {config: {type: bridge}}' > F", 7, "spec.config is an object", "correct F"),
+        ("rm F && mkdir F", 5, "F is a directory, where a file belongs", "mv F F.old"),
+        ("rm F && mkfifo F", 5, "F is a named pipe, where a file belongs", "mv F F.old"),
+        ("cp F $(dirname F)/net-a.json", 5, "both exist: remove one", "rm F, or rm"),
         ("printf 'a: [' > F", 6, "F: line 2, column 1: did not find", "correct F"),
     ])
     func aFileOfTheCacheIsNamedWithItsFix(damage: String, code: Int, problem: String, fix: String) throws {
@@ -190,6 +267,70 @@ extension Answer {
         }
         try Shell.sh(filled(damage))
         try refused(try add("net-a"), code, filled(problem), filled(fix))
+    }
+
+    @Test func aMisspeltAnnotationIsNamedWithPodAndFile() throws {
+        let file = "\(node.directory)/cache/pods/default/pod-a.yaml"
+        try node.write(
+            "cache/pods/default/pod-a.yaml",
+            "kind: Pod\nmetadata: {name: pod-a, annotations: {k8s.v1.cni.cnf.io/networks: net-a}}")
+        try refused(
+            try add(nil), 7, "annotation k8s.v1.cni.cnf.io/networks of pod default/pod-a: unknown key",
+            "it was read from \(file)")
+    }
+
+    @Test func whatStandsInAFilesPlaceIsNamed() throws {
+        let number = try node.sh("readlink /proc/self/ns/net").filter(\.isNumber)
+        let lock = "/run/plexus/bridge.\(number).b2.lock"
+        try Shell.sh("mkdir -p \(lock)")
+        defer { _ = try? Shell.sh("rmdir \(lock)") }
+        try define("br", #"{"cniVersion":"1.0.0","type":"bridge","bridge":"b2"}"#)
+        let answer = try add("br")
+        try refused(answer, 999, "\(lock) is a directory, where a file belongs", "mv \(lock) \(lock).old")
+        #expect(!answer.ran.output.contains("refused step"), "\(answer.ran)")
+        let folder = "\(node.directory)/state/attachments"
+        try Shell.sh("rm -rf \(folder) && mkdir -p \(node.directory)/state && touch \(folder)")
+        try refused(
+            try add("net-a"), 5, "\(folder) is a file, where a directory belongs",
+            "mv \(folder) \(folder).old")
+    }
+
+    @Test func errorsOfLaterVerbsEndWithTheFile() throws {
+        try node.script(
+            "mine",
+            #"[ "$CNI_COMMAND" != ADD ] && echo '{"code":100,"msg":"no"}' && exit 1; echo '{"ips":[]}'"#)
+        try define("ext", #"{"cniVersion":"1.0.0","type":"mine"}"#)
+        #expect(try add("ext").status == 0)
+        for verb in ["CHECK", "DEL"] {
+            let answer = try node.call(
+                verb, id: "c-a", netns: netns, args: MetaEndToEnd.pod,
+                MetaEndToEnd.config(node, networks: "ext"))
+            answer.expectRefusal(100, "default/ext on net1: mine: no", ["configured in \(cache)/ext.yaml"])
+        }
+    }
+
+    @Test func whatHasADevicesNameIsNamed() throws {
+        try uplink()
+        try define("hd", #"{"cniVersion":"1.0.0","type":"host-device","device":"up0"}"#)
+        #expect(try add("hd").status == 0)
+        try node.sh("ip link add up0 type bridge")
+        func delete() throws -> Answer {
+            try node.call(
+                "DEL", id: "c-a", netns: netns, args: MetaEndToEnd.pod,
+                MetaEndToEnd.config(node, networks: "hd"))
+        }
+        try delete().expectRefusal(
+            999, "default/hd on net1: give the device back as up0: the host has another link of that name",
+            ["ip link set dev up0 name OTHER, and DEL again", "configured in \(cache)/hd.yaml"])
+        #expect(try delete().message.hasSuffix("it is a bridge"))
+        try node.sh(
+            "ip link del up0; ip link add rival type bridge; ip link property add dev rival altname up0")
+        try delete().expectRefusal(
+            999, "a bridge, rival, has it as an alternative name",
+            ["ip link property del dev rival altname up0, and DEL again"])
+        try node.sh("ip link del rival")
+        #expect(try delete().status == 0)
+        #expect(try node.links().contains("up0"))
     }
 
     @Test func aFolderThatIsALinkIsNamed() throws {

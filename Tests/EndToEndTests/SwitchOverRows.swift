@@ -151,7 +151,7 @@ import Testing
 
     /// Attaches as Multus's delegates would be: Debian's bridge for eth0 and data0, a plugin of somebody's for net2. Writes
     /// what Multus and its libcni write down.
-    private func attach(spoilt: String? = nil) throws {
+    private func attach(spoilt: String? = nil, without lost: Int? = nil) throws {
         let lists = [list("first"), list("second"), Self.third]
         for (index, list) in lists.prefix(2).enumerated() {
             let (name, interface) = [("first", "eth0"), ("second", "data0")][index]
@@ -165,6 +165,7 @@ import Testing
                 environment: environment)
             try #require(ran.status == 0, "\(ran)")
             try cache(name, interface, ran.output, list)
+            try node.write("\(interface).result", ran.output)
         }
         try cache("third", "net2", #"{"cniVersion":"1.0.0","ips":[{"address":"10.0.0.9/24"}]}"#)
         let entries = lists.enumerated().map { index, list in
@@ -173,7 +174,8 @@ import Testing
             return
                 "{\"Name\":\"\(name)\",\"ifnameRequest\":\"\(index == 1 ? "data0" : "")\",\"Bytes\":\(index == 1 ? spoilt ?? bytes : bytes)}"
         }
-        try node.write("state/\(node.name)", "[\(entries.joined(separator: ","))]")
+        let kept = entries.indices.filter { $0 != lost }.map { entries[$0] }
+        try node.write("state/\(node.name)", "[\(kept.joined(separator: ","))]")
     }
 
     private func cache(_ network: String, _ interface: String, _ result: String, _ config: String = third)
@@ -247,6 +249,44 @@ import Testing
         #expect(
             try node.files("ipam").filter { $0.contains("first/10.77") || $0.contains("second/10.77") }
                 .isEmpty)
+    }
+
+    @Test("a record with fewer networks than the pod asks for is not all that it has", arguments: [0, 1])
+    func lostEntry(index: Int) throws {
+        try attach(without: index)
+        try Shell.sh("rm -r \(node.directory)/state/results")
+        for (name, config) in [("first", list("first")), ("second", list("second")), ("third", Self.third)] {
+            try node.define(name, config)
+        }
+        let annotations = #"{"k8s.v1.cni.cncf.io/networks":"second@data0,third"}"#
+        let config = MetaEndToEnd.config(node, networks: nil).replacing(
+            "\"delegates\"",
+            with: "\"runtimeConfig\":{\"io.kubernetes.cri.pod-annotations\":\(annotations)},\"delegates\"")
+        let answer = try node.call("DEL", id: node.name, netns: netns, args: MetaEndToEnd.pod, config)
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(answer.ran.errors.contains("it has 2 networks, and the pod asks for 3"), "\(answer.ran)")
+        #expect(try isClean() && node.links(pod: "a").isEmpty)
+    }
+
+    @Test("CHECK without libcni's results: by the runtime's own, and by the links", arguments: [true, false])
+    func checkedWithoutResults(isGiven: Bool) throws {
+        try attach()
+        try Shell.sh("rm -r \(node.directory)/state/results")
+        let result = try Shell.sh("cat \(node.directory)/eth0.result")
+        let extra = isGiven ? ",\"prevResult\":\(result)" : ""
+        #expect(try call("CHECK", netns: netns, extra: extra).status == 0)
+        func refused(_ change: String, _ words: String...) throws {
+            try node.sh(change, pod: "a")
+            let answer = try call("CHECK", netns: netns, extra: extra)
+            #expect(answer.status == 1 && words.allSatisfy(answer.message.contains), "\(answer.ran)")
+        }
+        try refused("ip link del data0", "default/second on data0", "data0 does not exist")
+        try refused("ip link add data0 type bridge", "default/second on data0", "is not of type veth")
+        if isGiven {
+            try refused("ip addr flush dev eth0", "first on eth0", "Failed to match addr")
+        } else {
+            try refused("ip link del eth0", "first on eth0", "eth0 does not exist")
+        }
     }
 
     @Test(
