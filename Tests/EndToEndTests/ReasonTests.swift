@@ -174,8 +174,7 @@ import Testing
                 #"{"cniVersion":"1.0.0","name":"tn","plugins":[{"type":"bridge"},{"type":"tuning",\#(own)}]}"#
             )
         }
-        let path = key.replacing("IFNAME", with: "net1").replacing(".", with: "/")
-        let asked = "asked for in \(Self.annotation), networks[0].cni-args.sysctl.\(path)"
+        let asked = "asked for in \(Self.annotation), networks[0].cni-args.sysctl.\(key)"
         try refused(
             try add(#"[{"name":"tn","cni-args":{\#(setting)}}]"#), 999, problem, "the key sysctl", asked)
         let own = try add(#"[{"name":"own","cni-args":{"sysctl":{"net.core.somaxconn":"99"}}}]"#)
