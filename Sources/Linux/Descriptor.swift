@@ -77,7 +77,7 @@ package struct Descriptor: ~Copyable, Sendable {
     }
 }
 
-/// Refuses what is no file: a device may have no end, and a pipe waits for its writer.
+/// Refuses what is no regular file: a device may have no end, and a pipe waits for its writer.
 func requireRegular(_ info: stat, _ name: @autoclosure () -> String) throws(SystemError) {
     guard info.st_mode & S_IFMT == S_IFREG else {
         throw SystemError(operation: "\(name()) is no regular file", code: 0)
