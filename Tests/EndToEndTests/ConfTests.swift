@@ -10,7 +10,7 @@ import Testing
     private static let ofVLANs = ["vlan100.yaml"]
     private static let ofIpvlan = ["ipvlan-l2.yaml", "ipvlan-l3.yaml", "ipvlan-l3s.yaml"]
     private static let ofDummy = ["dummy.yaml"]
-    private static let gated = ofVLANs + ofIpvlan + ofDummy
+    static let gated = ofVLANs + ofIpvlan + ofDummy
     /// Addresses that the pod's annotation asks for.
     static let asked = ["macvlan-tuned.yaml": "192.168.12.50/24"]
 
