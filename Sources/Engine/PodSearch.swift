@@ -4,7 +4,8 @@ import Netlink
 import Network
 package import Plans
 
-/// Pods of which nothing is written down: their links have MAC addresses that are derived from the container's ID.
+/// Pods of which nothing is written down: their links have MAC addresses that are derived from the container's ID, and sit
+/// on links of this host.
 package struct PodSearch {
     /// A path to the namespace of each link.
     private var paths: [MAC: String] = [:]
@@ -13,15 +14,8 @@ package struct PodSearch {
     package init() throws(Failure) {
         for (path, _, _) in networkNamespaces() {
             // Our own, and what goes meanwhile.
-            guard let kernel = try? Kernel.open(sandbox: path, mayBeGone: true), kernel.hasSandbox else {
-                continue
-            }
-            do throws(NetlinkError) {
-                let links = try kernel.with(.sandbox) { socket throws(NetlinkError) in try socket.links() }
-                for mac in links.compactMap(\.mac) { paths[mac] = path }
-            } catch {
-                throw Failure(.generic, "\(error)")
-            }
+            guard let kernel = try? Kernel.open(sandbox: path, mayBeGone: true) else { continue }
+            for mac in try kernel.tiedMACs() { paths[mac] = path }
         }
     }
 
@@ -30,7 +24,24 @@ package struct PodSearch {
 
     /// The namespace that has a link of one of these attachments; without one it counts as gone.
     package func kernel(of ids: [AttachmentID]) throws(Failure) -> Kernel {
-        let path = ids.lazy.compactMap { paths[Attachment(of: $0).mac(.sandbox)] }.first
-        return try Kernel.open(sandbox: path ?? "", mayBeGone: true)
+        for mac in ids.map({ Attachment(of: $0).mac(.sandbox) }) {
+            guard let path = paths[mac] else { continue }
+            // A path by a process's number may lead elsewhere by now.
+            let kernel = try Kernel.open(sandbox: path, mayBeGone: true)
+            if try kernel.tiedMACs().contains(mac) { return kernel }
+        }
+        return try Kernel.open(sandbox: "", mayBeGone: true)
+    }
+}
+
+extension Kernel {
+    /// Of the sandbox's links that are tied to one of the host's.
+    fileprivate func tiedMACs() throws(Failure) -> [MAC] {
+        guard hasSandbox else { return [] }
+        do throws(NetlinkError) {
+            return try everyLink(.sandbox).filter(\.1.isTiedToHost).compactMap(\.1.mac)
+        } catch {
+            throw Failure(.generic, "\(error)")
+        }
     }
 }

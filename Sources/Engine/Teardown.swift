@@ -322,7 +322,7 @@ package final class Teardown {
         guard runner.kernel.hasSandbox else { return }
         do throws(NetlinkError) {
             let all = try listed().filter { $0.kind != nil }
-            for name in Set(likely + all.map(\.name)).sorted() where isOurs(name) {
+            for name in likely where isOurs(name) {
                 let id = AttachmentID(containerID: containerID, interface: name)
                 let mac = Attachment(of: id).mac(.sandbox)
                 guard let link = all.first(where: { $0.mac == mac }) else { continue }

@@ -40,7 +40,7 @@ import Testing
         let missing = refusal {
             _ = try Tuning.planned(#""sysctl":{"net.core.nothing":"5"}"#, Self.pod(), Self.facts())
         }
-        #expect(missing.contains("net/core/nothing does not exist"))
+        #expect(missing.contains("net.core.nothing does not exist"))
     }
 
     @Test(
