@@ -147,18 +147,16 @@ package final class ChainRunner {
     }
 
     /// Whether the sandbox has each of these links, with its MAC address.
-    package func hasLinks(_ links: [(name: String, mac: String)]) throws(Failure) -> Bool {
+    package func hasLink(among links: [(name: String, mac: String)]) throws(Failure) -> Bool {
         guard kernel.hasSandbox, !links.isEmpty else { return false }
         do throws(NetlinkError) {
-            for (name, mac) in links {
-                guard let link = try kernel.link(.sandbox(name)), link.info.mac == MAC(parsing: mac) else {
-                    return false
-                }
+            let present = try kernel.with(.sandbox) { socket throws(NetlinkError) in try socket.links() }
+            return links.contains { _, mac in
+                MAC(parsing: mac).map { wanted in present.contains { $0.mac == wanted } } ?? false
             }
         } catch {
             throw Failure(.generic, "\(error)")
         }
-        return true
     }
 
     /// - Parameter cause: why; what it says is not repeated.
@@ -170,12 +168,14 @@ package final class ChainRunner {
     ///
     /// - Parameters:
     ///   - valid: all that live.
-    ///   - own: those that are on this network, or may be: what an executable is told.
+    ///   - own: those that are on this network: what an executable is told. nil when they are not known: it is not asked.
     package func collect(
-        _ spec: AttachmentSpec, valid: [AttachmentID], own: () -> [AttachmentID]
+        _ spec: AttachmentSpec, valid: [AttachmentID], own: () -> [AttachmentID]?
     ) throws(Failure) {
         for index in spec.list.plugins.indices {
-            let told = isExecutable(spec.list.plugins[index], spec) ? own() : nil
+            let isExecutable = isExecutable(spec.list.plugins[index], spec)
+            let told = isExecutable ? own() : nil
+            if isExecutable, told == nil { continue }
             let plugin = try PluginCall(spec, index, .gc, previous: nil, self, valid: told).plugin()
             do throws(Failure) { try plugin.collect(valid) } catch {
                 throw plugin.naming(error)

@@ -153,13 +153,13 @@ extension MetaPlugin {
             alive.formUnion(record.entries.map(\.spec.id))
         }
 
-        /// Who may be on a network.
-        func living(on network: String) -> [AttachmentID] {
+        /// Who is on a network, or may be; nil when somebody lives whose interfaces are not known: an executable that is told
+        /// of the others alone would free what it has.
+        func living(on network: String) -> [AttachmentID]? {
+            guard unread.isEmpty else { return nil }
             let elsewhere = networks.lazy.filter { $0.network != network }.map(\.id)
             let here = networks.lazy.filter { $0.network == network }.map(\.id)
-            let likely = alive.lazy.filter { unread.contains($0.containerID) }.flatMap(
-                MetaPlugin.likelyInterfaces)
-            return Array(alive.union(likely).subtracting(elsewhere).union(here))
+            return Array(alive.subtracting(elsewhere).union(here))
         }
     }
 
@@ -196,7 +196,8 @@ extension MetaPlugin {
             let kernel = try census.pods().kernel(of: likely)
             let teardown = Teardown(runner(kernel), isGuess: true)
             func isOurs(_ interface: String) -> Bool {
-                kept.map { !$0.contains(interface) } ?? (interface == id.interface)
+                (interface == id.interface || !Self.isOfRuntime(interface))
+                    && kept.map { !$0.contains(interface) } ?? (interface == id.interface)
             }
             teardown.detachNoted(id, where: isOurs)
             teardown.detachDerived(id.containerID, likely.map(\.interface), where: isOurs)
@@ -257,7 +258,7 @@ extension MetaPlugin {
         // Multus kept no identity: the pod that is at the path must have the very links, and be nobody's that lives.
         let namespace = try kernel.sandboxIdentity()
         let isOurs = namespace.map { found in !census.namespaces.contains { $0.isSame(as: found) } } ?? false
-        let hasSandbox = isOurs ? try runner(kernel).hasLinks(found.links) : false
+        let hasSandbox = isOurs ? try runner(kernel).hasLink(among: found.links) : false
         if !hasSandbox { kernel = try Kernel.open(sandbox: "", mayBeGone: true) }
         var problems = detach(found.record, sandbox: hasSandbox ? found.sandbox : "", runner(kernel))
         if !found.isWhole { problems += removeTraces(of: found.record.id, [], runner(kernel), []) }

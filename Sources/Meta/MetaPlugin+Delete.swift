@@ -63,7 +63,7 @@ extension MetaPlugin {
     ) throws(Failure) -> (kernel: Kernel, sandbox: String) {
         if invocation.netns.isEmpty, !multus.sandbox.isEmpty {
             let kernel = try Kernel.open(sandbox: multus.sandbox, mayBeGone: true, mayBeOwn: true)
-            if try runner(kernel).hasLinks(multus.links) { return (kernel, multus.sandbox) }
+            if try runner(kernel).hasLink(among: multus.links) { return (kernel, multus.sandbox) }
         }
         let kernel = try openUnrecorded(store)
         let isThere = kernel.hasSandbox || !fileExists(invocation.netns)
@@ -81,14 +81,16 @@ extension MetaPlugin {
         let links = config.plugin.previous?.interfaces.filter { $0.sandbox ?? "" != "" } ?? []
         let kernel = try Kernel.open(
             sandbox: links.first?.sandbox ?? "", mayBeGone: true, mayBeOwn: true)
-        if try runner(kernel).hasLinks(links.map { ($0.name, $0.mac ?? "") }) { return kernel }
+        if try runner(kernel).hasLink(among: links.map { ($0.name, $0.mac ?? "") }) { return kernel }
         return try PodSearch().kernel(of: Self.likelyInterfaces(id))
     }
 
     /// The same for a container without a record of ours: a namespace that is another container's by its record counts as
     /// gone.
     private func openUnrecorded(_ store: borrowing StateStore) throws(Failure) -> Kernel {
-        let kernel = try invocation.netns.isEmpty ? openPromised() : openGiven()
+        // A path that leads nowhere tells no more than none.
+        let isGiven = !invocation.netns.isEmpty && fileExists(invocation.netns)
+        let kernel = try isGiven ? openGiven() : openPromised()
         guard let namespace = try kernel.sandboxIdentity() else { return kernel }
         let owner = store.others(than: id, mentioning: ["\"inode\":\(namespace.inode)"], config.log).first {
             $0.namespace?.isSame(as: namespace) == true
@@ -202,7 +204,8 @@ extension MetaPlugin {
     ) -> [Failure] {
         let teardown = Teardown(runner, isGuess: true)
         func isOurs(_ interface: String) -> Bool {
-            kept.map { !$0.contains(interface) } ?? (interface == id.interface)
+            (interface == id.interface || !Self.isOfRuntime(interface))
+                && kept.map { !$0.contains(interface) } ?? (interface == id.interface)
         }
         var delegates: [Delegate] = []
         do throws(Failure) {
@@ -225,6 +228,13 @@ extension MetaPlugin {
         return problems
     }
 
+    /// `eth1` and the like: runtimes name the interfaces so of which they ask one by one, and each has a DEL of its own.
+    static func isOfRuntime(_ interface: String) -> Bool {
+        let number = interface.dropFirst(3)
+        return interface.hasPrefix("eth") && !number.isEmpty
+            && number.utf8.allSatisfy { (0x30...0x39).contains($0) }
+    }
+
     /// Removes nftables rules and leases with the container's ID, of interfaces that are gone.
     func removeTraces(
         of id: AttachmentID, _ delegates: [Delegate], _ runner: ChainRunner, _ kept: [String]?
@@ -239,7 +249,7 @@ extension MetaPlugin {
             return [error]
         }
         func isOurs(_ interface: String) -> Bool {
-            !present.contains(interface)
+            !present.contains(interface) && (interface == id.interface || !Self.isOfRuntime(interface))
                 && kept.map { !$0.contains(interface) } ?? (interface == id.interface)
         }
         let interfaces = Self.likelyInterfaces(id).map(\.interface) + delegates.map(\.spec.id.interface)

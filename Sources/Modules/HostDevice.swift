@@ -234,7 +234,8 @@ package enum HostDevice: Module {
         if facts.taken != nil { return removal(noteOf: attachment, facts) }
         var removal = Removal()
         if let name = guess(config, attachment, facts), let link = facts.links[name] {
-            var device = Device(name: link.alias, interface: attachment.interface, wasUp: false)
+            let home = homeName(config, link) ?? link.alias
+            var device = Device(name: home, interface: attachment.interface, wasUp: false)
             device.index = link.index
             removal.steps.append(homecoming(device, from: name))
         }
@@ -277,15 +278,30 @@ package enum HostDevice: Module {
     /// link must be one that no pod can make. A device that the kernel moved back keeps the pod's name for it, or is
     /// called dev0 when the host has that name.
     private static func guess(_ config: Config, _ attachment: Attachment, _ facts: Facts) -> LinkName? {
+        let promised = attachment.previous?.interfaces.first {
+            $0.name == attachment.interface && $0.sandbox ?? "" != ""
+        }?.mac.flatMap(MAC.init(parsing:))
         let found = facts.everyLink.filter { name in
-            guard let link = facts.links[name], Names.kernelProblem(link.alias) == nil,
+            guard let link = facts.links[name], homeName(config, link) != nil,
                 link.kind.isEmpty || link.isTiedToHost
             else { return false }
-            if name.place == .sandbox { return name.name == attachment.interface }
+            let hasAlias = Names.kernelProblem(link.alias) == nil
+            if name.place == .sandbox {
+                // The result's MAC address tells it too, whatever the pod made of name and alias.
+                return hasAlias && name.name == attachment.interface
+                    || promised != nil && link.mac == promised
+            }
+            guard hasAlias else { return false }
             let isNamed = name.name == attachment.interface || name.name.hasPrefix("dev")
             return isNamed && link.alias != name.name && isAskedFor(config.device, name, link, facts)
         }
         return found.first { $0.place == .sandbox } ?? found.first
+    }
+
+    /// What the host calls the device: as the configuration has it, or else by the alias.
+    private static func homeName(_ config: Config, _ link: LinkFacts) -> String? {
+        if case .name(let device) = config.device { return device }
+        return Names.kernelProblem(link.alias) == nil ? link.alias : nil
     }
 
     /// Whether a link of the host may be the device that the configuration names.

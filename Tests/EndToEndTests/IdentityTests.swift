@@ -242,6 +242,20 @@ import Testing
         #expect(try isHome())
     }
 
+    @Test(
+        "what has no note of ours goes by the result and the configuration, not by the alias",
+        arguments: ["alias ''", "alias far", "alias up1", "alias a/b"])
+    func unnotedDevice(trick: String) throws {
+        let keys = "\"device\":\"ens4\""
+        let added = try node.plugin("ADD", "host-device", keys, id: node.name)
+        try Shell.sh("rm /run/plexus/host-device/\(node.name)_eth0.json")
+        try node.sh(
+            "ip link set eth0 down; ip link set eth0 name other; ip link set other \(trick)", pod: "a")
+        let answer = try node.plugin("DEL", "host-device", keys, previous: added, id: node.name)
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try node.links().contains("ens4") && node.links(pod: "a").isEmpty)
+    }
+
     @Test("a device that is neither in reach nor home is kept in mind")
     func outOfReach() throws {
         let keys = "\"device\":\"ens4\""
@@ -380,9 +394,10 @@ import Testing
 
     // MARK: Namespaces
 
-    @Test("a namespace that is mounted elsewhere by now")
-    func mountedElsewhere() throws {
+    @Test("a namespace that is mounted elsewhere by now", arguments: [true, false])
+    func mountedElsewhere(isRecorded: Bool) throws {
         try add("vlan,card")
+        if !isRecorded { try Shell.sh("rm -rf \(node.directory)/state") }
         try Shell.sh(
             "touch /run/netns/\(node.name)-z; mount --bind \(netns) /run/netns/\(node.name)-z; ip netns del \(node.name)-a"
         )

@@ -53,6 +53,34 @@ import Testing
         #expect(try leases().isEmpty)
     }
 
+    @Test(
+        "with all records lost DEL of one interface leaves the container's other ones alone",
+        arguments: ["eth0", "eth1"])
+    func lostSibling(interface: String) throws {
+        #expect(try meta("ADD", networks: "").status == 0)
+        #expect(try meta("ADD", interface: "eth1", networks: "").status == 0)
+        try Shell.sh("rm -rf \(node.directory)/state")
+        #expect(try meta("DEL", interface: interface, networks: "").status == 0)
+        #expect(try node.links(pod: "a") == [interface == "eth0" ? "eth1" : "eth0"])
+        #expect(try leases().count == 1)
+    }
+
+    @Test("GC asks no executable while somebody lives whose interfaces are not known")
+    func collectsNothingBlindly() throws {
+        try node.script(
+            "ext", #"[ "$CNI_COMMAND" != ADD ] || echo '{"cniVersion":"1.1.0","interfaces":[{"name":"x"}]}'"#)
+        try node.define("x", #"{"cniVersion":"1.1.0","type":"ext"}"#)
+        #expect(try meta("ADD", networks: "x@data0").status == 0)
+        let valid = #","cni.dev/valid-attachments":[{"containerID":"c1","ifname":"eth0"}]"#
+        let config = MetaEndToEnd.config(node, version: "1.1.0", networks: nil, extra: valid)
+        #expect(try node.call("GC", netns: "", config).status == 0)
+        let log = "\(node.directory)/ext.log"
+        #expect(try Shell.sh("tail -1 \(log)") == "GC\n")
+        try node.write("state/attachments/c1@eth0.json", "torn")
+        #expect(try node.call("GC", netns: "", config).status == 0)
+        #expect(try Shell.sh("grep -c GC \(log)") == "1\n")
+    }
+
     @Test("GC of a torn record spares the container's living interface")
     func collectsOne() throws {
         #expect(try meta("ADD").status == 0)

@@ -290,6 +290,18 @@ import Testing
     }
 
     @Test(
+        "DEL without CNI_NETNS goes by the namespace of Multus' results",
+        arguments: ["true", "ip link del data0"])
+    func withoutPath(trick: String) throws {
+        try attach()
+        try node.sh(trick, pod: "a")
+        let answer = try call("DEL", netns: "")
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try isClean())
+        #expect(try node.links(pod: "a").isEmpty)
+    }
+
+    @Test(
         "a file of Multus that lists nothing goes with the pod, and what names and leases tell",
         arguments: ["torn", "[]", "{}"])
     func spoiltFile(text: String) throws {
