@@ -36,7 +36,9 @@ package enum Role {
     package func run() -> Int32 {
         var version: Version?
         do throws(Failure) {
-            guard let invocation = try Invocation.read(requiresPath: !isMeta, { Environment.value($0) })
+            guard
+                let invocation = try Invocation.read(
+                    requiresPath: rules.requiresPath, { Environment.value($0) })
             else {
                 writeStandardError(about)
                 if case .unknown = self { return 1 }
@@ -59,7 +61,7 @@ package enum Role {
                 try requireReadable(config, verb)
                 try answer(verb, invocation, config)
             } catch {
-                throw isMeta ? error.asMetaPlugin : error.asReferencePlugins
+                throw rules.hidesCodes ? error.asReferencePlugins : error.asMetaPlugin
             }
             return 0
         } catch {
@@ -70,10 +72,10 @@ package enum Role {
         }
     }
 
-    private var isMeta: Bool {
+    private var rules: RoleRules {
         switch self {
-        case .meta, .unknown: true
-        case .plugin, .addresses: false
+        case .meta, .unknown: .meta
+        case .plugin, .addresses: .reference
         }
     }
 

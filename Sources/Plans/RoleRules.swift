@@ -29,21 +29,20 @@ package struct RoleRules: Sendable {
     /// A link whose result the version cannot express stays where a module says that its reference leaves it.
     package let leavesUntold: Bool
 
-    package static let meta = RoleRules(isMeta: true)
-    package static let reference = RoleRules(isMeta: false)
+    /// Who calls a plugin by itself passes the path where others are; the meta-plugin's configuration has binDir.
+    package let requiresPath: Bool
+    /// An error of a plugin's own has one code, 999, whatever went wrong: the reference has no others.
+    package let hidesCodes: Bool
 
-    private init(isMeta: Bool) {
-        judgesWishes = isMeta
-        acceptsForeignArguments = isMeta
-        namesPlugins = isMeta
-        tracesWishes = isMeta
-        retriesRestores = isMeta
-        detachesByName = isMeta
-        keepsRecords = isMeta
-        collectsByInterface = !isMeta
-        sharesContainerIDs = !isMeta
-        completesPaths = isMeta
-        forwardsErrors = !isMeta
-        leavesUntold = !isMeta
-    }
+    package static let meta = RoleRules(
+        judgesWishes: true, acceptsForeignArguments: true, namesPlugins: true, tracesWishes: true,
+        retriesRestores: true, detachesByName: true, keepsRecords: true, collectsByInterface: false,
+        sharesContainerIDs: false, completesPaths: true, forwardsErrors: false, leavesUntold: false,
+        requiresPath: false, hidesCodes: false)
+
+    package static let reference = RoleRules(
+        judgesWishes: false, acceptsForeignArguments: false, namesPlugins: false, tracesWishes: false,
+        retriesRestores: false, detachesByName: false, keepsRecords: false, collectsByInterface: true,
+        sharesContainerIDs: true, completesPaths: false, forwardsErrors: true, leavesUntold: true,
+        requiresPath: true, hidesCodes: true)
 }
