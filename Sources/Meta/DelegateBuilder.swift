@@ -1,74 +1,15 @@
 package import CNI
-package import Engine
+import Engine
 import JSONC
 package import Linux
-package import Network
+import Network
 import Plans
-
-/// A network that the pod is attached to, with all that was decided about it before the first one runs.
-package struct Delegate: Sendable {
-    package var spec: AttachmentSpec
-    /// nil: this network does not ask for the pod's default route.
-    package var defaultRoute: [IPAddress]?
-    /// What asked for the network; nil for one that every pod gets.
-    package var selection: Selection?
-
-    /// An error of this network: with its name in front, and at the end who wrote what is refused.
-    package func blamed(for error: Failure) -> Failure {
-        var error = error.prefixed("\(spec.name) on \(spec.id.interface)")
-        if let key = error.key {
-            if let place = selection?.place(of: key) {
-                error = error.ending(with: "asked for in \(place)")
-            } else if spec.isPassed(key) {
-                error = error.ending(with: "passed by the runtime in \(key)")
-            } else if error.details.isEmpty, Failure.isOfTheCall(key) {
-                error.details = "correct \(key)"
-            }
-        }
-        return error.ending(with: spec.place)
-    }
-}
-
-/// A network by configuration or annotation, found.
-private struct Chosen {
-    var list: NetworkList
-    var name: String
-    /// The device plugin's resource that the definition names.
-    var resource: String?
-    /// See `AttachmentSpec`.
-    var origin: String
-    /// Bytes of the definition's manifest.
-    var size = 0
-    var selection: Selection?
-}
-
-/// The limit of all definitions that a pod asks for. A pod can ask for a large one many times, and the record would
-/// become too large to be written.
-private struct Allowance {
-    private var bytes = JSON.maximumSize
-    private var values = JSON.maximumCount
-
-    /// Before the next one is read.
-    func requireRest() throws(Failure) {
-        guard bytes >= 0, values >= 0 else {
-            throw Failure(
-                .badConfig, "the networks of this pod are too large together",
-                details:
-                    "the limits of their definitions are \(JSON.maximumSize) bytes and \(JSON.maximumCount) values"
-            )
-        }
-    }
-
-    mutating func take(_ chosen: Chosen) {
-        bytes -= chosen.size
-        for plugin in chosen.list.plugins { values -= plugin.count }
-    }
-}
 
 /// Turns configuration, annotations and definitions into delegates.
 package struct DelegateBuilder {
     private let config: MetaConfig
     private let cache: DefinitionCache
+    private let finder: NetworkFinder
     private let invocation: Invocation
     /// The runtime's own pairs, each once.
     private let pairs: [(key: String, value: String)]
@@ -92,6 +33,7 @@ package struct DelegateBuilder {
         self.pairs = pairs
         if invocation.verb == .add { try args.requireKnown(Self.knownArgs) }
         self.pod = try Pod(args)
+        finder = NetworkFinder(config: config, cache: cache, pod: pod)
     }
 
     /// The default network, then `defaultNetworks`, then `networks`, then the pod's annotation.
@@ -107,12 +49,12 @@ package struct DelegateBuilder {
         let selections = try selections(annotations)
         // Isolation is checked first: a pod must not learn whether a definition exists in another namespace.
         for selection in selections {
-            try checkIsolation(selection)
+            try finder.checkIsolation(selection)
             try selection.refuseDoubled()
         }
         var allowance = Allowance()
         for selection in selections {
-            delegates.append(try delegate(try chosen(selection, &allowance), index: delegates.count))
+            delegates.append(try delegate(try finder.find(selection, &allowance), index: delegates.count))
         }
         for delegate in delegates { try delegate.selection?.refuseImpossible() }
         try refuseDuplicates(delegates)
@@ -127,7 +69,7 @@ package struct DelegateBuilder {
         var allowance = Allowance()
         for selection in try selections(annotations) {
             do throws(Failure) {
-                delegates.append(try delegate(try chosen(selection, &allowance), index: delegates.count))
+                delegates.append(try delegate(try finder.find(selection, &allowance), index: delegates.count))
             } catch {
                 log.error("DEL of \(invocation.subject) without a record: \(error.message)")
             }
@@ -147,8 +89,8 @@ package struct DelegateBuilder {
     package func buildDefaults(_ annotations: PodAnnotations = PodAnnotations()) throws(Failure) -> [Delegate]
     {
         var delegates: [Delegate] = []
-        for chosen in try defaultLists(annotations) {
-            delegates.append(try delegate(chosen, index: delegates.count))
+        for network in try defaultLists(annotations) {
+            delegates.append(try delegate(network, index: delegates.count))
         }
         return delegates
     }
@@ -176,19 +118,19 @@ package struct DelegateBuilder {
 
     private func defaultLists(
         _ annotations: PodAnnotations
-    ) throws(Failure) -> [Chosen] {
-        var lists: [Chosen] = []
+    ) throws(Failure) -> [FoundNetwork] {
+        var lists: [FoundNetwork] = []
         if let name = config.clusterNetwork {
-            lists.append(try resolve(name))
+            lists.append(try finder.resolve(name))
             if pod.map({ !config.systemNamespaces.contains($0.namespace) }) ?? true {
-                for name in config.defaultNetworks { lists.append(try resolve(name)) }
+                for name in config.defaultNetworks { lists.append(try finder.resolve(name)) }
             }
         } else {
             for (index, json) in config.delegates.enumerated() {
                 do throws(Failure) {
                     let list = try NetworkList.decode(json, defaultName: config.plugin.name)
                     let origin = "delegates[\(index)] of the configuration \(config.plugin.name)"
-                    lists.append(Chosen(list: list, name: list.name, origin: origin))
+                    lists.append(FoundNetwork(list: list, name: list.name, origin: origin))
                 } catch {
                     throw error.prefixed("delegates[\(index)]").ending(
                         with: "correct it in the configuration \(config.plugin.name)")
@@ -199,7 +141,7 @@ package struct DelegateBuilder {
         return lists
     }
 
-    private func overridden(_ text: String) throws(Failure) -> Chosen {
+    private func overridden(_ text: String) throws(Failure) -> FoundNetwork {
         let source = annotation(PodAnnotations.defaultNetworkKey)
         let selections = try Selection.parse(text, source: source)
         guard selections.count == 1, var selection = selections.first else {
@@ -209,13 +151,13 @@ package struct DelegateBuilder {
                 details: "further networks stand in the annotation \(PodAnnotations.networksKey)")
         }
         let namespace = selection.namespace ?? config.multusNamespace
-        if namespace != config.multusNamespace { try checkIsolation(selection) }
+        if namespace != config.multusNamespace { try finder.checkIsolation(selection) }
         // The interface's name is the runtime's to choose: it looks for that one.
         if selection.interface.take() != nil { selection.others.append("interface") }
         let advice =
             selection.namespace == nil
             ? "short names of this annotation are those of multusNamespace, \(namespace)" : ""
-        return try definition(namespace, selection.name, selection, advice: advice)
+        return try finder.definition(namespace, selection.name, selection, advice: advice)
     }
 
     /// How errors call an annotation.
@@ -229,138 +171,17 @@ package struct DelegateBuilder {
             + Selection.parse(annotations.networks ?? "", source: annotation(PodAnnotations.networksKey))
     }
 
-    /// A name: a definition in `multusNamespace`, else a file in `confDir`. With a '/': a path.
-    private func resolve(_ name: String) throws(Failure) -> Chosen {
-        if name.hasPrefix("/") { return Self.chosen(try NetworkFiles.load(name)) }
-        guard !name.utf8.contains(UInt8(ascii: "/")) else {
-            throw Failure(
-                .badConfig, "\"\(name)\" is no absolute path",
-                details: "write the path of the file in clusterNetwork or defaultNetworks from / on")
-        }
-        guard Names.isIdentifier(name) else {
-            throw Failure(
-                .badConfig, "\"\(name)\" is no network name",
-                details: "clusterNetwork and defaultNetworks have names, or paths with a '/'")
-        }
-        let advice = "names in the configuration are those of multusNamespace, \(config.multusNamespace)"
-        do throws(Failure) { return try definition(config.multusNamespace, name, advice: advice) } catch {
-            if let found = NetworkFiles.find(name, in: config.confDir, config.log) {
-                return Self.chosen(found)
-            }
-            throw Failure(
-                code: error.code, "network \(name): \(error.message)",
-                details: "\(error.details); nor has \(config.confDir) a configuration of that name")
-        }
-    }
-
-    private static func chosen(_ found: NetworkFiles.Found) -> Chosen {
-        Chosen(list: found.list, name: found.list.name, origin: found.file)
-    }
-
-    // MARK: Networks of this pod
-
-    private func chosen(_ selection: Selection, _ allowance: inout Allowance) throws(Failure) -> Chosen {
-        try allowance.requireRest()
-        let advice = selection.namespace == nil ? "short names are those of the pod's own namespace" : ""
-        let chosen = try definition(namespace(of: selection), selection.name, selection, advice: advice)
-        allowance.take(chosen)
-        return chosen
-    }
-
-    private func namespace(of selection: Selection) -> String {
-        selection.namespace ?? pod?.namespace ?? "default"
-    }
-
-    private func mayName(_ namespace: String) -> Bool {
-        !config.namespaceIsolation || namespace == pod?.namespace ?? "default"
-            || config.globalNamespaces.contains(namespace)
-    }
-
-    private func checkIsolation(_ selection: Selection) throws(Failure) {
-        let target = namespace(of: selection)
-        guard !mayName(target) else { return }
-        let own = pod?.namespace ?? "default"
-        let allowed = [own] + config.globalNamespaces.filter { $0 != own }
-        throw Failure(
-            .badConfig,
-            "namespace isolation enabled, annotation violates permission, pod is in namespace \(own)"
-                + " but refers to target namespace \(target)",
-            details: "use a network of \(allowed.joined(separator: " or of "))")
-    }
-
-    /// - Parameter advice: why the name was looked for in that namespace.
-    private func definition(
-        _ namespace: String, _ name: String, _ selection: Selection? = nil, advice: String
-    ) throws(Failure) -> Chosen {
-        guard let definition = try cache.definition(namespace, name) else {
-            throw missing(namespace, name, advice, selection)
-        }
-        do throws(Failure) {
-            var chosen = try read(definition)
-            chosen.size = definition.size
-            chosen.selection = selection
-            return chosen
-        } catch {
-            throw error.ending(with: "correct \(definition.file)")
-        }
-    }
-
-    /// Names the other namespaces that have it, except those that the pod may not use.
-    private func missing(
-        _ namespace: String, _ name: String, _ advice: String, _ selection: Selection?
-    ) -> Failure {
-        let others = cache.namespaces(having: name).filter { $0 != namespace && mayName($0) }
-        let found = others.map { "\($0)/\(name)" }.joined(separator: ", ")
-        let fix = selection == nil ? "there is \(found)" : "write \(found)"
-        let asked = selection.map { "asked for by \($0.place)" } ?? ""
-        let hints = [asked] + (others.isEmpty ? [] : [advice, fix]).filter { !$0.isEmpty }
-        return Failure(
-            .badConfig, "cannot find a network-attachment-definition (\(name)) in namespace (\(namespace))",
-            details: (hints + [cache.missing(namespace, name)]).filter { !$0.isEmpty }.joined(separator: "; ")
-        )
-    }
-
-    private func read(_ definition: Definition) throws(Failure) -> Chosen {
-        if trimmed(definition.config).isEmpty {
-            guard let found = NetworkFiles.find(definition.name, in: config.confDir, config.log) else {
-                throw Failure(
-                    .badConfig,
-                    "\(definition.fullName) has no spec.config, and no network available in the name"
-                        + " \(definition.name) in cni dir \(config.confDir)")
-            }
-            return Chosen(
-                list: found.list, name: definition.fullName, resource: definition.resource, origin: found.file
-            )
-        }
-        let failed = "\(definition.fullName): failed to unmarshal Spec.Config: spec.config"
-        let document: JSONDocument
-        do throws(JSONError) { document = try JSON.parse(definition.config) } catch {
-            throw Failure(.badConfig, "\(failed): \(error)")
-        }
-        do throws(Failure) { try PluginConfig.refuseDuplicateSettings(document) } catch {
-            throw error.prefixed(definition.fullName)
-        }
-        do throws(Failure) {
-            var list = try NetworkList.decode(document.value, defaultName: definition.name)
-            list.doubled = document.duplicates
-            return Chosen(
-                list: list, name: definition.fullName, resource: definition.resource, origin: definition.file)
-        } catch {
-            throw error.prefixed(failed)
-        }
-    }
-
     // MARK: One delegate
 
-    private func delegate(_ chosen: Chosen, index: Int) throws(Failure) -> Delegate {
-        let (list, name, selection) = (chosen.list, chosen.name, chosen.selection)
+    private func delegate(_ network: FoundNetwork, index: Int) throws(Failure) -> Delegate {
+        let (list, name, selection) = (network.list, network.name, network.selection)
         for plugin in list.plugins {
             let type = plugin["type"]?.string ?? ""
             guard type != config.plugin.type, type != "plexus", type != "multus" else {
                 throw Failure(
                     .badConfig, "\(name): delegates to \(type), which is this plugin itself",
                     details:
-                        "name the plugin that makes the interface in its type; configured in \(chosen.origin)"
+                        "name the plugin that makes the interface in its type; configured in \(network.origin)"
                 )
             }
         }
@@ -382,8 +203,8 @@ package struct DelegateBuilder {
             runtimeConfig: runtime,
             cniArgs: selection?.cniArgs, searchPath: searchPath, external: config.externalPlugins)
         spec.wishes = selection?.others ?? []
-        spec.resource = chosen.resource
-        spec.origin = chosen.origin
+        spec.resource = network.resource
+        spec.origin = network.origin
         return Delegate(spec: spec, defaultRoute: selection?.defaultRoute, selection: selection)
     }
 
