@@ -37,11 +37,11 @@ extension Kernel {
     }
 
     func ensureSpoofCheck(_ check: SpoofCheck) throws(NetlinkError) {
-        try nftables { socket throws(NetlinkError) in try socket.ensureSpoofCheck(check.rule) }
+        try nftables { socket throws(NetlinkError) in try socket.ensureSpoofCheck(check) }
     }
 
-    func removeSpoofCheck(_ id: AttachmentID) throws(NetlinkError) {
-        try nftables { socket throws(NetlinkError) in try socket.removeSpoofCheck(id: SpoofCheck.name(of: id))
+    func removeSpoofCheck(_ name: String) throws(NetlinkError) {
+        try nftables { socket throws(NetlinkError) in try socket.removeSpoofCheck(name)
         }
     }
 
@@ -65,11 +65,11 @@ extension Kernel {
                 try socket.removeMasquerade { comment, _ in
                     Masquerade.hash(in: comment).map(hashes.contains) ?? false
                 }
-                for (id, port) in try socket.spoofChecks() where id.hasPrefix(prefix) {
+                for (name, port) in try socket.spoofChecks() where name.hasPrefix(prefix) {
                     // Another container's ID may begin as this one does: the port's name tells whose it is.
-                    let interface = String(id.dropFirst(prefix.count))
+                    let interface = String(name.dropFirst(prefix.count))
                     let isDerived = hostLinkName(containerID, interface) == port && isOurs(interface)
-                    if names.contains(id) || isDerived { try socket.removeSpoofCheck(id: id) }
+                    if names.contains(name) || isDerived { try socket.removeSpoofCheck(name) }
                 }
             }
             if isAlone { try removeIptables(of: containerID) }
@@ -129,21 +129,21 @@ extension Kernel {
             return mayHave(String(interface), hash)
         }
         do throws(NetlinkError) {
-            var checks: [(id: String, port: String)] = []
+            var checks: [(name: String, port: String)] = []
             try nftables { socket throws(NetlinkError) in
                 try socket.removeMasquerade { comment, made in
                     !owner.isEmpty && made == owner && !lives(comment)
                 }
                 checks = try socket.spoofChecks().filter { check in
-                    !names.contains(check.id) && !containers.contains { check.id.hasPrefix("\($0)-") }
+                    !names.contains(check.name) && !containers.contains { check.name.hasPrefix("\($0)-") }
                 }
             }
-            for (id, port) in checks {
+            for (name, port) in checks {
                 let isThere = try with(.host) { socket throws(NetlinkError) in
                     port.isEmpty ? false : try socket.link(named: port) != nil
                 }
                 if !isThere {
-                    try nftables { socket throws(NetlinkError) in try socket.removeSpoofCheck(id: id) }
+                    try nftables { socket throws(NetlinkError) in try socket.removeSpoofCheck(name) }
                 }
             }
         } catch {

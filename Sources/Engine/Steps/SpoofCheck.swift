@@ -1,13 +1,14 @@
 import Netlink
+import Network
 import Plans
 
 extension LiveRun {
     func run(_ step: SpoofCheckStep) throws(NetlinkError) {
         switch step {
         case .ensure(let check):
-            journal.record(.step(.removeSpoofCheck(check.id)))
+            journal.record(.step(Step(SpoofCheckStep.remove(check.name))))
             try kernel.ensureSpoofCheck(check)
-        case .remove(let id): try kernel.removeSpoofCheck(id)
+        case .remove(let name): try kernel.removeSpoofCheck(name)
         }
     }
 }

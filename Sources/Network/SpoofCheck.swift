@@ -1,19 +1,19 @@
 /// Drops what a bridge port sends with another source address than its own.
-package struct SpoofCheckRule: Equatable, Sendable {
+package struct SpoofCheck: Hashable, Sendable {
     /// `<containerID>-<interface>`: part of the chains' names and of every comment.
-    package var id: String
+    package var name: String
     /// The bridge port.
     package var port: String
     package var mac: MAC
 
-    package init(id: String, port: String, mac: MAC) {
-        self.id = id
+    package init(name: String, port: String, mac: MAC) {
+        self.name = name
         self.port = port
         self.mac = mac
     }
 
     package var changes: [NftChange] {
-        let chains = SpoofChains(id)
+        let chains = SpoofChains(name)
         // NF_BR_PRI_NAT_DST_BRIDGED.
         let priority: Int32 = -300
         return [
@@ -38,10 +38,10 @@ package struct SpoofChains: Sendable {
     package let mac: NftChain
     package let comment: String
 
-    /// - Parameter id: as in `SpoofCheckRule`.
-    package init(_ id: String) {
-        interface = NftChain(.bridge, "nat", "cni-br-iface-\(id)")
-        mac = NftChain(.bridge, "nat", "cni-br-iface-\(id)-mac")
-        comment = "macspoofchk-\(id)"
+    /// - Parameter name: as in `SpoofCheck`.
+    package init(_ name: String) {
+        interface = NftChain(.bridge, "nat", "cni-br-iface-\(name)")
+        mac = NftChain(.bridge, "nat", "cni-br-iface-\(name)-mac")
+        comment = "macspoofchk-\(name)"
     }
 }
