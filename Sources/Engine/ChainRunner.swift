@@ -146,13 +146,16 @@ package final class ChainRunner {
         }
     }
 
-    /// Whether the sandbox has each of these links, with its MAC address.
-    package func hasLink(among links: [(name: String, mac: String)]) throws(Failure) -> Bool {
-        guard kernel.hasSandbox, !links.isEmpty else { return false }
+    /// Whether the sandbox has a link with one of these MAC addresses, as far as they tell one pod from another: a device may
+    /// be another pod's by now, and an ipvlan has the address of its master.
+    package func hasLink(withOneOf macs: [String]) throws(Failure) -> Bool {
+        guard kernel.hasSandbox, !macs.isEmpty else { return false }
         do throws(NetlinkError) {
-            let present = try kernel.with(.sandbox) { socket throws(NetlinkError) in try socket.links() }
-            return links.contains { _, mac in
-                MAC(parsing: mac).map { wanted in present.contains { $0.mac == wanted } } ?? false
+            let wanted = Set(macs.compactMap(MAC.init(parsing:)))
+            return try kernel.with(.sandbox) { socket throws(NetlinkError) in
+                try socket.links().contains { link in
+                    link.kind != nil && link.hasOwnAddress && link.mac.map(wanted.contains) == true
+                }
             }
         } catch {
             throw Failure(.generic, "\(error)")

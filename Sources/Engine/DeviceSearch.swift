@@ -80,24 +80,6 @@ extension Kernel {
         do throws(NetlinkError) { return try find(device) } catch { throw Failure(.generic, "\(error)") }
     }
 
-    /// The interfaces of which a plugin keeps notes, for the container of an attachment whose note is at `path`.
-    func interfaces(notedLike path: String, of id: AttachmentID) throws(Failure) -> [String] {
-        let folder = path.parts(by: "/").dropLast().joined(separator: "/")
-        let names: [String]
-        do throws(SystemError) { names = try Directory.open(folder).names().sorted() } catch
-            where error.isNotFound || error.isNoDirectory
-        {
-            return []
-        } catch {
-            throw Failure(.io, "notes of plugins: \(error)")
-        }
-        return names.compactMap { name in
-            guard name.hasPrefix("\(id.containerID)_"), name.hasSuffix(".json") else { return nil }
-            let interface = String(name.dropFirst(id.containerID.utf8.count + 1).dropLast(5))
-            return Names.interfaceProblem(interface) == nil ? interface : nil
-        }
-    }
-
     private func find(_ device: Device) throws(NetlinkError) -> TakenDevice {
         if let found = try look(for: device) { return found }
         // A link that is made by software went with its namespace, or was deleted in it; unless the peer of a veth

@@ -287,9 +287,7 @@ package final class Teardown {
         var removals: [String: Removal] = [:]
         for module in runner.registry.noters() {
             do throws(Failure) {
-                let path = module.note(Attachment(of: id)) ?? ""
-                for interface in try runner.kernel.interfaces(notedLike: path, of: id) where isOurs(interface)
-                {
+                for interface in try Registry.interfaces(notedBy: module, of: id) where isOurs(interface) {
                     let attachment = Attachment(
                         of: AttachmentID(containerID: id.containerID, interface: interface))
                     let facts = try runner.observe(module.needs(noteOf: attachment))

@@ -255,10 +255,10 @@ extension MetaPlugin {
 
     private func detachDead(_ found: MultusRecord, _ census: Census) throws(Failure) -> [Failure] {
         var kernel = try Kernel.open(sandbox: found.sandbox, mayBeGone: true, mayBeOwn: true)
-        // Multus kept no identity: the pod that is at the path must have the very links, and be nobody's that lives.
+        // Multus kept no identity: the pod that is at the path must have one of the links, and be nobody's that lives.
         let namespace = try kernel.sandboxIdentity()
         let isOurs = namespace.map { found in !census.namespaces.contains { $0.isSame(as: found) } } ?? false
-        let hasSandbox = isOurs ? try runner(kernel).hasLink(among: found.links) : false
+        let hasSandbox = isOurs ? try runner(kernel).hasLink(withOneOf: found.macs) : false
         if !hasSandbox { kernel = try Kernel.open(sandbox: "", mayBeGone: true) }
         var problems = detach(found.record, sandbox: hasSandbox ? found.sandbox : "", runner(kernel))
         if !found.isWhole { problems += removeTraces(of: found.record.id, [], runner(kernel), []) }

@@ -63,7 +63,10 @@ extension MetaPlugin {
     ) throws(Failure) -> (kernel: Kernel, sandbox: String) {
         if invocation.netns.isEmpty, !multus.sandbox.isEmpty {
             let kernel = try Kernel.open(sandbox: multus.sandbox, mayBeGone: true, mayBeOwn: true)
-            if try runner(kernel).hasLink(among: multus.links) { return (kernel, multus.sandbox) }
+            if try runner(kernel).hasLink(withOneOf: multus.macs) {
+                let own = try sparing(kernel, at: multus.sandbox, store)
+                return (own, own.hasSandbox ? multus.sandbox : "")
+            }
         }
         let kernel = try openUnrecorded(store)
         let isThere = kernel.hasSandbox || !fileExists(invocation.netns)
@@ -75,30 +78,48 @@ extension MetaPlugin {
         try Kernel.open(sandbox: invocation.netns, mayBeGone: true, mayBeOwn: invocation.netnsOverride)
     }
 
-    /// The namespace of the result that the runtime kept of ADD, if the very links are in it, as a path may be another pod's
-    /// by now; or else the one that has a link of the container's.
+    /// The namespace of the result that the runtime kept of ADD, if one of its links is in it, as a path may be another
+    /// pod's by now; or else the one that has a link of the container's.
     private func openPromised() throws(Failure) -> Kernel {
         let links = config.plugin.previous?.interfaces.filter { $0.sandbox ?? "" != "" } ?? []
         let kernel = try Kernel.open(
             sandbox: links.first?.sandbox ?? "", mayBeGone: true, mayBeOwn: true)
-        if try runner(kernel).hasLink(among: links.map { ($0.name, $0.mac ?? "") }) { return kernel }
+        if try runner(kernel).hasLink(withOneOf: links.compactMap(\.mac)) { return kernel }
+        // Most have nothing any more: runtimes call DEL twice, and a look into every namespace takes its time.
+        guard try hasTraces() else { return try Kernel.open(sandbox: "", mayBeGone: true) }
         return try PodSearch().kernel(of: Self.likelyInterfaces(id))
     }
 
-    /// The same for a container without a record of ours: a namespace that is another container's by its record counts as
-    /// gone.
+    /// Whether the container has an address, or a plugin noted something of it.
+    private func hasTraces() throws(Failure) -> Bool {
+        if try builtins.hasNotes(of: id) { return true }
+        for directory in storeDirectories([]) {
+            if try !HostLocal.owners(below: directory, where: { $0 == id.containerID }).isEmpty {
+                return true
+            }
+        }
+        return false
+    }
+
+    /// The same for a container without a record of ours.
     private func openUnrecorded(_ store: borrowing StateStore) throws(Failure) -> Kernel {
         // A path that leads nowhere tells no more than none.
         let isGiven = !invocation.netns.isEmpty && fileExists(invocation.netns)
-        let kernel = try isGiven ? openGiven() : openPromised()
+        return try sparing(isGiven ? openGiven() : openPromised(), at: invocation.netns, store)
+    }
+
+    /// A namespace that is another container's by its record counts as gone.
+    private func sparing(
+        _ kernel: Kernel, at path: String, _ store: borrowing StateStore
+    ) throws(Failure) -> Kernel {
         guard let namespace = try kernel.sandboxIdentity() else { return kernel }
         let owner = store.others(than: id, mentioning: ["\"inode\":\(namespace.inode)"], config.log).first {
             $0.namespace?.isSame(as: namespace) == true
         }
         guard let owner else { return kernel }
         config.log.error(
-            "DEL of \(subject): \(invocation.netns) is the namespace of container \(owner.id.containerID) by now:"
-                + " nothing in it is touched")
+            "DEL of \(subject): \(path.isEmpty ? "what was found" : path) is the namespace of container"
+                + " \(owner.id.containerID) by now: nothing in it is touched")
         return try Kernel.open(sandbox: "", mayBeGone: true)
     }
 

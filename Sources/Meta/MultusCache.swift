@@ -175,13 +175,12 @@ struct MultusRecord {
         record.entries.lazy.flatMap { $0.attached?.result.interfaces ?? [] }.compactMap(\.sandbox).first ?? ""
     }
 
-    /// What each of the pod's links was: name and MAC address.
-    var links: [(name: String, mac: String)] {
+    /// Those of the pod's links.
+    var macs: [String] {
         record.entries.flatMap { entry in
-            (entry.attached?.result.interfaces ?? []).compactMap { interface in
-                guard interface.sandbox != nil, interface.name == entry.spec.id.interface else { return nil }
-                return interface.mac.map { (interface.name, $0) }
-            }
+            (entry.attached?.result.interfaces ?? []).filter {
+                $0.sandbox != nil && $0.name == entry.spec.id.interface
+            }.compactMap(\.mac)
         }
     }
 

@@ -290,6 +290,28 @@ import Testing
     }
 
     @Test(
+        "the MAC address that ipvlans share tells no pod",
+        .enabled(if: Feature.ipvlan, "this kernel has no ipvlan; the VM's has"))
+    func whatIpvlansShare() throws {
+        try attach()
+        try node.removePod("a")
+        _ = try node.pod("a")
+        try node.sh(
+            """
+            ip link add uplink address 02:00:00:00:00:17 type veth peer name far && ip link set uplink up
+            ip link add link uplink name eth0 netns \(node.name)-a type ipvlan mode l2
+            """)
+        try cache(
+            "first", "eth0",
+            """
+            {"cniVersion":"1.0.0","interfaces":[{"name":"eth0","mac":"02:00:00:00:00:17","sandbox":"\(netns)"}]}
+            """, list("first"))
+        let answer = try call("DEL", netns: "")
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try node.links(pod: "a") == ["eth0"])
+    }
+
+    @Test(
         "DEL without CNI_NETNS goes by the namespace of Multus' results",
         arguments: ["true", "ip link del data0"])
     func withoutPath(trick: String) throws {
