@@ -130,12 +130,7 @@ package enum Role {
         case .meta(let name):
             let plugin = MetaPlugin(invocation, try MetaConfig(config, role: name, isTolerant: verb == .del))
             switch verb {
-            case .add:
-                try plugin.add(writtenAs: config.version) { result throws(Failure) in
-                    try respond(result)
-                    // Ends here: the kernel closes files and frees memory faster.
-                    exitProcess(0)
-                }
+            case .add: try plugin.add(writtenAs: config.version, respond)
             case .del: try plugin.delete()
             case .check: try plugin.check()
             case .gc: try plugin.collect()
