@@ -133,6 +133,7 @@ import Testing
         let start = lines.lastIndex { $0.contains("read(0,") } ?? 0
         let calls = lines[(start + 1)...].filter { !$0.contains("+++ exited") }
         #expect(!calls.contains { $0.contains("clone") || $0.contains("fork") || $0.contains("execve") })
-        #expect(calls.count < 150, "\(calls.count) calls")
+        // 144 on Linux 6.18; a kernel that does not answer a new link with its attributes is asked for them.
+        #expect(calls.count < 165, "\(calls.count) calls")
     }
 }
