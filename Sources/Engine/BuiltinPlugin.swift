@@ -18,18 +18,26 @@ struct BuiltinPlugin<M: Module>: Plugin {
         if let asked = try config.reader.object("args")?.object("cni") {
             call.say(passedOver(try asked.judge(M.vocabulary, below: M.podArguments)))
         }
-        var vocabulary = M.vocabulary
-        if M.usesIPAM {
-            try call.requireSource()
-            vocabulary = vocabulary.with(PluginConfig.interfaceVocabulary)
-            if let source = config.ipamType.flatMap(call.builtinSource) {
-                vocabulary = vocabulary.with(Vocabulary([], members: [.init("ipam", source.vocabulary)]))
-            }
-        } else {
-            vocabulary = vocabulary.with(PluginConfig.vocabulary)
-        }
+        if M.usesIPAM { try call.requireSource() }
         call.say(passedOver(try config.reader.judge(vocabulary)))
         call.say(Capabilities.problems(config.reader, isOpen: false).map { .concern($0) })
+    }
+
+    private var vocabulary: Vocabulary {
+        guard M.usesIPAM else { return M.vocabulary.with(PluginConfig.vocabulary) }
+        let all = M.vocabulary.with(PluginConfig.interfaceVocabulary)
+        guard let source = call.config.ipamType.flatMap(call.builtinSource) else { return all }
+        return all.with(Vocabulary([], members: [.init("ipam", source.vocabulary)]))
+    }
+
+    /// What `remarks` says of choices that a default made is an error's worth when keys are unknown: one of them may have
+    /// been meant to choose.
+    private func weighed(_ remarks: [Remark]) -> [Remark] {
+        func isChoice(_ remark: Remark) -> Bool { if case .choice = remark { true } else { false } }
+        guard remarks.contains(where: isChoice), let unknown = try? call.config.reader.judge(vocabulary),
+            !unknown.isEmpty
+        else { return remarks }
+        return remarks.map { isChoice($0) ? .concern($0.text) : $0 }
     }
 
     func validate() throws(Failure) {
@@ -47,7 +55,7 @@ struct BuiltinPlugin<M: Module>: Plugin {
         var attachment = call.attachment
         let facts = try call.worker.observe(M.needs(parsed, attachment, .add))
         try M.refuse(parsed, attachment, facts)
-        if call.rules.judgesWishes { call.say(try M.judge(parsed, attachment, facts)) }
+        if call.rules.judgesWishes { call.say(weighed(try M.judge(parsed, attachment, facts))) }
         var isMade = false
         if let addresses {
             if addresses.needLink {

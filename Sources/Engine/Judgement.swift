@@ -193,7 +193,7 @@ private struct Taker {
         return key == "mac" && takesMAC && args["MAC"] != nil || key == "ips" && takesIP && args["IP"] != nil
     }
 
-    func takesArgument(_ key: String) -> Bool { !isBuiltin || arguments.contains(key) }
+    func takesArgument(_ key: String) -> Bool { !isBuiltin || arguments.contains { isSame($0, key) } }
 }
 
 /// One remark for all keys that no plugin reads.

@@ -139,6 +139,11 @@ extension LinkFacts {
         alternativeNames = link.alternativeNames
         isAllMulticast = link.isAllMulticast
         queueLength = link.queueLength
+        usesARP = link.usesARP
+        isMulticast = link.isMulticast
+        group = link.group
+        gsoSize = link.gsoSize
+        gsoSegments = link.gsoSegments
         if !link.busAddress.isEmpty { bus = "\(link.busName)/\(link.busAddress)" }
         if !link.permanentAddress.isEmpty {
             permanentAddress = String(decoding: hexadecimal(link.permanentAddress), as: UTF8.self)

@@ -1,4 +1,4 @@
-import CNI
+package import CNI
 import JSONC
 import Netlink
 import Network
@@ -35,6 +35,17 @@ extension ChainRunner {
             }
         }
         return true
+    }
+
+    /// Whether the device that a plugin noted of the attachment is in the sandbox.
+    package func hasDevice(_ spec: AttachmentSpec) throws(Failure) -> Bool {
+        guard kernel.hasSandbox else { return false }
+        for plugin in spec.list.plugins {
+            guard let query = plugin["type"]?.string.flatMap(registry.module)?.takenDevice(spec.attachment())
+            else { continue }
+            if case .found(_, let name, _)? = try kernel.find(query), name.place == .sandbox { return true }
+        }
+        return false
     }
 
     private func known(

@@ -10,8 +10,10 @@ package struct StepError: Error, Equatable, Sendable, CustomStringConvertible {
     /// The object that should be undone or deleted does not exist any more.
     package var isGone: Bool { [noSuchDevice, noSuchAddress, noSuchProcess, noSuchFile].contains(code) }
 
+    var isFinal: Bool { Self.isFinal(code) }
+
     /// A repetition would be refused too: a setting that may not be written, a value that is out of range by now.
-    var isFinal: Bool {
+    static func isFinal(_ code: CInt) -> Bool {
         [
             notPermitted, accessDenied, busy, invalid, readOnly, outOfRange, notSupported, addressInUse,
         ].contains(code)

@@ -1,6 +1,7 @@
 package import CNI
 import Linux
 import Netlink
+package import Network
 package import Plans
 
 /// What DEL of one plugin asks for.
@@ -329,6 +330,32 @@ package final class Teardown {
             }
         } catch {
             problems.append(Failure(.generic, "\(error)"))
+        }
+    }
+
+    /// Without a record of the pod: its links that are tied to the host and have an address that was given to it, whatever
+    /// became of their names and MAC addresses.
+    package func detachByAddress(
+        _ leases: [(id: AttachmentID, address: IPAddress)], where isOurs: (String) -> Bool
+    ) throws(Failure) {
+        guard runner.kernel.hasSandbox, !leases.isEmpty else { return }
+        do throws(NetlinkError) {
+            for link in try listed() {
+                // What has an alias may be a device that is to go home.
+                guard link.kind != nil, link.parentNamespaceID != nil, link.alias.isEmpty else { continue }
+                let addresses = try runner.kernel.with(.sandbox) { socket throws(NetlinkError) in
+                    try socket.addresses(index: link.index).map(\.cidr.address)
+                }
+                let lease = leases.first { addresses.contains($0.address) && isOurs($0.id.interface) }
+                guard let lease else { continue }
+                let name = LinkName.sandbox(lease.id.interface)
+                if runner.kernel.known[name] == nil {
+                    runner.kernel.known[name] = KnownLink(place: .sandbox, index: link.index, mac: link.mac)
+                }
+                links.append(name)
+            }
+        } catch {
+            throw Failure(.generic, "\(error)")
         }
     }
 

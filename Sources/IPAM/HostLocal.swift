@@ -289,15 +289,16 @@ package enum HostLocal: AddressSource {
     /// - Parameter isWanted: of a container.
     package static func owners(
         below directory: String, where isWanted: (String) -> Bool = { _ in true }
-    ) throws(Failure) -> [AttachmentID] {
-        var owners: [AttachmentID] = []
+    ) throws(Failure) -> [(id: AttachmentID, address: IPAddress)] {
+        var owners: [(id: AttachmentID, address: IPAddress)] = []
         do throws(SystemError) {
             for network in try networks(below: directory) {
                 guard let store = try LeaseStore.openIfPresent("\(directory)/\(network)") else { continue }
                 try store.forEachEntry { entry in
                     let (containerID, interface) = LeaseStore.parse(entry.owner)
                     guard Names.isIdentifier(containerID), isWanted(containerID) else { return }
-                    owners.append(AttachmentID(containerID: containerID, interface: interface ?? ""))
+                    owners.append(
+                        (AttachmentID(containerID: containerID, interface: interface ?? ""), entry.address))
                 }
             }
         } catch {
@@ -309,7 +310,7 @@ package enum HostLocal: AddressSource {
     private static func networks(below directory: String) throws(SystemError) -> [String] {
         do throws(SystemError) {
             return try Directory.open(directory).names().filter(Names.isIdentifier)
-        } catch  where error.isNotFound {
+        } catch  where error.isNotFound || error.isNoDirectory {
             return []
         }
     }

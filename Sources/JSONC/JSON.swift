@@ -140,7 +140,7 @@ package struct JSONObject: Sendable {
 }
 
 /// As Go's decoder compares keys: the letter case of ASCII does not matter.
-func isSame(_ a: String, _ b: String) -> Bool {
+package func isSame(_ a: String, _ b: String) -> Bool {
     guard a.utf8.count == b.utf8.count else { return false }
     return a == b || a.utf8.elementsEqual(b.utf8) { lowercase($0) == lowercase($1) }
 }

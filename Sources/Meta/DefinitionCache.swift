@@ -130,7 +130,9 @@ package struct DefinitionCache: Sendable {
 
     /// The network of every definition that can be read, for a DEL that has nothing else to go by, and for GC. One at a
     /// time: all of them may be many times what a pod's may be together.
-    package func forEachNetwork(_ body: (_ name: String, _ list: NetworkList) -> Void) {
+    package func forEachNetwork(
+        _ body: (_ name: String, _ list: NetworkList, _ file: String) -> Void
+    ) {
         let root = "\(path)/net-attach-def"
         let namespaces = (try? Directory.open(root).names()) ?? []  // no cache, nothing to add
         for namespace in namespaces.filter(Names.isLabel) {
@@ -140,7 +142,7 @@ package struct DefinitionCache: Sendable {
                     let json = try? JSON.parse(found.config).value,
                     let list = try? NetworkList.decode(json, defaultName: found.name)
                 else { continue }
-                body(found.fullName, list)
+                body(found.fullName, list, found.file)
             }
         }
     }

@@ -97,7 +97,7 @@ extension MetaPlugin {
         let runner = runner(try Kernel.open(sandbox: "", mayBeGone: true))
         let known = Set(census.alive.map(\.containerID)).union(census.unrecorded)
         for directory in directories {
-            let owners = try HostLocal.owners(below: directory) { !known.contains($0) }
+            let owners = try HostLocal.owners(below: directory) { !known.contains($0) }.map(\.id)
             let pairs = try runner.havingLivingPairs(owners)
             for id in owners {
                 let results = pairs.contains(id) ? [] : census.results[id.containerID] ?? []
@@ -223,8 +223,8 @@ extension MetaPlugin {
         let living = Dictionary(
             census.alive.map { ($0.containerID, $0.interface) }, uniquingKeysWith: min)
         for cache in multusCaches {
-            lazy var results = MultusCache.results(below: cache.directory)
-            for containerID in cache.containers() {
+            let results = MultusCache.results(below: cache.directory)
+            for containerID in Set(cache.containers() + results.keys).sorted() {
                 let living = living[containerID]
                 let known = census.results[containerID] ?? []
                 let isOthers = !known.isEmpty && !known.contains { $0.network == network }
@@ -304,11 +304,12 @@ extension MetaPlugin {
         for id in census.multus {
             for entry in (try? multusRecord(id, isKnown: true))?.record.entries ?? [] { collect(entry.spec) }
         }
-        DefinitionCache(path: config.cacheDir).forEachNetwork { name, list in
-            collect(
-                AttachmentSpec(
-                    name: name, id: id, sandbox: "", args: "", list: list,
-                    searchPath: builder?.searchPath ?? [], external: config.externalPlugins))
+        DefinitionCache(path: config.cacheDir).forEachNetwork { name, list, file in
+            var spec = AttachmentSpec(
+                name: name, id: id, sandbox: "", args: "", list: list,
+                searchPath: builder?.searchPath ?? [], external: config.externalPlugins)
+            spec.origin = file
+            collect(spec)
         }
         return problems
     }

@@ -241,12 +241,28 @@ extension MetaPlugin {
         teardown.detachLinks(interfaces.filter(isOurs))
         let likely = Self.likelyInterfaces(id).map(\.interface)
         teardown.detachDerived(id.containerID, likely, where: isOurs)
+        do throws(Failure) {
+            try teardown.detachByAddress(leases(of: id.containerID, delegates), where: isOurs)
+        } catch {
+            config.log.error("DEL of \(subject) without a record: \(error.message)")
+        }
         teardown.detachByName(id.containerID, likely, where: isOurs)
         teardown.finish()
         var problems = teardown.problems
         // A device that is still out keeps its addresses.
         problems += removeTraces(of: id, delegates, runner, kept.map { $0 + teardown.held })
         return problems
+    }
+
+    /// The addresses that a container has by its leases.
+    private func leases(
+        of containerID: String, _ delegates: [Delegate]
+    ) throws(Failure) -> [(id: AttachmentID, address: IPAddress)] {
+        var found: [(id: AttachmentID, address: IPAddress)] = []
+        for directory in storeDirectories(delegates) {
+            found += try HostLocal.owners(below: directory) { $0 == containerID }
+        }
+        return found
     }
 
     /// `eth1` and the like: runtimes name the interfaces so of which they ask one by one, and each has a DEL of its own.
@@ -305,7 +321,7 @@ extension MetaPlugin {
         }
         for delegate in delegates { note(delegate.spec.list.plugins) }
         for delegate in config.delegates { note(delegate["plugins"]?.array ?? [delegate]) }
-        DefinitionCache(path: config.cacheDir).forEachNetwork { _, list in note(list.plugins) }
+        DefinitionCache(path: config.cacheDir).forEachNetwork { _, list, _ in note(list.plugins) }
         return directories
     }
 

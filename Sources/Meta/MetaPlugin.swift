@@ -135,7 +135,7 @@ package struct MetaPlugin {
         _ directories: Set<String>, _ store: borrowing StateStore
     ) throws(Failure) {
         var owners: [AttachmentID] = []
-        for directory in directories { owners += try HostLocal.owners(below: directory) }
+        for directory in directories { owners += try HostLocal.owners(below: directory).map(\.id) }
         try store.note(unrecorded: owners)
     }
 
@@ -292,7 +292,18 @@ package struct MetaPlugin {
                 throw error.prefixed(attachment).ending(with: entry.spec.place)
             }
         }
+        if let multus { try checkUnusable(multus, runner(kernel)) }
         return record
+    }
+
+    /// Of a network that Multus' record says nothing usable of, the interface's name is known.
+    private func checkUnusable(_ multus: MultusRecord, _ runner: ChainRunner) throws(Failure) {
+        let unknown = multus.record.entries.isEmpty ? [id.interface] + multus.unusable : multus.unusable
+        let present = Set(try runner.sandboxLinks().map(\.name))
+        guard let missing = unknown.first(where: { !present.contains($0) }) else { return }
+        throw Failure(
+            .generic, "interface \(missing) does not exist in \(invocation.netns)",
+            details: "somebody removed it")
     }
 
     /// Multus keeps no result where libcni's cache is gone. The runtime passes that of its own interface; of the others

@@ -18,19 +18,23 @@ package struct MultusCache {
     /// Where the libcni of runtimes keeps its cache.
     static let runtimeDirectory = "/var/lib/cni"
 
+    /// What an attachment with this name, interface and list is to a call.
+    typealias MakeSpec = (String, AttachmentID, NetworkList) -> AttachmentSpec
+
     /// The attachments in the order of their ADD; nil when Multus knows nothing of the container.
-    ///
-    /// - Parameter spec: what an attachment with this name, interface and list is to this call.
     func record(
-        _ id: AttachmentID, sandbox: String, _ log: Log,
-        _ spec: (String, AttachmentID, NetworkList) -> AttachmentSpec
+        _ id: AttachmentID, sandbox: String, _ log: Log, _ spec: MakeSpec
     ) throws(Failure) -> MultusRecord? {
+        var found = MultusRecord(cache: self, record: PodRecord(id: id, sandbox: sandbox, entries: []))
         let bytes: [UInt8]
         do throws(SystemError) {
             let cache = try Directory.open(directory).trusted()
             bytes = try cache.read(id.containerID, limit: Self.limit, isTrusted: true)
         } catch  where error.isNotFound {
-            return nil
+            // The record may be lost, and what libcni noted of each network be there.
+            found.isWhole = false
+            found.record.entries = notedEntries(id, spec)
+            return found.record.entries.isEmpty ? nil : found
         } catch  where error.isNoFile {
             // Our own cniDir has directories beside Multus' files; files that others can write to are not trusted.
             if error.code == 0 { log.error("state of Multus is passed over: \(error)") }
@@ -38,7 +42,6 @@ package struct MultusCache {
         } catch {
             throw Failure(.io, "state of Multus: \(error)", details: error.hint)
         }
-        var found = MultusRecord(cache: self, record: PodRecord(id: id, sandbox: sandbox, entries: []))
         do throws(JSONError) {
             let delegates = try Reader(JSON.parse(bytes).value).elements()
             if delegates.isEmpty { throw JSONError(path: "", problem: "it names no network") }
@@ -58,9 +61,10 @@ package struct MultusCache {
             }
         } catch {
             found.isWhole = false
+            found.record.entries = notedEntries(id, spec)
             log.error(
                 "\(directory)/\(id.containerID), Multus' record of \(id.interface), is unusable: \(error):"
-                    + " DEL goes by names and leases")
+                    + " DEL goes by libcni's results, names and leases")
         }
         return found
     }
@@ -88,22 +92,17 @@ package struct MultusCache {
     }
 
     private func entry(
-        _ json: Reader, _ index: Int, _ id: AttachmentID,
-        _ spec: (String, AttachmentID, NetworkList) -> AttachmentSpec
+        _ json: Reader, _ index: Int, _ id: AttachmentID, _ spec: MakeSpec
     ) throws(JSONError) -> PodRecord.Entry {
         let name = try json.string("Name") ?? ""
         var interface = try json.string("ifnameRequest") ?? ""
         if interface.isEmpty { interface = index == 0 ? id.interface : "net\(index)" }
-        guard let text = try json.string("Bytes"), let config = decodedBase64(text) else {
-            throw json.error("Bytes", "is no base64 text")
-        }
-        let document = try JSON.parse(config).value
         let list: NetworkList
-        do throws(Failure) {
-            list = try NetworkList.decode(
-                document, defaultName: name.split(separator: "/").last.map(String.init))
-        } catch {
-            throw json.error("Bytes", error.message)
+        do throws(JSONError) { list = try self.list(json, name) } catch {
+            // libcni noted the same configuration.
+            let noted = noted(of: id.containerID).filter { $0.interface == interface }
+            guard noted.count == 1, let other = noted[0].list else { throw error }
+            list = other
         }
         var spec = spec(name, AttachmentID(containerID: id.containerID, interface: interface), list)
         spec.origin = "\(directory)/\(id.containerID), Multus' record"
@@ -126,20 +125,74 @@ package struct MultusCache {
         return PodRecord.Entry(spec: spec, attached: added?.result.map { Attached(result: $0) })
     }
 
+    private func list(_ json: Reader, _ name: String) throws(JSONError) -> NetworkList {
+        guard let text = try json.string("Bytes"), let config = decodedBase64(text) else {
+            throw json.error("Bytes", "is no base64 text")
+        }
+        let document = try JSON.parse(config).value
+        do throws(Failure) {
+            return try NetworkList.decode(
+                document, defaultName: name.split(separator: "/").last.map(String.init))
+        } catch {
+            throw json.error("Bytes", error.message)
+        }
+    }
+
+    /// A file of libcni's cache.
+    private struct Noted {
+        var interface: String
+        var list: NetworkList?
+        var result: CNIResult?
+
+        init?(_ json: JSON) {
+            guard let network = json["networkName"]?.string, let interface = json["ifName"]?.string else {
+                return nil
+            }
+            self.interface = interface
+            let config = json["config"]?.string.flatMap(decodedBase64).flatMap { try? JSON.parse($0).value }
+            list = config.flatMap { try? NetworkList.decode($0, defaultName: network) }
+            result = json["result"].flatMap {
+                try? CNIResult.parse($0, assuming: list?.version ?? .newest)
+            }
+        }
+    }
+
+    /// What libcni noted of a container's networks.
+    private func noted(of containerID: String) -> [Noted] {
+        guard let results = try? Directory.open("\(directory)/results").trusted(),
+            let names = try? results.names()
+        else { return [] }
+        return names.filter { $0.contains("-\(containerID)-") }.sorted().compactMap { name in
+            guard let bytes = try? results.read(name, limit: Self.limit, isTrusted: true),
+                let json = try? JSON.parse(bytes).value, json["containerId"]?.string == containerID
+            else { return nil }
+            return Noted(json)
+        }
+    }
+
+    private func notedEntries(_ id: AttachmentID, _ spec: MakeSpec) -> [PodRecord.Entry] {
+        var entries: [PodRecord.Entry] = []
+        for noted in noted(of: id.containerID) {
+            guard let list = noted.list else { continue }
+            let own = AttachmentID(containerID: id.containerID, interface: noted.interface)
+            var spec = spec(list.name, own, list)
+            spec.origin = "\(directory)/results"
+            entries.append(PodRecord.Entry(spec: spec, attached: noted.result.map { Attached(result: $0) }))
+        }
+        // The cluster's network was the first.
+        return entries.filter { $0.spec.id == id } + entries.filter { $0.spec.id != id }
+    }
+
     /// What libcni's cache has of an attachment: its configuration and its result; nil for a part that says nothing. A
     /// file's name is ambiguous, so what it says of itself is compared.
-    private func added(_ spec: AttachmentSpec) -> (list: NetworkList?, result: CNIResult?)? {
+    private func added(_ spec: AttachmentSpec) -> Noted? {
         guard
             let bytes = try? Directory.open("\(directory)/results").trusted().readIfPresent(
                 resultName(spec), limit: Self.limit, isTrusted: true),
             let json = try? JSON.parse(bytes).value, json["containerId"]?.string == spec.id.containerID,
             json["ifName"]?.string == spec.id.interface
         else { return nil }
-        let config = json["config"]?.string.flatMap(decodedBase64).flatMap { try? JSON.parse($0).value }
-        return (
-            config.flatMap { try? NetworkList.decode($0, defaultName: spec.list.name) },
-            json["result"].flatMap { try? CNIResult.parse($0, assuming: spec.list.version) }
-        )
+        return Noted(json)
     }
 
     private func resultName(_ spec: AttachmentSpec) -> String {

@@ -59,12 +59,29 @@ package struct PluginRole {
     }
 
     package func delete() throws(Failure) {
-        let kernel = try Kernel.open(
-            sandbox: invocation.netns, mayBeGone: true, mayBeOwn: invocation.netnsOverride)
+        let (kernel, sandbox) = try openForDelete()
+        var spec = spec
+        spec.sandbox = sandbox
         let teardown = Teardown(runner(kernel))
         teardown.detach(spec, config.previous.map { Attached(result: $0) })
         teardown.finish()
         if let problem = teardown.problems.first { throw problem }
+    }
+
+    /// The namespace of CNI_NETNS; without one that of the result, if what ADD made or took is in it, as a path may be another
+    /// pod's by now.
+    private func openForDelete() throws(Failure) -> (Kernel, String) {
+        let links = config.previous?.interfaces.filter { $0.sandbox ?? "" != "" } ?? []
+        if invocation.netns.isEmpty, let path = links.first?.sandbox {
+            let kernel = try Kernel.open(sandbox: path, mayBeGone: true, mayBeOwn: true)
+            let runner = runner(kernel)
+            var isThere = try runner.hasLink(withOneOf: links.compactMap(\.mac))
+            if !isThere { isThere = try runner.hasDevice(spec) }
+            if isThere { return (kernel, path) }
+        }
+        let kernel = try Kernel.open(
+            sandbox: invocation.netns, mayBeGone: true, mayBeOwn: invocation.netnsOverride)
+        return (kernel, invocation.netns)
     }
 
     package func check() throws(Failure) {

@@ -124,54 +124,24 @@ extension PodRecord {
     }
 }
 
-// MARK: Checksum
+// MARK: Lines
 
-/// A disk may change a bit and leave JSON that says something else. So the first member of each line of a record is a
-/// checksum of all that follows it: `{"sum":"<16 hexadecimal digits>",...`.
 extension PodRecord {
-    private static let head = Array("{\"sum\":\"".utf8)
-    private static let digits = 16
-    private static let end = UInt8(ascii: "\n")
-
-    /// A line of a record's file.
-    static func sealed(_ json: JSON) -> [UInt8] {
-        let body = json.bytes().dropFirst()
-        return head + checksum(body) + Array("\",".utf8) + body + [end]
-    }
-
     /// - Parameter bytes: a record's file.
     init(sealed bytes: [UInt8], _ id: AttachmentID) throws(JSONError) {
-        guard bytes.starts(with: Self.head) else {
+        guard JSON.isSealed(bytes) else {
             try self.init(Reader(try JSON.parse(bytes).value), id, version: Self.oldFormat)
             return
         }
         // Earlier releases wrote one line, without an end.
         var rest = bytes[...]
-        try self.init(Self.unsealed(rest.prefix { $0 != Self.end }), id)
-        rest = rest.drop { $0 != Self.end }.dropFirst()
+        try self.init(Reader(JSON.parse(sealed: rest.prefix { $0 != JSON.lineEnd })), id)
+        rest = rest.drop { $0 != JSON.lineEnd }.dropFirst()
         // What has no end was being written when its process was killed: what came before it counts.
-        while let end = rest.firstIndex(of: Self.end) {
-            try read(Self.unsealed(rest[..<end]))
+        while let end = rest.firstIndex(of: JSON.lineEnd) {
+            try read(Reader(JSON.parse(sealed: rest[..<end])))
             rest = rest[(end + 1)...]
         }
-    }
-
-    private static func unsealed(_ line: ArraySlice<UInt8>) throws(JSONError) -> Reader {
-        let body = line.dropFirst(head.count + digits + 2)
-        guard line.starts(with: head), !body.isEmpty,
-            checksum(body).elementsEqual(line.dropFirst(head.count).prefix(digits))
-        else {
-            throw JSONError(path: "sum", problem: "is not that of the record: it was damaged")
-        }
-        return Reader(try JSON.parse(Array(line)).value)
-    }
-
-    /// FNV-1a: it detects accidents. Against people the directory's permissions protect.
-    private static func checksum(_ bytes: ArraySlice<UInt8>) -> [UInt8] {
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
-        return hexadecimal(
-            stride(from: 56, through: 0, by: -8).map { UInt8(truncatingIfNeeded: hash >> UInt64($0)) })
     }
 }
 

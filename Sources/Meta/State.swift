@@ -232,7 +232,7 @@ package struct StateStore: ~Copyable {
     }
 
     private func line(_ json: JSON) throws(Failure) -> [UInt8] {
-        let bytes = PodRecord.sealed(json)
+        let bytes = json.sealed()
         guard json.isReadable(in: bytes.count) else {
             throw PodRecord.tooLarge(
                 "takes \(bytes.count) bytes, has \(json.count) values and is \(json.depth) levels deep")

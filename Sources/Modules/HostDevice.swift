@@ -234,7 +234,7 @@ package enum HostDevice: Module {
         if facts.taken != nil { return removal(noteOf: attachment, facts) }
         var removal = Removal()
         if let name = guess(config, attachment, facts), let link = facts.links[name] {
-            let home = homeName(config, link) ?? link.alias
+            let home = homeName(config, link) ?? "dev\(link.index)"
             var device = Device(name: home, interface: attachment.interface, wasUp: false)
             device.index = link.index
             removal.steps.append(homecoming(device, from: name))
@@ -259,9 +259,12 @@ package enum HostDevice: Module {
         case .away(let device):
             removal.problem = Failure(
                 .generic, "device \(device.name) of the host is neither in the pod nor back",
-                details:
-                    "the pod may have moved it to another namespace: look with ip netns exec NAME ip link; what is known"
-                    + " of it is in \(path): remove that file if the device is not to come back")
+                details: (attachment.sandbox.isEmpty
+                    ? "CNI_NETNS is not given: call DEL with the pod's namespace; or the pod moved it to another one"
+                    : "the pod may have moved it to another namespace")
+                    + ": look with ip netns exec NAME ip link;"
+                    + " what is known of it is in \(path): remove that file if the device is not to come back"
+            )
             return removal
         }
         removal.steps.append(.removeFile(path))
@@ -282,20 +285,39 @@ package enum HostDevice: Module {
             $0.name == attachment.interface && $0.sandbox ?? "" != ""
         }?.mac.flatMap(MAC.init(parsing:))
         let found = facts.everyLink.filter { name in
-            guard let link = facts.links[name], homeName(config, link) != nil,
-                link.kind.isEmpty || link.isTiedToHost
-            else { return false }
+            guard let link = facts.links[name], link.kind.isEmpty || link.isTiedToHost else { return false }
             let hasAlias = Names.kernelProblem(link.alias) == nil
             if name.place == .sandbox {
-                // The result's MAC address tells it too, whatever the pod made of name and alias.
+                // The result's MAC address tells it too, and the device's own, whatever the pod made of name and alias.
                 return hasAlias && name.name == attachment.interface
-                    || promised != nil && link.mac == promised
+                    || promised != nil && link.mac == promised || isSame(config.device, link)
             }
             guard hasAlias else { return false }
             let isNamed = name.name == attachment.interface || name.name.hasPrefix("dev")
             return isNamed && link.alias != name.name && isAskedFor(config.device, name, link, facts)
         }
-        return found.first { $0.place == .sandbox } ?? found.first
+        return found.first { $0.place == .sandbox } ?? found.first ?? onlyDevice(attachment, facts)
+    }
+
+    /// Whether what no pod can change says that a link is the device.
+    private static func isSame(_ device: DeviceQuery, _ link: LinkFacts) -> Bool {
+        guard link.kind.isEmpty else { return false }
+        return switch device {
+        case .mac(let mac): link.permanentAddress == String(decoding: hexadecimal(mac.bytes), as: UTF8.self)
+        case .pci(let address), .id(let address):
+            link.bus == "pci/\(address)" || link.bus == "auxiliary/\(address)"
+        case .name, .path: false
+        }
+    }
+
+    /// The pod's only device, or the one under the attachment's name, while the host lacks the one that was handed out:
+    /// all that is left when the pod has cleared the alias.
+    private static func onlyDevice(_ attachment: Attachment, _ facts: Facts) -> LinkName? {
+        guard facts.devices.first?.link == nil else { return nil }
+        let devices = facts.everyLink.filter {
+            $0.place == .sandbox && facts.links[$0]?.kind.isEmpty == true
+        }
+        return devices.first { $0.name == attachment.interface } ?? (devices.count == 1 ? devices[0] : nil)
     }
 
     /// What the host calls the device: as the configuration has it, or else by the alias.

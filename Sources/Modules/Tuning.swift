@@ -314,12 +314,12 @@ private func means(_ shown: String, _ wanted: String) -> Bool {
 extension Tuning.Config {
     /// What the link is before it is changed, of the properties that will be.
     fileprivate func original(_ link: LinkFacts) -> LinkSettings {
-        var original = LinkSettings(link)
-        if mac == nil { original.mac = nil }
-        if !promiscuous { original.promiscuous = nil }
-        if mtu == nil { original.mtu = nil }
-        if allMulticast == nil { original.allMulticast = nil }
-        if queueLength == nil { original.queueLength = nil }
+        var original = LinkSettings()
+        if mac != nil { original.mac = link.mac }
+        if promiscuous { original.promiscuous = link.isPromiscuous }
+        if mtu != nil { original.mtu = link.mtu }
+        if allMulticast != nil { original.allMulticast = link.isAllMulticast }
+        if queueLength != nil { original.queueLength = link.queueLength }
         return original
     }
 

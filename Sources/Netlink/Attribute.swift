@@ -42,6 +42,8 @@ extension Attribute where Space == LinkSpace, Value == UInt32 {
     static var group: Self { .init(IFLA_GROUP) }
     static var targetNamespace: Self { .init(IFLA_TARGET_NETNSID) }
     static var queueLength: Self { .init(IFLA_TXQLEN) }
+    static var gsoSize: Self { .init(IFLA_GSO_MAX_SIZE) }
+    static var gsoSegments: Self { .init(IFLA_GSO_MAX_SEGS) }
 }
 extension Attribute where Space == LinkSpace, Value == Nest<PropertySpace> {
     static var properties: Self { .init(IFLA_PROP_LIST) }

@@ -143,18 +143,22 @@ extension RouteSocket {
         case .up(let up): message.set(UInt32(IFF_UP), up)
         case .promiscuous(let on): message.set(UInt32(IFF_PROMISC), on)
         case .allMulticast(let on): message.set(UInt32(IFF_ALLMULTI), on)
+        case .arp(let on): message.set(UInt32(IFF_NOARP), !on)
+        case .multicast(let on): message.set(UInt32(IFF_MULTICAST), on)
         default: break
         }
         request.extra(message)
         request.attributes(of: LinkSpace.self) {
             switch change {
-            case .up, .promiscuous, .allMulticast: break
+            case .up, .promiscuous, .allMulticast, .arp, .multicast: break
             case .mtu(let bytes): $0.put(.mtu, bytes)
             case .mac(let mac): $0.put(.mac, mac)
             case .name(let name): $0.put(.name, name)
             case .controller(let controller): $0.put(.controller, controller ?? 0)
             case .queueLength(let packets): $0.put(.queueLength, packets)
             case .group(let group): $0.put(.group, group)
+            case .gsoSize(let bytes): $0.put(.gsoSize, bytes)
+            case .gsoSegments(let count): $0.put(.gsoSegments, count)
             }
         }
         return request

@@ -30,6 +30,9 @@ package struct LinkInfo: Equatable, Sendable {
     package var filtersVLANs: Bool?
     /// Packets: IFLA_TXQLEN.
     package var queueLength: UInt32 = 0
+    /// IFLA_GSO_MAX_SIZE in bytes, and IFLA_GSO_MAX_SEGS; 0 from a kernel that does not say.
+    package var gsoSize: UInt32 = 0
+    package var gsoSegments: UInt32 = 0
     /// IFLA_IFALIAS; empty without one.
     package var alias = ""
     /// IFLA_ALT_IFNAME: further names, by which it is found as well.
@@ -44,6 +47,8 @@ package struct LinkInfo: Equatable, Sendable {
     package var isUp: Bool { flags & UInt32(IFF_UP) != 0 }
     package var isPromiscuous: Bool { flags & UInt32(IFF_PROMISC) != 0 }
     package var isAllMulticast: Bool { flags & UInt32(IFF_ALLMULTI) != 0 }
+    package var usesARP: Bool { flags & UInt32(IFF_NOARP) == 0 }
+    package var isMulticast: Bool { flags & UInt32(IFF_MULTICAST) != 0 }
     package var isOperational: Bool { operationalState == 6 }
     /// An ipvlan has the address of the link that it sits on.
     package var hasOwnAddress: Bool { kind != "ipvlan" }
@@ -173,6 +178,8 @@ extension LinkInfo {
             case Int(IFLA_LINK_NETNSID): link.parentNamespaceID = value.asInt32
             case Int(IFLA_IFALIAS): link.alias = value.asString
             case Int(IFLA_TXQLEN): link.queueLength = value.asUInt32 ?? 0
+            case Int(IFLA_GSO_MAX_SIZE): link.gsoSize = value.asUInt32 ?? 0
+            case Int(IFLA_GSO_MAX_SEGS): link.gsoSegments = value.asUInt32 ?? 0
             case Int(IFLA_PROP_LIST):
                 try AttributeReader(bytes: value).forEach { type, value in
                     if type == UInt16(IFLA_ALT_IFNAME) { link.alternativeNames.append(value.asString) }

@@ -90,6 +90,12 @@ package enum LinkChange: Hashable, Sendable {
     /// Packets.
     case queueLength(UInt32)
     case group(UInt32)
+    /// Whether it asks for its neighbours' addresses: without IFF_NOARP.
+    case arp(Bool)
+    case multicast(Bool)
+    /// The largest packet that it is handed for segmentation: bytes, and segments.
+    case gsoSize(UInt32)
+    case gsoSegments(UInt32)
 }
 
 extension LinkChange: CustomStringConvertible {
@@ -105,6 +111,10 @@ extension LinkChange: CustomStringConvertible {
         case .allMulticast(let on): "allmulticast \(on ? "on" : "off")"
         case .queueLength(let packets): "txqueuelen \(packets)"
         case .group(let group): "group \(group)"
+        case .arp(let on): "arp \(on ? "on" : "off")"
+        case .multicast(let on): "multicast \(on ? "on" : "off")"
+        case .gsoSize(let bytes): "gso_max_size \(bytes)"
+        case .gsoSegments(let count): "gso_max_segs \(count)"
         }
     }
 }

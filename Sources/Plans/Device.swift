@@ -40,6 +40,11 @@ package struct LinkSettings: Hashable, Sendable {
     package var queueLength: UInt32?
     package var promiscuous: Bool?
     package var allMulticast: Bool?
+    package var arp: Bool?
+    package var multicast: Bool?
+    package var group: UInt32?
+    package var gsoSize: UInt32?
+    package var gsoSegments: UInt32?
 
     package init() {}
 
@@ -49,15 +54,27 @@ package struct LinkSettings: Hashable, Sendable {
         queueLength = link.queueLength
         promiscuous = link.isPromiscuous
         allMulticast = link.isAllMulticast
+        arp = link.usesARP
+        multicast = link.isMulticast
+        group = link.group
+        if link.gsoSize > 0 { gsoSize = link.gsoSize }
+        if link.gsoSegments > 0 { gsoSegments = link.gsoSegments }
     }
 
     /// What makes a link so that is another way now.
     package func changes(from link: LinkFacts) -> [LinkChange] {
-        [
-            mac.flatMap { $0 == link.mac ? nil : .mac($0) }, mtu.flatMap { $0 == link.mtu ? nil : .mtu($0) },
-            queueLength.flatMap { $0 == link.queueLength ? nil : .queueLength($0) },
-            promiscuous.flatMap { $0 == link.isPromiscuous ? nil : .promiscuous($0) },
-            allMulticast.flatMap { $0 == link.isAllMulticast ? nil : .allMulticast($0) },
+        func change<T: Equatable>(_ wanted: T?, _ now: T?, _ make: (T) -> LinkChange) -> LinkChange? {
+            wanted.flatMap { $0 == now ? nil : make($0) }
+        }
+        return [
+            change(mac, link.mac, LinkChange.mac), change(mtu, link.mtu, LinkChange.mtu),
+            change(queueLength, link.queueLength, LinkChange.queueLength),
+            change(promiscuous, link.isPromiscuous, LinkChange.promiscuous),
+            change(allMulticast, link.isAllMulticast, LinkChange.allMulticast),
+            change(arp, link.usesARP, LinkChange.arp),
+            change(multicast, link.isMulticast, LinkChange.multicast),
+            change(group, link.group, LinkChange.group), change(gsoSize, link.gsoSize, LinkChange.gsoSize),
+            change(gsoSegments, link.gsoSegments, LinkChange.gsoSegments),
         ].compactMap(\.self)
     }
 
@@ -65,19 +82,34 @@ package struct LinkSettings: Hashable, Sendable {
     package var json: JSONObject {
         var json: JSONObject = [:]
         if let mac { json["mac"] = .string("\(mac)") }
-        if let promiscuous { json["promisc"] = .bool(promiscuous) }
-        if let mtu { json["mtu"] = .int(Int64(mtu)) }
-        if let allMulticast { json["allmulti"] = .bool(allMulticast) }
-        if let queueLength { json["txQLen"] = .int(Int64(queueLength)) }
+        for (key, value) in [
+            ("promisc", promiscuous), ("allmulti", allMulticast), ("arp", arp), ("multicast", multicast),
+        ] {
+            if let value { json[key] = .bool(value) }
+        }
+        for (key, value) in [
+            ("mtu", mtu), ("txQLen", queueLength), ("group", group), ("gsoMaxSize", gsoSize),
+            ("gsoMaxSegs", gsoSegments),
+        ] {
+            if let value { json[key] = .int(Int64(value)) }
+        }
         return json
     }
 
     package init(_ json: JSON) {
+        func number(_ key: String, from least: Int64) -> UInt32? {
+            json[key]?.int.flatMap { $0 >= least ? UInt32(exactly: $0) : nil }
+        }
         mac = json["mac"]?.string.flatMap(MAC.init(parsing:))
+        mtu = number("mtu", from: 1)
+        queueLength = number("txQLen", from: 0)
         promiscuous = json["promisc"]?.bool
-        mtu = json["mtu"]?.int.flatMap { $0 > 0 ? UInt32(exactly: $0) : nil }
         allMulticast = json["allmulti"]?.bool
-        queueLength = json["txQLen"]?.int.flatMap { UInt32(exactly: $0) }
+        arp = json["arp"]?.bool
+        multicast = json["multicast"]?.bool
+        group = number("group", from: 0)
+        gsoSize = number("gsoMaxSize", from: 1)
+        gsoSegments = number("gsoMaxSegs", from: 1)
     }
 }
 
@@ -128,7 +160,7 @@ package enum TakenDevice: Equatable, Sendable {
 // MARK: The record
 
 extension Device {
-    /// The text of its record.
+    /// Its record: a line with a checksum.
     package var record: String {
         var json: JSONObject = ["device": .string(name), "interface": .string(interface), "up": .bool(wasUp)]
         if let names = alternativeNames { json["alternativeNames"] = .array(names.map { .string($0) }) }
@@ -139,12 +171,14 @@ extension Device {
             if let parent = identity.parent { json["parent"] = .int(Int64(parent)) }
         }
         for (key, value) in settings?.json.members ?? [] { json[key] = value }
-        return JSON.object(json).print() + "\n"
+        return String(decoding: JSON.object(json).sealed(), as: UTF8.self)
     }
 
-    /// nil for a text that is none.
+    /// nil for a text that is none, or was damaged.
     package init?(record text: String, interface: String) {
-        guard let json = try? JSON.parse(text).value, let name = json["device"]?.string,
+        let line = Array(text.utf8.prefix { $0 != JSON.lineEnd })
+        let json = JSON.isSealed(line) ? try? JSON.parse(sealed: line[...]) : try? JSON.parse(line).value
+        guard let json, let name = json["device"]?.string,
             Names.interfaceProblem(name) == nil
         else { return nil }
         self.init(name: name, interface: interface, wasUp: json["up"]?.bool ?? false)

@@ -21,6 +21,12 @@ package struct LinkFacts: Equatable, Sendable {
     package var isAllMulticast = false
     /// Packets: IFLA_TXQLEN.
     package var queueLength: UInt32 = 1000
+    package var usesARP = true
+    package var isMulticast = true
+    package var group: UInt32 = 0
+    /// In bytes, and segments; 0 from a kernel that does not say.
+    package var gsoSize: UInt32 = 0
+    package var gsoSegments: UInt32 = 0
     package var alias = ""
     /// Further names that it is found by.
     package var alternativeNames: [String] = []

@@ -477,6 +477,16 @@ import Testing
             ), "\(own.ran)")
     }
 
+    @Test("which link a default chose is said where an unknown key may have been meant to choose")
+    func aChoiceBesideUnknownKeys() throws {
+        let answer = try add(#""type":"bridge","interface":"eth7""#)
+        let said = [
+            "unknown keys are passed over: interface", "the key bridge is missing: it is a port of cni0",
+        ]
+        #expect(answer.status == 0 && remarks(answer).count == said.count, "\(answer.ran)")
+        for words in said { #expect(answer.ran.errors.contains(words), "\(answer.ran.errors)") }
+    }
+
     @Test(arguments: wishes)
     func oneLineNamesWhatIsNotGiven(keys: String, selection: String, words: [String]) throws {
         let networks = "[{\"name\":\"net\"\(selection)}]"
@@ -506,6 +516,10 @@ import Testing
         (
             #""plugins":[{"type":"bridge","bridge":"b","ipam":{\#(local)}},{"type":"tuning"}]"#,
             #","ips":["10.5.0.9"],"cni-args":{"mac":"02:00:00:00:00:09"}"#
+        ),
+        (
+            #""plugins":[{"type":"bridge","bridge":"b","ipam":{\#(local)}},{"type":"tuning"}]"#,
+            #","ips":["10.5.0.9"],"cni-args":{"MAC":"02:00:00:00:00:09"}"#
         ),
     ])
     func whatIsGivenIsNotNamed(keys: String, selection: String) throws {

@@ -301,6 +301,25 @@ struct PCICard {
         #expect(try !link(card.name)["ifalias"].exists)
     }
 
+    @Test(
+        "without note and result a card whose alias the pod cleared comes home",
+        arguments: ["", "; ip -n plxcard link set net1 name other"])
+    func unnoted(trick: String) throws {
+        let keys = "\"device\":\"\(card.name)\""
+        try Shell.sh("ip netns add plxcard")
+        defer { _ = try? Shell.sh("ip netns del plxcard; rm -rf \(directory)") }
+        #expect(try call("ADD", keys).status == 0)
+        try Shell.sh(
+            """
+            rm /run/plexus/host-device/card_net1.json
+            ip -n plxcard link set net1 down; ip -n plxcard link set net1 alias ''\(trick)
+            """)
+        let answer = try call("DEL", keys)
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try !link(card.name)["ifalias"].exists)
+        try Shell.sh("ip link set \(card.name) up")
+    }
+
     @Test("a card that a user-space driver has is reported, not moved")
     func userspace() throws {
         try Shell.sh("modprobe uio_pci_generic && ip netns add plxcard")

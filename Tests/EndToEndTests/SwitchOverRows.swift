@@ -332,7 +332,37 @@ import Testing
         let answer = try call("DEL", netns: netns)
         #expect(answer.status == 0, "\(answer.ran)")
         #expect(try !node.files("state").contains(node.name))
-        #expect(try !node.links(pod: "a").contains("eth0"))
+        #expect(try node.links(pod: "a").isEmpty)
+    }
+
+    @Test(
+        "with Multus' file lost, or an entry of it, what its libcni noted tells what the pod has",
+        arguments: ["DEL", "GC"], [true, false])
+    func lostFile(verb: String, isWhole: Bool) throws {
+        try attach(spoilt: isWhole ? nil : "null")
+        if isWhole { try Shell.sh("rm \(node.directory)/state/\(node.name)") }
+        let check = try call("CHECK", netns: netns)
+        #expect(check.status == 0, "\(check.ran)")
+        let answer =
+            verb == "DEL"
+            ? try call("DEL", netns: netns)
+            : try node.call(
+                "GC", id: "", netns: "",
+                MetaEndToEnd.config(
+                    node, version: "1.1.0", networks: nil, extra: ",\"cni.dev/valid-attachments\":[]"))
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try isClean() && node.links(pod: "a").isEmpty)
+    }
+
+    @Test("CHECK looks for the interface of an entry that nothing tells more of")
+    func checkedByName() throws {
+        try attach(spoilt: "null")
+        try Shell.sh("rm -r \(node.directory)/state/results")
+        let good = try call("CHECK", netns: netns)
+        #expect(good.status == 0, "\(good.ran)")
+        try node.sh("ip link del data0", pod: "a")
+        let bad = try call("CHECK", netns: netns)
+        #expect(bad.status == 1 && bad.message.contains("interface data0 does not exist"), "\(bad.ran)")
     }
 
     @Test("CHECK of a pod that Multus attached compares what Multus wrote down")

@@ -181,7 +181,7 @@ struct Target: Sendable, CustomTestStringConvertible {
         guard let later = try? record.json(of: record.entries.indices) else {
             return "a record without results"
         }
-        let lines = PodRecord.sealed(written) + PodRecord.sealed(later)
+        let lines = written.sealed() + later.sealed()
         return (try? PodRecord(sealed: lines, id).json()) == written ? nil : "lines that are read otherwise"
     }
 

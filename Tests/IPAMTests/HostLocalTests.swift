@@ -32,6 +32,15 @@ import Testing
 
     static let small = #"[[{"subnet":"192.168.1.0/29"}]]"#
 
+    @Test("where a file has the directory's name there are no leases, and a new one is refused with the fix")
+    func aFileInTheWay() throws {
+        #expect(FileManager.default.createFile(atPath: directory, contents: nil))
+        #expect(try HostLocal.owners(below: directory).isEmpty)
+        try HostLocal.releaseEverything(of: "c1", below: directory) { _, _ in true }
+        let failure = #expect(throws: Failure.self) { try HostLocal.allocate(self.request(Self.small)) }
+        #expect(failure?.details.contains("mv \(directory) ") == true)
+    }
+
     @Test func filesAreTheReferences() throws {
         let ranges = #"[[{"subnet":"10.1.2.0/24"},{"subnet":"10.2.2.0/24"}],[{"subnet":"2001:db8:1::/64"}]]"#
         let lease = try HostLocal.allocate(request(ranges))

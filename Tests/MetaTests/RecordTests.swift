@@ -34,12 +34,12 @@ import Testing
     }
 
     private static func line(_ record: PodRecord, _ entries: Range<Int>) throws -> [UInt8] {
-        PodRecord.sealed(try record.json(of: entries))
+        try record.json(of: entries).sealed()
     }
 
     @Test func aLaterLineSaysWhatBecameOfSomeEntries() throws {
         var record = try Self.record("eth0", "net1", "net2")
-        var bytes = PodRecord.sealed(try record.json())
+        var bytes = try record.json().sealed()
         #expect(try PodRecord(sealed: bytes, Self.id).entries.allSatisfy { $0.attached == nil })
         record.entries[1].attached = Attached(saved: ["net/ipv4/y": "2"])
         bytes += try Self.line(record, 1..<2)
@@ -55,7 +55,7 @@ import Testing
     /// As a process leaves it that is killed while it writes, wherever that is.
     @Test func aLineWithoutItsEndWasNotWritten() throws {
         var record = try Self.record("eth0")
-        let first = PodRecord.sealed(try record.json())
+        let first = try record.json().sealed()
         record.entries[0].attached = Self.attached("10.0.0.2")
         let second = try Self.line(record, 0..<1)
         for count in second.indices {
@@ -69,7 +69,7 @@ import Testing
     @Test func aChangedBitAnywhereMakesItUnusable() throws {
         var record = try Self.record("eth0")
         record.entries[0].attached = Self.attached("10.0.0.2")
-        let whole = PodRecord.sealed(try record.json()) + (try Self.line(record, 0..<1))
+        let whole = try record.json().sealed() + (try Self.line(record, 0..<1))
         // But that of the last end, without which there is no last line.
         for index in whole.indices.dropLast() {
             var bytes = whole
@@ -80,11 +80,10 @@ import Testing
 
     @Test func aLineOfOtherEntriesIsRefused() throws {
         var record = try Self.record("eth0", "net1")
-        let first = PodRecord.sealed(try record.json())
+        let first = try record.json().sealed()
         record.entries[1].attached = Self.attached("10.0.0.2")
         for text in ["-1", "1", "2", "9223372036854775807", "\"0\"", "null"] {
-            let line = PodRecord.sealed(
-                try JSON.parse("{\"first\":\(text),\"attached\":[{},{}]}").value)
+            let line = try JSON.parse("{\"first\":\(text),\"attached\":[{},{}]}").value.sealed()
             #expect(throws: JSONError.self, "\(text)") { try PodRecord(sealed: first + line, Self.id) }
         }
     }
@@ -93,7 +92,7 @@ import Testing
     @Test func anEarlierReleasesRecordIsRead() throws {
         var record = try Self.record("eth0")
         record.entries[0].attached = Self.attached("10.0.0.2")
-        let bytes = PodRecord.sealed(try record.json()).dropLast()
+        let bytes = try record.json().sealed().dropLast()
         #expect(
             try PodRecord(sealed: Array(bytes), Self.id).entries[0].attached == record.entries[0].attached)
     }

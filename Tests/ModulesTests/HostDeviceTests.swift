@@ -163,11 +163,14 @@ import Testing
     @Test("HD-10, HD-11: without a record the alias tells, of a link that no pod can make")
     func guess() throws {
         let pod = try Pod.attachment()
-        func removed(_ name: LinkName, kind: String = "", alias: String) throws -> [String] {
+        func removed(
+            _ name: LinkName, kind: String = "", alias: String, isHome: Bool = true
+        ) throws -> [String] {
             var link = LinkFacts(kind: kind)
             link.alias = alias
             var facts = Facts([name: link])
             facts.everyLink = [name]
+            if isHome { facts.devices = [DeviceFacts(link: .host("eth9"))] }
             return commands(try HostDevice.removed(Self.keys, pod, facts).steps)
         }
         let home = ["ip -n POD link set dev eth0 netns HOST name eth9 alias ''"]
@@ -177,8 +180,38 @@ import Testing
             try removed(.sandbox("eth0"), kind: "dummy", alias: "eth9").isEmpty, "a link of the pod's own")
         #expect(try removed(.sandbox("eth0"), alias: "").isEmpty, "no alias")
         #expect(try removed(.sandbox("eth0"), alias: "a/b").isEmpty, "no name of a link")
+        #expect(try removed(.sandbox("eth1"), alias: "", isHome: false) != [], "the host lacks its device")
+        #expect(try removed(.sandbox("eth0"), kind: "veth", alias: "", isHome: false).isEmpty)
         #expect(try removed(.host("dev3"), alias: "eth9") == ["ip link set dev dev3 name eth9 alias ''"])
         #expect(try removed(.host("dev3"), alias: "eth8").isEmpty, "another device")
+    }
+
+    @Test("without a record and an alias: what the configuration asks for, or the pod's only device")
+    func guessedByIdentity() throws {
+        let pod = try Pod.attachment()
+        var card = LinkFacts(index: 9, kind: "")
+        card.bus = "pci/0000:00:04.0"
+        card.permanentAddress = "0200000000ab"
+        func removed(_ keys: String, _ links: KeyValuePairs<LinkName, LinkFacts>) throws -> String {
+            var facts = Facts()
+            for (name, link) in links {
+                facts.links[name] = link
+                facts.everyLink.append(name)
+            }
+            return commands(try HostDevice.removed(keys, pod, facts).steps).first ?? "none"
+        }
+        let plain = LinkFacts(kind: "")
+        for (keys, home) in [
+            (#""pciBusID":"0000:00:04.0""#, "b netns HOST name dev9"),
+            (#""hwaddr":"02:00:00:00:00:ab""#, "b netns HOST name dev9"), (Self.keys, "none"),
+        ] {
+            let found = try removed(keys, [.sandbox("a"): plain, .sandbox("b"): card])
+            #expect(found.contains(home), "\(keys): \(found)")
+        }
+        #expect(try removed(Self.keys, [.sandbox("b"): card]).contains("b netns HOST name eth9"))
+        #expect(
+            try removed(Self.keys, [.sandbox("b"): card, .sandbox("eth0"): plain])
+                .contains("eth0 netns HOST name eth9"))
     }
 
     @Test("CHECK finds a device that is gone, or has another MAC address")

@@ -34,7 +34,8 @@ import Testing
             (.mac(.zero), "address 00:00:00:00:00:00"), (.controller(3), "master 3"),
             (.controller(nil), "nomaster"), (.promiscuous(true), "promisc on"),
             (.allMulticast(true), "allmulticast on"), (.queueLength(0), "txqueuelen 0"),
-            (.group(7), "group 7"),
+            (.group(7), "group 7"), (.arp(false), "arp off"), (.multicast(true), "multicast on"),
+            (.gsoSize(65536), "gso_max_size 65536"), (.gsoSegments(64), "gso_max_segs 64"),
         ] as [(LinkChange, String)] { #expect("\(change)" == words) }
     }
 }

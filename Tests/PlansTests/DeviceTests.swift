@@ -16,6 +16,8 @@ import Testing
         veth.isTiedToHost = true
         let tied = Device(name: "veth1", interface: "eth0", veth)
         #expect(Device(record: tied.record, interface: "eth0")?.identity?.parent == 7)
+        let damaged = tied.record.replacing("veth1", with: "veth3")
+        #expect(Device(record: damaged, interface: "eth0") == nil)
     }
 
     @Test(

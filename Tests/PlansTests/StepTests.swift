@@ -261,7 +261,9 @@ private let sandboxRoute = SandboxRoute(Route(.everywhere(.v4), via: gateway), "
         let changes: [(LinkChange, (LinkFacts) -> Bool)] = [
             (.up(true), { $0.isUp }), (.mtu(1400), { $0.mtu == 1400 }), (.mac(mac), { $0.mac == mac }),
             (.promiscuous(true), { $0.isPromiscuous }), (.allMulticast(true), { $0.isAllMulticast }),
-            (.queueLength(5), { $0.queueLength == 5 }),
+            (.queueLength(5), { $0.queueLength == 5 }), (.group(7), { $0.group == 7 }),
+            (.arp(false), { !$0.usesARP }), (.multicast(false), { !$0.isMulticast }),
+            (.gsoSize(4096), { $0.gsoSize == 4096 }), (.gsoSegments(3), { $0.gsoSegments == 3 }),
         ]
         for (change, isSeen) in changes {
             #expect(facts.after([.change(eth0, change)]).links[eth0].map(isSeen) == true, "\(change)")

@@ -81,6 +81,13 @@ extension LiveRun {
     private func settle(_ device: Device) throws(NetlinkError) {
         try kernel.with(.host) { socket throws(NetlinkError) in
             guard let link = try socket.link(named: device.name) else { return }
+            // What a link on top of it kept from being restored in the pod has stayed behind there.
+            for change in device.settings?.changes(from: LinkFacts(link)) ?? [] {
+                do throws(NetlinkError) { try socket.change(index: link.index, change) } catch {
+                    // The pod is to go all the same; that it stays so was said when it was tried in the pod.
+                    guard StepError.isFinal(error.code) else { throw error }
+                }
+            }
             if device.wasUp { try socket.change(index: link.index, .up(true)) }
             try socket.clearAlias(index: link.index)
         }

@@ -103,8 +103,13 @@ extension LinkFacts {
         case .promiscuous(let on): isPromiscuous = on
         case .allMulticast(let on): isAllMulticast = on
         case .queueLength(let packets): queueLength = packets
+        case .group(let number): group = number
+        case .arp(let on): usesARP = on
+        case .multicast(let on): isMulticast = on
+        case .gsoSize(let bytes): gsoSize = bytes
+        case .gsoSegments(let count): gsoSegments = count
         // No plan asks for these.
-        case .name, .controller, .group: break
+        case .name, .controller: break
         }
     }
 }
