@@ -61,7 +61,7 @@ let package = Package(
         .testTarget(name: "CNITests", dependencies: ["CNI", "JSONC", "Network"], swiftSettings: settings),
         .testTarget(name: "LinuxTests", dependencies: ["Linux", "Hashing"], swiftSettings: settings),
         .testTarget(
-            name: "NetlinkTests", dependencies: ["Netlink", "Network", "CMnl", "CLinux"],
+            name: "NetlinkTests", dependencies: ["Netlink", "Linux", "Network", "CMnl", "CLinux"],
             swiftSettings: settings),
         .testTarget(
             name: "IPAMTests", dependencies: ["IPAM", "Plans", "CNI", "JSONC", "Network", "Support"],

@@ -21,11 +21,11 @@ final class BridgeLock: Sendable {
         "/run/plexus/bridge.\(namespace).\(bridge).lock"
     }
 
-    init(_ bridge: String, in namespace: UInt64) throws(NetlinkError) {
+    init(_ bridge: String, in namespace: UInt64) throws(SystemError) {
         do throws(SystemError) {
             lock = try Lock.take(path: Self.path(bridge, in: namespace), exclusive: false)
         } catch {
-            throw NetlinkError(operation: "lock bridge \(bridge): \(error.operation)", code: error.code)
+            throw error.renamed("lock bridge \(bridge): \(error.operation)")
         }
     }
 

@@ -86,19 +86,19 @@ struct BuiltinPlugin<M: Module>: Plugin {
         _ plan: (Attachment) throws(Failure) -> [Step]
     ) throws(Failure) {
         var steps = try plan(attachment)
-        do throws(StepError) { try call.worker.run(steps, of: call, &journal) } catch {
-            guard call.rules.sharesContainerIDs, error.isTakenName else { throw refusal(error) }
+        guard var refused = call.worker.run(steps, of: call, &journal) else { return }
+        if call.rules.sharesContainerIDs, refused.isTakenName {
             attachment.digest = Attachment.randomDigest()
             steps = try plan(attachment)
-            do throws(StepError) { try call.worker.run(steps, of: call, &journal) } catch {
-                throw refusal(error)
-            }
+            guard let again = call.worker.run(steps, of: call, &journal) else { return }
+            refused = again
         }
+        throw failure(of: refused)
     }
 
     /// A step does not know which plugin it is of: a pod may ask one of them for what another does by itself.
-    private func refusal(_ error: StepError) -> Failure {
-        var failure = call.runner.executor.failure(of: error)
+    private func failure(of refused: RefusedStep) -> Failure {
+        var failure = call.runner.executor.failure(of: refused)
         let head = "args.cni."
         guard let key = failure.key, key.hasPrefix(head) else { return failure }
         let asked = key.dropFirst(head.count).prefix { $0 != "." }

@@ -90,7 +90,7 @@ package final class ChainRunner {
 
     /// Steps that belong to no plugin, such as a default route that moves.
     package func run(_ steps: [Step], _ journal: inout Journal) throws(Failure) {
-        do throws(StepError) { try executor.run(steps, &journal) } catch { throw executor.failure(of: error) }
+        if let refused = executor.run(steps, &journal) { throw executor.failure(of: refused) }
     }
 
     /// Which of `names` the sandbox has; the others need not be looked for before they are made.
@@ -103,8 +103,8 @@ package final class ChainRunner {
     /// The links in the sandbox; none when it is gone.
     package func sandboxLinks() throws(Failure) -> [(name: String, index: Int32)] {
         guard kernel.hasSandbox else { return [] }
-        do throws(NetlinkError) {
-            return try kernel.with(.sandbox) { socket throws(NetlinkError) in try socket.links() }
+        do throws(SystemError) {
+            return try kernel.with(.sandbox) { socket throws(SystemError) in try socket.links() }
                 .map { ($0.name, $0.index) }
         } catch {
             throw Failure(.generic, "\(error)")
@@ -115,8 +115,8 @@ package final class ChainRunner {
     package func sandboxAddresses() throws(Failure) -> Set<IPAddress> {
         var found: Set<IPAddress> = []
         for (_, index) in try sandboxLinks() {
-            do throws(NetlinkError) {
-                try kernel.with(.sandbox) { socket throws(NetlinkError) in
+            do throws(SystemError) {
+                try kernel.with(.sandbox) { socket throws(SystemError) in
                     for address in try socket.addresses(index: index) { found.insert(address.cidr.address) }
                 }
             } catch {
@@ -129,8 +129,8 @@ package final class ChainRunner {
     /// Those of which the host has the pair that is named for them, and its other end is in a namespace that lives.
     package func havingLivingPairs(_ ids: [AttachmentID]) throws(Failure) -> Set<AttachmentID> {
         if ids.isEmpty { return [] }
-        do throws(NetlinkError) {
-            return try kernel.with(.host) { socket throws(NetlinkError) in
+        do throws(SystemError) {
+            return try kernel.with(.host) { socket throws(SystemError) in
                 let names = ids.map { hostLinkName($0.containerID, $0.interface) }
                 let wanted = Set(names)
                 var pairs: Set<String> = []
@@ -150,9 +150,9 @@ package final class ChainRunner {
     /// be another pod's by now, and an ipvlan has the address of its master.
     package func hasLink(withOneOf macs: [String]) throws(Failure) -> Bool {
         guard kernel.hasSandbox, !macs.isEmpty else { return false }
-        do throws(NetlinkError) {
+        do throws(SystemError) {
             let wanted = Set(macs.compactMap(MAC.init(parsing:)))
-            return try kernel.with(.sandbox) { socket throws(NetlinkError) in
+            return try kernel.with(.sandbox) { socket throws(SystemError) in
                 try socket.links().contains { link in
                     link.kind != nil && link.hasOwnAddress && link.mac.map(wanted.contains) == true
                 }

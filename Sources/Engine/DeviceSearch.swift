@@ -7,7 +7,7 @@ import Plans
 /// Devices of the host: where they are.
 extension Kernel {
     /// The device and, in `facts`, its link.
-    func observe(_ query: DeviceQuery, _ facts: inout Facts) throws(NetlinkError) -> DeviceFacts {
+    func observe(_ query: DeviceQuery, _ facts: inout Facts) throws(SystemError) -> DeviceFacts {
         var device = DeviceFacts()
         var name: String?
         switch query {
@@ -36,8 +36,8 @@ extension Kernel {
         return device
     }
 
-    private func name(where isWanted: (LinkInfo) -> Bool) throws(NetlinkError) -> String? {
-        try with(.host) { socket throws(NetlinkError) in try socket.links().first(where: isWanted)?.name }
+    private func name(where isWanted: (LinkInfo) -> Bool) throws(SystemError) -> String? {
+        try with(.host) { socket throws(SystemError) in try socket.links().first(where: isWanted)?.name }
     }
 
     /// A virtio device has its link one level deeper.
@@ -77,10 +77,10 @@ extension Kernel {
         let found = Device(record: String(decoding: text, as: UTF8.self), interface: query.interface)
         // The pod's record has a checksum, the note has none.
         guard let device = devices[query.interface] ?? found else { return nil }
-        do throws(NetlinkError) { return try find(device) } catch { throw Failure(.generic, "\(error)") }
+        do throws(SystemError) { return try find(device) } catch { throw Failure(.generic, "\(error)") }
     }
 
-    private func find(_ device: Device) throws(NetlinkError) -> TakenDevice {
+    private func find(_ device: Device) throws(SystemError) -> TakenDevice {
         if let found = try look(for: device) { return found }
         // A link that is made by software went with its namespace, or was deleted in it; unless the peer of a veth
         // shows that it still exists, or it is in a namespace that the pod made.
@@ -102,7 +102,7 @@ extension Kernel {
         return .away(device)
     }
 
-    private func look(for device: Device) throws(NetlinkError) -> TakenDevice? {
+    private func look(for device: Device) throws(SystemError) -> TakenDevice? {
         for place in [Place.sandbox, .host] where place == .host || hasSandbox {
             let links = try everyLink(place).filter { isCandidate($0, device) }
             let called = links.first { $0.0.name == (place == .sandbox ? device.interface : device.name) }
@@ -132,9 +132,9 @@ extension Kernel {
     }
 
     /// Whether the host has a veth whose other end is in another namespace, which lives.
-    private func isTied(_ index: Int32?) throws(NetlinkError) -> Bool {
+    private func isTied(_ index: Int32?) throws(SystemError) -> Bool {
         guard let index else { return false }
-        return try with(.host) { socket throws(NetlinkError) in
+        return try with(.host) { socket throws(SystemError) in
             guard let peer = try socket.link(index: index), peer.kind == "veth",
                 let namespace = peer.parentNamespaceID
             else { return false }

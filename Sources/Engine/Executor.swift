@@ -12,13 +12,13 @@ package final class Executor {
 
     package init(_ kernel: Kernel) { self.kernel = kernel }
 
-    /// Runs `steps`; the first that is refused ends it, with everything done so far in the journal.
-    package func run(_ steps: [Step], _ journal: inout Journal) throws(StepError) {
+    /// Runs `steps` up to the first that is refused, which it returns, with everything done so far in the journal.
+    package func run(_ steps: [Step], _ journal: inout Journal) -> RefusedStep? {
         let run = LiveRun(self, journal)
         // A single owner at a time: appending then copies nothing.
         journal = Journal()
         defer { journal = run.journal }
-        try run.run(steps[...])
+        return run.run(steps[...])
     }
 }
 
@@ -32,50 +32,45 @@ final class LiveRun: StepRunner {
         self.journal = journal
     }
 
-    fileprivate func run(_ steps: ArraySlice<Step>) throws(StepError) {
+    fileprivate func run(_ steps: ArraySlice<Step>) -> RefusedStep? {
         var rest = steps
         while let step = rest.first {
             let settings = rest.prefix { $0.kind.needsVisit }
-            if settings.count > 1 {
-                try runInside(settings)
-                rest = rest.dropFirst(settings.count)
-            } else {
-                try run(step)
-                rest = rest.dropFirst()
-            }
+            let refused = settings.count > 1 ? runInside(settings) : run(step)
+            if let refused { return refused }
+            rest = rest.dropFirst(max(settings.count, 1))
         }
+        return nil
     }
 
     /// Settings of the pod that follow one another share one visit to its namespace.
-    private func runInside(_ settings: ArraySlice<Step>) throws(StepError) {
-        var refused: StepError?
+    private func runInside(_ settings: ArraySlice<Step>) -> RefusedStep? {
+        var refused: RefusedStep?
         var current = settings.first
         do throws(SystemError) {
             try kernel.inside { () throws(SystemError) in
                 for step in settings {
                     current = step
-                    do throws(StepError) { try run(step) } catch {
-                        refused = error
-                        return
-                    }
+                    refused = run(step)
+                    if refused != nil { return }
                 }
             }
         } catch {
-            guard let current else { return }
-            throw StepError(step: current, code: error.code, description: "\(error)")
+            refused = current.map { RefusedStep(step: $0, error: error) }
         }
-        if let refused { throw refused }
+        return refused
     }
 
-    private func run(_ step: Step) throws(StepError) {
-        do throws(NetlinkError) {
+    private func run(_ step: Step) -> RefusedStep? {
+        do throws(SystemError) {
             var runner = self
             try step.kind.run(by: &runner)
+            return nil
         } catch {
             if error.isUnanswered, let inverse = step.kind.inverseIfUnanswered {
                 journal.record(.step(inverse))
             }
-            throw StepError(step: step, code: error.code, description: "\(error)")
+            return RefusedStep(step: step, error: error)
         }
     }
 }
@@ -85,35 +80,35 @@ final class LiveRun: StepRunner {
 extension LiveRun {
     var kernel: Kernel { executor.kernel }
 
-    func index(of link: LinkName) throws(NetlinkError) -> Int32 { try executor.index(of: link) }
+    func index(of link: LinkName) throws(SystemError) -> Int32 { try executor.index(of: link) }
 
     /// nil when the link is deleted, or its index is not known.
     func note(_ index: Int32?, of link: LinkName) { executor.indexes[link] = index }
 
     /// Runs `body` with the socket of the side that the link is on, and its index.
     func on(
-        _ link: LinkName, _ body: (inout RouteSocket, Int32) throws(NetlinkError) -> Void
-    ) throws(NetlinkError) {
+        _ link: LinkName, _ body: (inout RouteSocket, Int32) throws(SystemError) -> Void
+    ) throws(SystemError) {
         var place = link.place
         var index: Int32?
         if kernel.known.contains(link), let found = try kernel.link(link) {
             (place, index) = (found.place, found.info.index)
         }
         let known = if let index { index } else { try self.index(of: link) }
-        try kernel.with(place) { socket throws(NetlinkError) in try body(&socket, known) }
+        try kernel.with(place) { socket throws(SystemError) in try body(&socket, known) }
     }
 }
 
 extension Executor {
     func isIndexed(_ link: LinkName) -> Bool { indexes[link] != nil }
 
-    func index(of link: LinkName) throws(NetlinkError) -> Int32 {
+    func index(of link: LinkName) throws(SystemError) -> Int32 {
         if let known = indexes[link] { return known }
-        let found = try kernel.with(link.place) { socket throws(NetlinkError) in
+        let found = try kernel.with(link.place) { socket throws(SystemError) in
             try socket.link(named: link.name)
         }
         guard let found else {
-            throw NetlinkError(operation: "find link \(link.name)", code: noSuchDevice, text: nil)
+            throw SystemError(operation: "find link \(link.name)", code: .noSuchDevice)
         }
         indexes[link] = found.index
         return found.index
@@ -121,7 +116,7 @@ extension Executor {
 
     /// The index of a link that an attachment made, or an external plugin for it; nil when there is none.
     func index(ofMade link: LinkName) throws(Failure) -> Int32? {
-        do throws(NetlinkError) { return try index(of: link) } catch  where error.code == noSuchDevice {
+        do throws(SystemError) { return try index(of: link) } catch  where error.code == .noSuchDevice {
             return nil
         } catch {
             throw Failure(.generic, "\(error)")
@@ -140,8 +135,8 @@ extension Executor {
                 continue
             }
             let place: Place = interface.sandbox == nil ? .host : .sandbox
-            do throws(NetlinkError) {
-                let link = try kernel.with(place) { socket throws(NetlinkError) in
+            do throws(SystemError) {
+                let link = try kernel.with(place) { socket throws(SystemError) in
                     try socket.link(named: interface.name)
                 }
                 result.interfaces[index].mac = link?.mac.map { "\($0)" }

@@ -24,7 +24,7 @@ struct Iptables {
         return bytes.split(separator: 0x0a).contains { $0.elementsEqual("nat".utf8) }
     }
 
-    static func masquerade(_ rule: Masquerade) throws(NetlinkError) {
+    static func masquerade(_ rule: Masquerade) throws(SystemError) {
         for family in IPAddress.Family.allCases {
             let lines = rule.iptablesLines(family)
             if !lines.isEmpty { try Iptables(family, nil).add(lines) }
@@ -32,7 +32,7 @@ struct Iptables {
     }
 
     /// Adds those that are not there.
-    private func add(_ lines: [String]) throws(NetlinkError) {
+    private func add(_ lines: [String]) throws(SystemError) {
         let present = Set(try save())
         try restore(
             lines.filter { line in
@@ -42,7 +42,7 @@ struct Iptables {
     }
 
     /// Removes the jumps of the rule's addresses, or all when it names none, and the chain with the last one.
-    func remove(_ rule: Masquerade) throws(NetlinkError) {
+    func remove(_ rule: Masquerade) throws(SystemError) {
         // Without the program nobody can have made such rules.
         guard find("save") != nil else { return }
         let chain = rule.chain
@@ -60,7 +60,7 @@ struct Iptables {
     }
 
     /// The networks for which a container has a chain, as the rules' comments name them.
-    func networks(of containerID: String) throws(NetlinkError) -> Set<String> {
+    func networks(of containerID: String) throws(SystemError) -> Set<String> {
         guard find("save") != nil else { return [] }
         let end = "\\\" id: \\\"\(containerID)\\\"\""
         let start = "--comment \"name: \\\""
@@ -76,36 +76,30 @@ struct Iptables {
 
     // MARK: Programs
 
-    private func save() throws(NetlinkError) -> [String] {
+    private func save() throws(SystemError) -> [String] {
         try run("save", ["-t", "nat"], []).split(separator: "\n").map(String.init)
     }
 
     /// One transaction of the nat table.
-    private func restore(_ lines: [String]) throws(NetlinkError) {
+    private func restore(_ lines: [String]) throws(SystemError) {
         guard !lines.isEmpty else { return }
         _ = try run("restore", ["--noflush", "--wait"], ["*nat"] + lines + ["COMMIT", ""])
     }
 
-    private func run(_ verb: String, _ arguments: [String], _ input: [String]) throws(NetlinkError) -> String
-    {
+    private func run(_ verb: String, _ arguments: [String], _ input: [String]) throws(SystemError) -> String {
         guard let path = find(verb) else {
-            throw NetlinkError(
+            throw SystemError(
                 operation:
                     "find the program \(names(verb)[0]): install iptables, or set ipMasqBackend to nftables",
-                code: noSuchFile)
+                code: .noSuchFile)
         }
-        let result: ChildResult
-        do throws(SystemError) {
-            result = try Child.run(
-                path: path, arguments: arguments,
-                environment: ["PATH=\(Self.directories.joined(separator: ":"))"],
-                input: Array(input.joined(separator: "\n").utf8), deadline: 30)
-        } catch {
-            throw NetlinkError(operation: error.operation, code: error.code)
-        }
+        let result = try Child.run(
+            path: path, arguments: arguments,
+            environment: ["PATH=\(Self.directories.joined(separator: ":"))"],
+            input: Array(input.joined(separator: "\n").utf8), deadline: 30)
         guard case .exited(0) = result.status else {
             let text = String(decoding: result.errors.prefix(400), as: UTF8.self)
-            throw NetlinkError(operation: "\(path) \(arguments.joined(separator: " ")): \(text)", code: 0)
+            throw SystemError(refusing: "\(path) \(arguments.joined(separator: " ")): \(text)")
         }
         return String(decoding: result.output, as: UTF8.self)
     }

@@ -45,7 +45,7 @@ package final class Kernel {
 
         func identity() throws(SystemError) -> NamespaceIdentity {
             guard namespace.number != 0 else {
-                throw SystemError(operation: "number the pod's network namespace", code: 0)
+                throw SystemError(refusing: "the pod's network namespace has no number")
             }
             return NamespaceIdentity(
                 boot: try NamespaceIdentity.currentBoot(), device: namespace.device, inode: namespace.number,
@@ -53,8 +53,8 @@ package final class Kernel {
         }
 
         mutating func use<R: ~Copyable>(
-            _ body: (inout RouteSocket) throws(NetlinkError) -> R
-        ) throws(NetlinkError) -> R {
+            _ body: (inout RouteSocket) throws(SystemError) -> R
+        ) throws(SystemError) -> R {
             try body(&socket)
         }
     }
@@ -67,9 +67,9 @@ package final class Kernel {
     }
 
     /// What the sandbox calls this process's namespace in IFLA_LINK_NETNSID; nil when none of its links is tied to it.
-    func hostID() throws(NetlinkError) -> Int32? {
+    func hostID() throws(SystemError) -> Int32? {
         let descriptor = home.raw
-        return try with(.sandbox) { socket throws(NetlinkError) in try socket.id(ofNamespace: descriptor) }
+        return try with(.sandbox) { socket throws(SystemError) in try socket.id(ofNamespace: descriptor) }
     }
 
     private init(host: consuming RouteSocket, home: consuming Namespace) {
@@ -87,75 +87,72 @@ package final class Kernel {
         sandbox path: String, mayBeGone: Bool = false, mayBeOwn: Bool = false
     ) throws(Failure) -> Kernel {
         let kernel: Kernel
-        do throws(NetlinkError) {
+        do throws(SystemError) {
             let host = try RouteSocket.open()
-            let home: Namespace
-            do throws(SystemError) { home = try host.namespace() } catch {
-                throw NetlinkError(operation: error.operation, code: error.code)
-            }
+            let home = try host.namespace()
             kernel = Kernel(host: host, home: home)
         } catch {
             throw Failure(
                 .generic, "\(error)",
-                details: error.code == notPermitted ? "Plexus runs as root: it needs CAP_NET_ADMIN" : "")
+                details: error.code == .notPermitted ? "Plexus runs as root: it needs CAP_NET_ADMIN" : "")
         }
         if path.isEmpty, mayBeGone { return kernel }
-        do throws(NamespaceError) {
-            try kernel.enter(Namespace.open(path), path, mayBeOwn: mayBeOwn)
-        } catch {
+        guard let namespace = try namespace(path, mayBeGone: mayBeGone) else { return kernel }
+        guard mayBeOwn || namespace.number != kernel.number else { throw Failure.ownNamespace(path) }
+        do throws(SystemError) { try kernel.enter(namespace) } catch {
             // On DEL whatever a deleted pod leaves at the path, such as an empty file, counts as no namespace.
-            switch error {
-            case .missing where mayBeGone, .notANamespace where mayBeGone: return kernel
-            case .own:
-                throw Failure.ownNamespace(path)
-            case .missing, .notANamespace:
-                throw Failure(
-                    .generic, "failed to open netns \"\(path)\": \(error)",
-                    details: "CNI_NETNS is the path of the pod's network namespace, as /run/netns/NAME:"
-                        + " the runtime removed it, or names another file")
-            case .system(let cause):
-                throw Failure(.generic, "failed to open netns \"\(path)\": \(error)", details: cause.hint)
-            }
+            if mayBeGone, isNoNamespace(error) { return kernel }
+            throw unusable(path, error)
         }
         return kernel
     }
 
-    private func enter(_ namespace: consuming Namespace, _ path: String, mayBeOwn: Bool)
-        throws(NamespaceError)
-    {
-        if !mayBeOwn, namespace.number == number { throw .own }
-        let socket: RouteSocket
-        do throws(EnteringError<NetlinkError>) {
-            socket = try namespace.run(from: home) { () throws(NetlinkError) in try RouteSocket.open() }
-        } catch {
-            let cause = refused(error)
-            throw cause.isInvalid ? .notANamespace(path) : .system(cause)
+    private static func namespace(_ path: String, mayBeGone: Bool) throws(Failure) -> Namespace? {
+        do throws(SystemError) { return try Namespace.open(path) } catch {
+            if mayBeGone, isMissing(error) { return nil }
+            throw unusable(path, error)
+        }
+    }
+
+    private static func isMissing(_ error: SystemError) -> Bool { error.isNotFound || error.isNoDirectory }
+
+    /// As setns(2) refuses what is none.
+    private static func isNoNamespace(_ error: SystemError) -> Bool { error.code == .invalid }
+
+    private static func unusable(_ path: String, _ error: SystemError) -> Failure {
+        let message = "failed to open netns \"\(path)\": "
+        let fix =
+            "CNI_NETNS is the path of the pod's network namespace, as /run/netns/NAME: the runtime removed it, or"
+            + " names another file"
+        if isMissing(error) {
+            return Failure(.generic, message + "\(path): no such file or directory", details: fix)
+        }
+        guard isNoNamespace(error) else {
+            return Failure(.generic, message + "\(error)", details: error.hint)
+        }
+        return Failure(
+            .generic, message + "\(path) is no network namespace: unknown FS magic", details: fix)
+    }
+
+    private func enter(_ namespace: consuming Namespace) throws(SystemError) {
+        var isStranded = false
+        defer { if isStranded { isHome = false } }
+        let socket = try namespace.run(from: home, isStranded: &isStranded) { () throws(SystemError) in
+            try RouteSocket.open()
         }
         sandbox = Sandbox(namespace: namespace, socket: socket)
     }
 
-    /// Notes a thread that is stranded.
-    private func refused<E>(_ error: EnteringError<E>) -> SystemError {
-        switch error {
-        case .enter(let cause): return cause
-        case .body(let cause):
-            return SystemError(operation: "\(cause)", code: (cause as? SystemError)?.code ?? 0)
-        case .stranded(let cause):
-            isHome = false
-            return cause
-        }
-    }
-
     /// Runs `body` with the socket of one side. Without a sandbox its side answers "no such device".
     func with<R: ~Copyable>(
-        _ place: Place, _ body: (inout RouteSocket) throws(NetlinkError) -> R
-    ) throws(NetlinkError) -> R {
+        _ place: Place, _ body: (inout RouteSocket) throws(SystemError) -> R
+    ) throws(SystemError) -> R {
         switch place {
         case .host: return try body(&host)
         case .sandbox:
             guard let result = try sandbox?.use(body) else {
-                throw NetlinkError(
-                    operation: "reach the pod's namespace", code: noSuchDevice, text: "it is gone")
+                throw SystemError(
+                    operation: "reach the pod's namespace", code: .noSuchDevice, text: "it is gone")
             }
             return result
         }
@@ -163,10 +160,10 @@ package final class Kernel {
 
     /// Runs `body` with the host's nftables socket. It stays open, as during an undo the thread may be in another
     /// namespace.
-    func nftables(_ body: (inout NftSocket) throws(NetlinkError) -> Void) throws(NetlinkError) {
+    func nftables(_ body: (inout NftSocket) throws(SystemError) -> Void) throws(SystemError) {
         if nft == nil {
             guard isHome else {
-                throw NetlinkError(operation: Self.stranded, code: 0)
+                throw SystemError(refusing: Self.stranded)
             }
             nft = try NftSocket.open()
         }
@@ -174,28 +171,28 @@ package final class Kernel {
     }
 
     /// A veth pair across the two namespaces, in one request; what the kernel says of the host's end.
-    func add(_ veth: VethSpec, controller: Int32?) throws(NetlinkError) -> LinkInfo? {
+    func add(_ veth: VethSpec, controller: Int32?) throws(SystemError) -> LinkInfo? {
         guard let descriptor = sandbox?.namespace.raw else {
-            throw NetlinkError(operation: "reach the pod's namespace", code: noSuchDevice, text: "it is gone")
+            throw SystemError(operation: "reach the pod's namespace", code: .noSuchDevice, text: "it is gone")
         }
         return try host.add(veth, sandbox: descriptor, controller: controller)
     }
 
     /// A link in the sandbox that sits on one of the host's.
-    func addInSandbox(_ spec: LinkSpec, parent: Int32) throws(NetlinkError) {
+    func addInSandbox(_ spec: LinkSpec, parent: Int32) throws(SystemError) {
         guard let descriptor = sandbox?.namespace.raw else {
-            throw NetlinkError(operation: "reach the pod's namespace", code: noSuchDevice, text: "it is gone")
+            throw SystemError(operation: "reach the pod's namespace", code: .noSuchDevice, text: "it is gone")
         }
         try host.add(spec, parent: parent, into: descriptor)
     }
 
     /// Moves a link from the other side to `place`.
-    func move(_ index: Int32, to place: Place, name: String, alias: String) throws(NetlinkError) {
+    func move(_ index: Int32, to place: Place, name: String, alias: String) throws(SystemError) {
         guard let descriptor = sandbox?.namespace.raw else {
-            throw NetlinkError(operation: "reach the pod's namespace", code: noSuchDevice, text: "it is gone")
+            throw SystemError(operation: "reach the pod's namespace", code: .noSuchDevice, text: "it is gone")
         }
         let target = place == .sandbox ? descriptor : home.raw
-        try with(place == .sandbox ? .host : .sandbox) { socket throws(NetlinkError) in
+        try with(place == .sandbox ? .host : .sandbox) { socket throws(SystemError) in
             try socket.move(index: index, to: target, name: name, alias: alias)
         }
     }
@@ -205,18 +202,13 @@ package final class Kernel {
         _ place: Place, _ body: () throws(SystemError) -> R
     ) throws(SystemError) -> R {
         guard isHome else {
-            throw SystemError(operation: Self.stranded, code: 0)
+            throw SystemError(refusing: Self.stranded)
         }
         if place == .host || isInside { return try body() }
-        let result: R?
-        do throws(EnteringError<SystemError>) {
-            result = try sandbox?.namespace.run(from: home, body)
-        } catch {
-            if case .body(let cause) = error { throw cause }
-            throw refused(error)
-        }
-        guard let result else {
-            throw SystemError(operation: "the pod's namespace is gone", code: noSuchDevice)
+        var isStranded = false
+        defer { if isStranded { isHome = false } }
+        guard let result = try sandbox?.namespace.run(from: home, isStranded: &isStranded, body) else {
+            throw SystemError(operation: "the pod's namespace is gone", code: .noSuchDevice)
         }
         return result
     }

@@ -6,17 +6,17 @@ package import Plans
 
 /// Masquerade rules and spoof checks, named as the reference plugins name them, so that either removes the other's.
 extension Kernel {
-    func ensureMasquerade(_ rule: Masquerade) throws(NetlinkError) {
+    func ensureMasquerade(_ rule: Masquerade) throws(SystemError) {
         guard rule.backend == .nftables else { return try Iptables.masquerade(rule) }
-        try nftables { socket throws(NetlinkError) in
+        try nftables { socket throws(SystemError) in
             try socket.ensureMasquerade(rules: rule.rules(owner: owner), instancePrefix: rule.instance)
         }
     }
 
     /// Removes the rules of both backends: which one made them is not written down anywhere.
-    func removeMasquerade(_ rule: Masquerade) throws(NetlinkError) {
+    func removeMasquerade(_ rule: Masquerade) throws(SystemError) {
         var kinds: [Iptables] = []
-        try nftables { socket throws(NetlinkError) in
+        try nftables { socket throws(SystemError) in
             _ = try socket.removeMasquerade(prefix: rule.instance)
             for family in IPAddress.Family.allCases {
                 if try socket.hasIptablesChain(rule.chain, family) {
@@ -32,16 +32,16 @@ extension Kernel {
     }
 
     /// The programs would run where the thread is.
-    private func requireHome() throws(NetlinkError) {
-        guard isHome else { throw NetlinkError(operation: Self.stranded, code: 0) }
+    private func requireHome() throws(SystemError) {
+        guard isHome else { throw SystemError(refusing: Self.stranded) }
     }
 
-    func ensureSpoofCheck(_ check: SpoofCheck) throws(NetlinkError) {
-        try nftables { socket throws(NetlinkError) in try socket.ensureSpoofCheck(check) }
+    func ensureSpoofCheck(_ check: SpoofCheck) throws(SystemError) {
+        try nftables { socket throws(SystemError) in try socket.ensureSpoofCheck(check) }
     }
 
-    func removeSpoofCheck(_ name: String) throws(NetlinkError) {
-        try nftables { socket throws(NetlinkError) in try socket.removeSpoofCheck(name)
+    func removeSpoofCheck(_ name: String) throws(SystemError) {
+        try nftables { socket throws(SystemError) in try socket.removeSpoofCheck(name)
         }
     }
 
@@ -60,8 +60,8 @@ extension Kernel {
         let hashes = Set(ids.map(Masquerade.hash))
         let names = Set(ids.map(SpoofCheck.name))
         let prefix = SpoofCheck.name(of: AttachmentID(containerID: containerID, interface: ""))
-        do throws(NetlinkError) {
-            try nftables { socket throws(NetlinkError) in
+        do throws(SystemError) {
+            try nftables { socket throws(SystemError) in
                 try socket.removeMasquerade { comment, _ in
                     Masquerade.hash(in: comment).map(hashes.contains) ?? false
                 }
@@ -79,10 +79,10 @@ extension Kernel {
     }
 
     /// The chains of the iptables programs are of a container and a network, whatever the interface.
-    private func removeIptables(of containerID: String) throws(NetlinkError) {
+    private func removeIptables(of containerID: String) throws(SystemError) {
         try requireHome()
         var kinds: [Iptables] = []
-        try nftables { socket throws(NetlinkError) in
+        try nftables { socket throws(SystemError) in
             for family in IPAddress.Family.allCases {
                 if try !socket.iptablesChains(family).isEmpty { kinds.append(Iptables(family, .nft)) }
             }
@@ -128,9 +128,9 @@ extension Kernel {
             guard let interface = part?.dropFirst(4) else { return true }
             return mayHave(String(interface), hash)
         }
-        do throws(NetlinkError) {
+        do throws(SystemError) {
             var checks: [(name: String, port: String)] = []
-            try nftables { socket throws(NetlinkError) in
+            try nftables { socket throws(SystemError) in
                 try socket.removeMasquerade { comment, made in
                     !owner.isEmpty && made == owner && !lives(comment)
                 }
@@ -139,11 +139,11 @@ extension Kernel {
                 }
             }
             for (name, port) in checks {
-                let isThere = try with(.host) { socket throws(NetlinkError) in
+                let isThere = try with(.host) { socket throws(SystemError) in
                     port.isEmpty ? false : try socket.link(named: port) != nil
                 }
                 if !isThere {
-                    try nftables { socket throws(NetlinkError) in try socket.removeSpoofCheck(name) }
+                    try nftables { socket throws(SystemError) in try socket.removeSpoofCheck(name) }
                 }
             }
         } catch {

@@ -8,13 +8,13 @@ extension Kernel {
     /// Answers a module's query from the kernel.
     package func observe(_ query: FactsQuery) throws(Failure) -> Facts {
         var facts = Facts()
-        do throws(NetlinkError) {
+        do throws(SystemError) {
             for name in query.links where name.place == .host || hasSandbox || known.contains(name) {
                 facts.links[name] = try linkFacts(name, query.addresses.contains(name))
             }
             for bridge in query.ports {
                 guard let index = facts.links[.host(bridge)]?.index else { continue }
-                let ports = try with(.host) { socket throws(NetlinkError) in
+                let ports = try with(.host) { socket throws(SystemError) in
                     try socket.links(controller: index)
                 }
                 // The other end of a pod's is in another namespace.
@@ -57,12 +57,12 @@ extension Kernel {
         return facts
     }
 
-    func linkFacts(_ name: LinkName, _ withAddresses: Bool) throws(NetlinkError) -> LinkFacts? {
+    func linkFacts(_ name: LinkName, _ withAddresses: Bool) throws(SystemError) -> LinkFacts? {
         if name.place == .sandbox, absent.contains(name.name) { return nil }
         let found = try link(name)
         if name.place == .host { seen[name.name] = Look(link: found?.info) }
         guard let (link, place) = found else { return nil }
-        return try with(place) { socket throws(NetlinkError) in
+        return try with(place) { socket throws(SystemError) in
             var facts = LinkFacts(link)
             facts.isTiedToHost = place == .host && link.parentIndex != nil && link.parentNamespaceID == nil
             if let index = link.controllerIndex { facts.controller = try socket.link(index: index)?.name }
@@ -71,7 +71,7 @@ extension Kernel {
         }
     }
 
-    private func observeEveryLink(_ facts: inout Facts) throws(NetlinkError) {
+    private func observeEveryLink(_ facts: inout Facts) throws(SystemError) {
         for place in [Place.host, .sandbox] where place == .host || hasSandbox {
             for (name, link) in try everyLink(place) {
                 facts.everyLink.append(name)
@@ -81,8 +81,8 @@ extension Kernel {
     }
 
     /// The links of one side but lo.
-    func everyLink(_ place: Place) throws(NetlinkError) -> [(LinkName, LinkFacts)] {
-        let links = try with(place) { socket throws(NetlinkError) in try socket.links() }
+    func everyLink(_ place: Place) throws(SystemError) -> [(LinkName, LinkFacts)] {
+        let links = try with(place) { socket throws(SystemError) in try socket.links() }
         // Asked after the listing: only then has the kernel given the host an ID in this namespace.
         let host = place == .sandbox ? try hostID() : nil
         return links.filter { !$0.isLoopback }.map { link in
@@ -95,8 +95,8 @@ extension Kernel {
         }
     }
 
-    private func defaultRouteLink(_ place: Place) throws(NetlinkError) -> LinkName? {
-        try with(place) { socket throws(NetlinkError) in
+    private func defaultRouteLink(_ place: Place) throws(SystemError) -> LinkName? {
+        try with(place) { socket throws(SystemError) in
             for family in IPAddress.Family.allCases {
                 for entry in try socket.routes(family: family) where entry.route.isDefault {
                     if let link = try socket.link(index: entry.index) {
@@ -108,8 +108,8 @@ extension Kernel {
         }
     }
 
-    private func sandboxRoutes() throws(NetlinkError) -> [SandboxRoute] {
-        try with(.sandbox) { socket throws(NetlinkError) in
+    private func sandboxRoutes() throws(SystemError) -> [SandboxRoute] {
+        try with(.sandbox) { socket throws(SystemError) in
             var names: [Int32: String] = [:]
             var routes: [SandboxRoute] = []
             for family in IPAddress.Family.allCases {

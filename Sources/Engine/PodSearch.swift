@@ -38,7 +38,7 @@ extension Kernel {
     /// Of the sandbox's links that are tied to one of the host's.
     fileprivate func tiedMACs() throws(Failure) -> [MAC] {
         guard hasSandbox else { return [] }
-        do throws(NetlinkError) {
+        do throws(SystemError) {
             return try everyLink(.sandbox).filter(\.1.isTiedToHost).compactMap(\.1.mac)
         } catch {
             throw Failure(.generic, "\(error)")

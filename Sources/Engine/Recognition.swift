@@ -1,5 +1,6 @@
 package import CNI
 import JSONC
+import Linux
 import Netlink
 import Network
 import Plans
@@ -20,7 +21,7 @@ extension ChainRunner {
     func recognize(_ spec: AttachmentSpec, _ attached: Attached?) throws(Failure) -> Bool {
         kernel.devices[spec.id.interface] = attached?.device
         let name = LinkName.sandbox(spec.id.interface)
-        do throws(NetlinkError) { kernel.known[name] = try known(name, spec.id, attached) } catch {
+        do throws(SystemError) { kernel.known[name] = try known(name, spec.id, attached) } catch {
             throw Failure(.generic, "\(error)")
         }
         for plugin in spec.list.plugins {
@@ -50,7 +51,7 @@ extension ChainRunner {
 
     private func known(
         _ name: LinkName, _ id: AttachmentID, _ attached: Attached?
-    ) throws(NetlinkError) -> KnownLink? {
+    ) throws(SystemError) -> KnownLink? {
         let promised = attached?.result.interfaces.first { $0.name == name.name && $0.sandbox ?? "" != "" }
         // Without a result the link has the address that is derived for it, unless another one was asked for.
         let mac =
@@ -66,15 +67,15 @@ extension ChainRunner {
 
 extension Kernel {
     /// The link that `name` stands for: the one that is known, if it is there, or the one that is called so.
-    func link(_ name: LinkName) throws(NetlinkError) -> (info: LinkInfo, place: Place)? {
+    func link(_ name: LinkName) throws(SystemError) -> (info: LinkInfo, place: Place)? {
         if let known = known[name], known.place == .host || hasSandbox {
-            let found = try with(known.place) { socket throws(NetlinkError) in
+            let found = try with(known.place) { socket throws(SystemError) in
                 try socket.link(index: known.index)
             }
             if let found { return (found, known.place) }
         }
         guard name.place == .host || hasSandbox else { return nil }
-        let found = try with(name.place) { socket throws(NetlinkError) in try socket.link(named: name.name) }
+        let found = try with(name.place) { socket throws(SystemError) in try socket.link(named: name.name) }
         return found.map { ($0, name.place) }
     }
 
@@ -82,9 +83,9 @@ extension Kernel {
     /// link. Its MAC address and its addresses tell; without the former the kernel's tie to the host must.
     fileprivate func index(
         of name: String, _ mac: MAC, _ addresses: [IPAddress]
-    ) throws(NetlinkError) -> Int32? {
+    ) throws(SystemError) -> Int32? {
         guard hasSandbox else { return nil }
-        return try with(.sandbox) { socket throws(NetlinkError) in
+        return try with(.sandbox) { socket throws(SystemError) in
             if let link = try socket.link(named: name), link.name == name, link.mac == mac {
                 return link.index
             }
@@ -109,10 +110,10 @@ extension Kernel {
     /// - Parameter isIt: what else must agree.
     func astray(
         _ name: LinkName, _ isIt: (LinkInfo, KnownLink) -> Bool
-    ) throws(NetlinkError) -> (link: LinkInfo, namespace: Int32)? {
+    ) throws(SystemError) -> (link: LinkInfo, namespace: Int32)? {
         guard hasSandbox, let known = known[name], known.place == .sandbox else { return nil }
         let host = try hostID()
-        return try with(.sandbox) { socket throws(NetlinkError) in
+        return try with(.sandbox) { socket throws(SystemError) in
             for id in try socket.namespaceIDs() where id != host {
                 guard try socket.isAlive(namespace: id),
                     let link = try socket.link(index: known.index, namespace: id), isIt(link, known)

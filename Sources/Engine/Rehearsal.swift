@@ -19,9 +19,10 @@ package final class Rehearsal: Worker {
         return try imagine(query.sysctls, kernel.observe(query).after(imagined))
     }
 
-    func run(_ steps: [Step], of plugin: PluginCall, _: inout Journal) throws(StepError) {
+    func run(_ steps: [Step], of plugin: PluginCall, _: inout Journal) -> RefusedStep? {
         for step in steps { note(.step(step), plugin) }
         imagined += steps
+        return nil
     }
 
     func result(of plan: Plan) throws(Failure) -> CNIResult { plan.result }

@@ -105,17 +105,17 @@ package final class Teardown {
     }
 
     private func restore(_ step: Step, _ subject: String) {
-        do throws(StepError) { try run(step, isRepeated: true) } catch {
-            if error.isGone { return }
-            // A pod could ask for what cannot be put back, and must not stay for that.
-            if error.isFinal, runner.rules.retriesRestores {
-                return runner.log.error("DEL of \(subject): it stays as it is: \(error)")
-            }
-            isRestored = false
-            // In the meta role the next DEL tries again; the reference never does.
-            guard runner.rules.retriesRestores else { return runner.log.error("DEL of \(subject): \(error)") }
-            problems.append(runner.executor.failure(of: error))
+        guard let refused = run(step, isRepeated: true), !refused.isGone else { return }
+        // A pod could ask for what cannot be put back, and must not stay for that.
+        if refused.isFinal, runner.rules.retriesRestores {
+            return runner.log.error("DEL of \(subject): it stays as it is: \(refused.error)")
         }
+        isRestored = false
+        // In the meta role the next DEL tries again; the reference never does.
+        guard runner.rules.retriesRestores else {
+            return runner.log.error("DEL of \(subject): \(refused.error)")
+        }
+        problems.append(runner.executor.failure(of: refused))
     }
 
     private func remove(_ step: Step, _ interface: String) {
@@ -123,12 +123,10 @@ package final class Teardown {
             if step.kind.holdsAddresses { held.insert(interface) }
             return
         }
-        do throws(StepError) { try run(step, isRepeated: false) } catch {
-            if error.isGone { return }
-            isRestored = false
-            held.insert(interface)
-            problems.append(runner.executor.failure(of: error))
-        }
+        guard let refused = run(step, isRepeated: false), !refused.isGone else { return }
+        isRestored = false
+        held.insert(interface)
+        problems.append(runner.executor.failure(of: refused))
     }
 
     /// Without a record a plugin that cannot be started is ignored: an ADD could not have started it either.
@@ -143,12 +141,11 @@ package final class Teardown {
     }
 
     /// - Parameter isRepeated: tries a second time before a refusal counts as final.
-    private func run(_ step: Step, isRepeated: Bool) throws(StepError) {
+    private func run(_ step: Step, isRepeated: Bool) -> RefusedStep? {
         var scrap = Journal()
-        do throws(StepError) { try runner.executor.run([step], &scrap) } catch {
-            guard isRepeated, error.isFinal else { throw error }
-            try runner.executor.run([step], &scrap)
-        }
+        let refused = runner.executor.run([step], &scrap)
+        guard isRepeated, refused?.isFinal == true else { return refused }
+        return runner.executor.run([step], &scrap)
     }
 
     /// Deletes the links, then releases the addresses.
@@ -164,11 +161,11 @@ package final class Teardown {
         var stuck: Set<String> = []
         let names = runner.kernel.hasSandbox ? links.filter { $0.name != "lo" } : []
         var missing: [LinkName] = []
-        do throws(NetlinkError) {
+        do throws(SystemError) {
             let all = names.count > 1 ? try listed() : []
             let found = try names.count > 1 ? among(all, names) : looked(for: names)
             missing = names.filter { name in !found.contains { $0.name == name.name } }
-            do throws(NetlinkError) {
+            do throws(SystemError) {
                 if found.count > 1 {
                     try deleteGroup(found.map(\.link), besides: all)
                 } else {
@@ -182,23 +179,23 @@ package final class Teardown {
             problems.append(Failure(.generic, "\(error)"))
         }
         for name in missing {
-            do throws(NetlinkError) { try deleteStray(name) } catch {
+            do throws(SystemError) { try deleteStray(name) } catch {
                 stuck.insert(name.name)
                 problems.append(Failure(.generic, "\(error)"))
             }
         }
-        do throws(NetlinkError) {
+        do throws(SystemError) {
             for name in hostLinks {
-                let link = try runner.kernel.with(.host) { socket throws(NetlinkError) in
+                let link = try runner.kernel.with(.host) { socket throws(SystemError) in
                     try socket.link(named: name)
                 }
                 // The kernel also finds a link by an alternative name.
                 guard let link, link.name == name, try isOurs(link) else { continue }
-                do throws(NetlinkError) {
-                    try runner.kernel.with(.host) { socket throws(NetlinkError) in
+                do throws(SystemError) {
+                    try runner.kernel.with(.host) { socket throws(SystemError) in
                         try socket.delete(index: link.index)
                     }
-                } catch  where error.code == noSuchDevice {}
+                } catch  where error.code == .noSuchDevice {}
             }
         } catch {
             problems.append(Failure(.generic, "\(error)"))
@@ -208,32 +205,32 @@ package final class Teardown {
 
     /// Whether a link of the host that has a derived name is this attachment's. Under a plugin's own name another pod
     /// with the same container ID may have it: it is ours when its peer is in this pod, or in a namespace that is gone.
-    private func isOurs(_ link: LinkInfo) throws(NetlinkError) -> Bool {
+    private func isOurs(_ link: LinkInfo) throws(SystemError) -> Bool {
         guard link.kind == "veth" else { return false }
         guard runner.rules.sharesContainerIDs, runner.kernel.hasSandbox, let peer = link.parentIndex else {
             return true
         }
-        let found = try runner.kernel.with(.sandbox) { socket throws(NetlinkError) in
+        let found = try runner.kernel.with(.sandbox) { socket throws(SystemError) in
             try socket.link(index: peer)
         }
         if found?.kind == "veth", found?.parentIndex == link.index { return true }
-        return try runner.kernel.with(.host) { socket throws(NetlinkError) in
-            try link.parentNamespaceID.map { id throws(NetlinkError) in try !socket.isAlive(namespace: id) }
+        return try runner.kernel.with(.host) { socket throws(SystemError) in
+            try link.parentNamespaceID.map { id throws(SystemError) in try !socket.isAlive(namespace: id) }
                 ?? false
         }
     }
 
     /// Deletes a link that the pod moved to a namespace that it made.
-    private func deleteStray(_ name: LinkName) throws(NetlinkError) {
+    private func deleteStray(_ name: LinkName) throws(SystemError) {
         let stray = try runner.kernel.astray(name) { $0.kind != nil && $0.mac == $1.mac }
         guard let stray else { return }
-        try runner.kernel.with(.sandbox) { socket throws(NetlinkError) in
+        try runner.kernel.with(.sandbox) { socket throws(SystemError) in
             try socket.delete(index: stray.link.index, namespace: stray.namespace)
         }
     }
 
-    private func listed() throws(NetlinkError) -> [LinkInfo] {
-        try runner.kernel.with(.sandbox) { socket throws(NetlinkError) in try socket.links() }
+    private func listed() throws(SystemError) -> [LinkInfo] {
+        try runner.kernel.with(.sandbox) { socket throws(SystemError) in try socket.links() }
     }
 
     /// A link of the sandbox, and the name that its attachment knows it by.
@@ -246,7 +243,7 @@ package final class Teardown {
         }
     }
 
-    private func looked(for names: [LinkName]) throws(NetlinkError) -> [Found] {
+    private func looked(for names: [LinkName]) throws(SystemError) -> [Found] {
         var found: [Found] = []
         for name in names {
             guard let (link, _) = try runner.kernel.link(name) else { continue }
@@ -260,11 +257,11 @@ package final class Teardown {
     private func deleteEach(_ links: [Found]) -> Set<String> {
         var stuck: Set<String> = []
         for (name, link) in links {
-            do throws(NetlinkError) {
-                try runner.kernel.with(.sandbox) { socket throws(NetlinkError) in
+            do throws(SystemError) {
+                try runner.kernel.with(.sandbox) { socket throws(SystemError) in
                     try socket.delete(index: link.index)
                 }
-            } catch  where error.code == noSuchDevice {
+            } catch  where error.code == .noSuchDevice {
             } catch {
                 stuck.insert(name)
                 problems.append(Failure(.generic, "\(error)"))
@@ -274,10 +271,10 @@ package final class Teardown {
     }
 
     /// One wait for the kernel's grace period instead of one for each link.
-    private func deleteGroup(_ links: [LinkInfo], besides all: [LinkInfo]) throws(NetlinkError) {
+    private func deleteGroup(_ links: [LinkInfo], besides all: [LinkInfo]) throws(SystemError) {
         var group = UInt32.random(in: 1 << 16...UInt32.max)
         while all.contains(where: { $0.group == group }) { group = UInt32.random(in: 1 << 16...UInt32.max) }
-        try runner.kernel.with(.sandbox) { socket throws(NetlinkError) in
+        try runner.kernel.with(.sandbox) { socket throws(SystemError) in
             try socket.setGroup(links.map(\.index), group)
             try socket.delete(group: group)
         }
@@ -319,7 +316,7 @@ package final class Teardown {
     /// are called.
     package func detachDerived(_ containerID: String, _ likely: [String], where isOurs: (String) -> Bool) {
         guard runner.kernel.hasSandbox else { return }
-        do throws(NetlinkError) {
+        do throws(SystemError) {
             let all = try listed().filter { $0.kind != nil }
             for name in likely where isOurs(name) {
                 let id = AttachmentID(containerID: containerID, interface: name)
@@ -339,11 +336,11 @@ package final class Teardown {
         _ leases: [(id: AttachmentID, address: IPAddress)], where isOurs: (String) -> Bool
     ) throws(Failure) {
         guard runner.kernel.hasSandbox, !leases.isEmpty else { return }
-        do throws(NetlinkError) {
+        do throws(SystemError) {
             for link in try listed() {
                 // What has an alias may be a device that is to go home.
                 guard link.kind != nil, link.parentNamespaceID != nil, link.alias.isEmpty else { continue }
-                let addresses = try runner.kernel.with(.sandbox) { socket throws(NetlinkError) in
+                let addresses = try runner.kernel.with(.sandbox) { socket throws(SystemError) in
                     try socket.addresses(index: link.index).map(\.cidr.address)
                 }
                 let lease = leases.first { addresses.contains($0.address) && isOurs($0.id.interface) }
@@ -361,7 +358,7 @@ package final class Teardown {
 
     /// Links in the pod of which the name alone is known: what is made by software, and no device that is to go home.
     package func detachLinks(_ names: [String]) {
-        do throws(NetlinkError) {
+        do throws(SystemError) {
             for name in names {
                 guard let (link, place) = try runner.kernel.link(.sandbox(name)), place == .sandbox,
                     link.kind != nil, link.alias.isEmpty

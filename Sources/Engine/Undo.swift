@@ -13,13 +13,11 @@ extension Executor {
         while let entry = journal.pop() {
             switch entry {
             case .step(let inverse):
-                do throws(StepError) {
-                    try run([inverse], &scrap)
-                } catch {
-                    if !error.isGone { problems.append("undo: \(error)") }
+                if let refused = run([inverse], &scrap), !refused.isGone {
+                    problems.append("undo: \(refused.error)")
                 }
             case .createdShared(let name, let bridge):
-                do throws(NetlinkError) { try removeUnused(name, bridge) } catch {
+                do throws(SystemError) { try removeUnused(name, bridge) } catch {
                     problems.append("undo: \(error)")
                 }
             case .lease(let source, let request):
@@ -46,9 +44,9 @@ extension Executor {
     private func holdsBridgeAlone(_ name: String) -> Bool { bridges[name]?.lock.isAlone() ?? false }
 
     /// Deletes a link that this run created, unless another ADD holds the bridge's lock or it has ports.
-    private func removeUnused(_ name: String, _ bridge: String) throws(NetlinkError) {
+    private func removeUnused(_ name: String, _ bridge: String) throws(SystemError) {
         guard holdsBridgeAlone(bridge) else { return }
-        try kernel.with(.host) { socket throws(NetlinkError) in
+        try kernel.with(.host) { socket throws(SystemError) in
             guard let link = try socket.link(named: name) else { return }
             guard try !socket.links().contains(where: { $0.controllerIndex == link.index }) else { return }
             try socket.delete(index: link.index)

@@ -6,7 +6,8 @@ import Plans
 /// Does what the plugins of a chain ask for, or shows it.
 protocol Worker: AnyObject {
     func observe(_ query: FactsQuery) throws(Failure) -> Facts
-    func run(_ steps: [Step], of plugin: PluginCall, _ journal: inout Journal) throws(StepError)
+    /// - Returns: the step that was refused, after which none ran.
+    func run(_ steps: [Step], of plugin: PluginCall, _ journal: inout Journal) -> RefusedStep?
     /// The plan's result, with what the kernel decided.
     func result(of plan: Plan) throws(Failure) -> CNIResult
     /// An address of a built-in source.
@@ -43,8 +44,8 @@ final class LiveWorker: Worker {
 
     func observe(_ query: FactsQuery) throws(Failure) -> Facts { try executor.kernel.observe(query) }
 
-    func run(_ steps: [Step], of _: PluginCall, _ journal: inout Journal) throws(StepError) {
-        try executor.run(steps, &journal)
+    func run(_ steps: [Step], of _: PluginCall, _ journal: inout Journal) -> RefusedStep? {
+        executor.run(steps, &journal)
     }
 
     func result(of plan: Plan) throws(Failure) -> CNIResult { try executor.readBack(plan) }

@@ -66,7 +66,7 @@ package enum HostLocal: AddressSource {
                     try store.setLastReserved(found.address, over: last)
                 }
             } catch {
-                let isOurs = error.code == 0
+                let isOurs = error.code == nil
                 throw Failure(
                     isOurs ? .generic : .io, "failed to allocate for range \(index): \(error)",
                     details: isOurs
@@ -130,9 +130,8 @@ package enum HostLocal: AddressSource {
     ) throws(SystemError) -> (address: IPAddress, range: AddressRange)? {
         if let own = own.first(where: { set.range(of: $0) != nil }) {
             throw SystemError(
-                operation:
-                    "\(own) has been allocated to \(id.containerID), duplicate allocation is not allowed",
-                code: 0)
+                refusing:
+                    "\(own) has been allocated to \(id.containerID), duplicate allocation is not allowed")
         }
         return try set.firstFree(after: last) { address, _ throws(SystemError) in
             try store.reserve(address, id)

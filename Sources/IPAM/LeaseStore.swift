@@ -28,7 +28,7 @@ struct LeaseStore: ~Copyable {
         do throws(SystemError) { return try Lock.take(in: directory, "lock", mode: 0o750) } catch
             where error.isNoFile
         {
-            throw SystemError(operation: "its lock is no file: rm -r the lock there", code: 0)
+            throw SystemError(refusing: "its lock is no file: rm -r the lock there")
         }
     }
 

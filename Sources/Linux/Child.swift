@@ -63,12 +63,12 @@ package enum Child {
             }
             if status != ETXTBSY { break }
         }
-        guard status == 0 else { throw refusal(words[0], status) }
+        guard status == 0 else { throw refusal(words[0], Errno(rawValue: status)) }
         return pid
     }
 
     /// The kernel says the same of a program that is not there and of one whose interpreter is not.
-    private static func refusal(_ path: String, _ code: CInt) -> SystemError {
+    private static func refusal(_ path: String, _ code: Errno) -> SystemError {
         let program = shellQuoted(path)
         var (operation, fix) = ("start \(path)", "")
         if let interpreter = interpreter(of: path) {
@@ -77,7 +77,7 @@ package enum Child {
                 interpreter.hasSuffix("\r")
                 ? "its lines end as on Windows: sed -i 's/\\r$//' \(program)"
                 : "install \(interpreter), or correct the first line of \(path)"
-        } else if code == ENOEXEC || code == ENOENT && isRegularFile(path) {
+        } else if code.rawValue == ENOEXEC || code == .noSuchFile && isRegularFile(path) {
             fix = "it is no program for this machine and its C library, and a script begins with #!/bin/sh"
         }
         return SystemError(

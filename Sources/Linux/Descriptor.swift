@@ -17,10 +17,10 @@ package struct Descriptor: ~Copyable, Sendable {
         below parent: String = ""
     ) throws(SystemError) -> Descriptor {
         // A NUL ends the path in C: another file would be opened.
-        guard !path.utf8.contains(0) else { throw SystemError(operation: "open \(path)", code: EINVAL) }
+        guard !path.utf8.contains(0) else { throw SystemError(operation: "open \(path)", code: .invalid) }
         let raw = retrying { clinux_openat(directory, path, flags | O_CLOEXEC, mode) }
         guard raw >= 0 else {
-            let code = errno
+            let code = Errno.last
             throw SystemError(operation: "open \(parent.isEmpty ? path : "\(parent)/\(path)")", code: code)
         }
         return Descriptor(adopting: raw)
@@ -56,11 +56,11 @@ package struct Descriptor: ~Copyable, Sendable {
                 _ = becomesReady(raw, POLLIN, within: -1)
                 continue
             }
-            guard code == 0 else { throw SystemError(operation: "read \(name)", code: code) }
+            guard code == 0 else { throw SystemError(operation: "read \(name)", code: Errno(rawValue: code)) }
             if bytes.isEmpty { bytes = chunk } else { bytes += chunk }
             if chunk.isEmpty || (isRegular && chunk.count < size) { return bytes }
             guard bytes.count <= limit else {
-                throw SystemError(operation: "\(name) has more than \(limit) bytes", code: 0)
+                throw SystemError(refusing: "\(name) has more than \(limit) bytes")
             }
         }
     }
@@ -80,7 +80,7 @@ package struct Descriptor: ~Copyable, Sendable {
 /// Refuses what is no regular file: a device may have no end, and a pipe waits for its writer.
 func requireRegular(_ info: stat, _ name: @autoclosure () -> String) throws(SystemError) {
     guard info.st_mode & S_IFMT == S_IFREG else {
-        throw SystemError(operation: "\(name()) is no regular file", code: 0)
+        throw SystemError(refusing: "\(name()) is no regular file")
     }
 }
 

@@ -109,7 +109,7 @@ package struct Directory: ~Copyable, Sendable {
         do throws(SystemError) {
             file = try Descriptor.open(
                 name, O_WRONLY | O_CREAT | O_EXCL, mode: mode, in: descriptor.raw, below: path)
-        } catch  where error.code == EEXIST {
+        } catch  where error.code == .alreadyExists {
             return false
         }
         do throws(SystemError) { try file.writeAll(bytes, name: "\(path)/\(name)") } catch {
@@ -190,7 +190,7 @@ package struct Directory: ~Copyable, Sendable {
         // A process died while it wrote the file.
         unlinkat(descriptor.raw, draft, 0)
         guard try createExclusive(draft, bytes, mode: mode) else {
-            throw SystemError(operation: "create \(path)/\(draft)", code: EEXIST)
+            throw SystemError(operation: "create \(path)/\(draft)", code: .alreadyExists)
         }
         return draft
     }
@@ -258,7 +258,7 @@ package struct Directory: ~Copyable, Sendable {
                 code = got < 0 ? errno : 0
                 count = max(got, 0)
             }
-            guard code == 0 else { throw SystemError(operation: "list \(path)", code: code) }
+            guard code == 0 else { throw SystemError(operation: "list \(path)", code: Errno(rawValue: code)) }
             if buffer.isEmpty { return }
             var start = 0
             // getdents64(2): inode, offset, 16 bits of length, a byte of type, the name with its NUL.
@@ -319,7 +319,7 @@ private func requireTrusted(_ info: stat, _ path: @autoclosure () -> String) thr
     }
     let facts = "owner \(info.st_uid):\(info.st_gid), mode \(String(info.st_mode & 0o7777, radix: 8))"
     throw SystemError(
-        operation: "\(path) \(problems.joined(separator: " and ")) (\(facts)): refused", code: 0,
+        refusing: "\(path) \(problems.joined(separator: " and ")) (\(facts)): refused",
         fix: fixes.joined(separator: " && "))
 }
 
@@ -331,7 +331,7 @@ private func requireTrusted(
     var info = stat()
     guard fstatat(file.raw, name, &info, AT_SYMLINK_NOFOLLOW) == 0 else { throw SystemError("stat \(place)") }
     guard info.st_mode & S_IFMT == S_IFDIR else {
-        throw SystemError(operation: "\(place) is no directory", code: ENOTDIR)
+        throw SystemError(operation: "\(place) is no directory", code: .notDirectory)
     }
     try requireTrusted(info, place)
 }

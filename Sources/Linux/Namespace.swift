@@ -1,32 +1,6 @@
 internal import CLinux
 internal import Glibc
 
-/// Why a network namespace cannot be used.
-package enum NamespaceError: Error, Equatable, Sendable, CustomStringConvertible {
-    case missing(String)
-    case notANamespace(String)
-    /// The calling process's own, where the pod's was expected.
-    case own
-    case system(SystemError)
-
-    package var description: String {
-        switch self {
-        case .missing(let path): "\(path): no such file or directory"
-        case .notANamespace(let path): "\(path) is no network namespace: unknown FS magic"
-        case .own: "the namespace is this process's own"
-        case .system(let error): "\(error)"
-        }
-    }
-}
-
-/// What running inside a namespace ended with.
-package enum EnteringError<Body: Error>: Error {
-    case enter(SystemError)
-    case body(Body)
-    /// The thread is still inside: nothing may run that depends on the thread's namespace.
-    case stranded(SystemError)
-}
-
 /// An open network namespace.
 package struct Namespace: ~Copyable, Sendable {
     private let descriptor: Descriptor
@@ -46,12 +20,9 @@ package struct Namespace: ~Copyable, Sendable {
     package var raw: CInt { descriptor.raw }
 
     /// What is no namespace shows when it is entered: EINVAL.
-    package static func open(_ path: String) throws(NamespaceError) -> Namespace {
+    package static func open(_ path: String) throws(SystemError) -> Namespace {
         let raw = retrying { clinux_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0) }
-        guard raw >= 0 else {
-            let error = SystemError("open \(path)")
-            throw error.isNotFound || error.isNoDirectory ? .missing(path) : .system(error)
-        }
+        guard raw >= 0 else { throw SystemError("open \(path)") }
         return Namespace(adopting: raw)
     }
 
@@ -77,24 +48,27 @@ package struct Namespace: ~Copyable, Sendable {
     }
 
     /// Runs `body` with the calling thread inside, and comes back to `home`.
-    package func run<R: ~Copyable, E: Error>(
-        from home: borrowing Namespace, _ body: () throws(E) -> R
-    ) throws(EnteringError<E>) -> R {
-        guard clinux_setns_net(raw) == 0 else {
-            throw .enter(SystemError("enter the pod's network namespace"))
-        }
+    ///
+    /// - Parameter isStranded: set when the thread is still inside: then nothing may run that depends on its namespace.
+    package func run<R: ~Copyable>(
+        from home: borrowing Namespace, isStranded: inout Bool, _ body: () throws(SystemError) -> R
+    ) throws(SystemError) -> R {
+        guard clinux_setns_net(raw) == 0 else { throw SystemError("enter the pod's network namespace") }
         let result: R
-        do throws(E) { result = try body() } catch {
-            try comeBack(to: home, E.self)
-            throw .body(error)
+        do throws(SystemError) { result = try body() } catch {
+            try comeBack(to: home, &isStranded)
+            throw error
         }
-        try comeBack(to: home, E.self)
+        try comeBack(to: home, &isStranded)
         return result
     }
 
-    private func comeBack<E: Error>(to home: borrowing Namespace, _: E.Type) throws(EnteringError<E>) {
+    private func comeBack(
+        to home: borrowing Namespace, _ isStranded: inout Bool
+    ) throws(SystemError) {
         guard clinux_setns_net(home.raw) == 0 else {
-            throw .stranded(SystemError("return to the host's network namespace"))
+            isStranded = true
+            throw SystemError("return to the host's network namespace")
         }
     }
 }

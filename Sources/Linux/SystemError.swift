@@ -1,50 +1,76 @@
 internal import Glibc
 
-/// A system call that failed.
+/// What the kernel refused, a file or a request; or what we refuse of either.
 package struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
-    /// `open /run/netns/x`.
+    /// `open /run/netns/x`, `add veth eth0`; the whole message of what we refuse.
     package let operation: String
-    /// errno; 0 when `operation` is the whole message.
-    package let code: CInt
+    /// nil of what we refuse ourselves.
+    package let code: Errno?
+    /// The kernel's own words, where it has any: a netlink answer's extended ACK.
+    package let text: String?
     /// What helps, as a command line; empty where that depends.
     package let fix: String
+    /// No answer came: the kernel may have done it all the same.
+    package let isUnanswered: Bool
 
-    package init(operation: String, code: CInt, fix: String = "") {
+    package init(
+        operation: String, code: Errno, text: String? = nil, fix: String = "", isUnanswered: Bool = false
+    ) {
+        self.init(
+            operation: operation, code: Optional(code), text: text, fix: fix, isUnanswered: isUnanswered)
+    }
+
+    /// - Parameter problem: why, as a whole message.
+    package init(refusing problem: String, fix: String = "") {
+        self.init(operation: problem, code: nil, text: nil, fix: fix, isUnanswered: false)
+    }
+
+    /// The same, of an operation that a caller knows better.
+    package func renamed(_ operation: String) -> SystemError {
+        SystemError(
+            operation: operation, code: code, text: text, fix: fix, isUnanswered: isUnanswered)
+    }
+
+    private init(operation: String, code: Errno?, text: String?, fix: String, isUnanswered: Bool) {
         self.operation = operation
         self.code = code
+        self.text = text
         self.fix = fix
+        self.isUnanswered = isUnanswered
     }
 
     /// With the errno of the last call.
-    init(_ operation: String) { self.init(operation: operation, code: errno) }
+    package init(_ operation: String) { self.init(operation: operation, code: .last) }
 
-    package var description: String { code == 0 ? operation : "\(operation): \(errorText(code))" }
+    package var description: String {
+        let cause = code.map { "\($0)" } ?? ""
+        // The kernel's own words may be those of the number.
+        let words = text.flatMap { $0 == cause ? nil : " (\($0))" } ?? ""
+        return operation + (cause.isEmpty ? "" : ": \(cause)") + words
+    }
+
+    private func isOne(of codes: Errno...) -> Bool { code.map(codes.contains) ?? false }
+
     /// Nor can there be anything of a name that is too long.
-    package var isNotFound: Bool { code == ENOENT || code == ENAMETOOLONG }
-    /// Something is there, but no regular file: a link, a directory, a pipe.
-    package var isNoFile: Bool { code == ELOOP || code == EISDIR || code == ENXIO || code == 0 }
+    package var isNotFound: Bool { isOne(of: .noSuchFile, .nameTooLong) }
+    /// Something is there, but no regular file: a link, a directory, a pipe; or one that we refuse.
+    package var isNoFile: Bool {
+        code == nil || isOne(of: .symbolicLinkLoop, .isDirectory, .noSuchDeviceOrAddress)
+    }
     /// This user has no permission.
-    package var isForbidden: Bool { code == EACCES || code == EPERM }
+    package var isForbidden: Bool { isOne(of: .accessDenied, .notPermitted) }
     /// Something is there, but no directory.
-    package var isNoDirectory: Bool { code == ENOTDIR }
+    package var isNoDirectory: Bool { code == .notDirectory }
     /// The disk takes nothing new: it is full or read-only.
-    package var hasNoRoom: Bool { code == ENOSPC || code == EROFS || code == EDQUOT }
+    package var hasNoRoom: Bool { isOne(of: .noSpace, .readOnly, .quotaExceeded) }
     /// The file exists but cannot be read: it is write-only, or has no value yet.
-    package var isUntold: Bool { code == EIO || code == EACCES || code == EPERM }
+    package var isUntold: Bool { isForbidden || code == .inputOutput }
     /// What helps whatever was to be done.
     package var hint: String {
         if !fix.isEmpty { return fix }
         if hasNoRoom { return "the disk is full or read-only: make room on it, or mount it writable" }
         return isForbidden ? "this user may not do it: Plexus runs as root" : ""
     }
-    /// A directory that was to be removed.
-    package var isNotEmpty: Bool { code == ENOTEMPTY }
-    package var isInvalid: Bool { code == EINVAL }
-}
-
-/// The C library's text for an errno.
-package func errorText(_ code: CInt) -> String {
-    strerror(code).map { String(cString: $0) } ?? "error \(code)"
 }
 
 /// Waits; a signal ends it early.

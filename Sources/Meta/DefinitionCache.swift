@@ -160,7 +160,7 @@ package struct DefinitionCache: Sendable {
                 let full = "\(path)/\(kind)/\(namespace)/\(file)"
                 if let other = found {
                     throw SystemError(
-                        operation: "\(full) and \(other.file) both exist: remove one", code: 0,
+                        refusing: "\(full) and \(other.file) both exist: remove one",
                         fix:
                             "rm \(shellQuoted(full)), or rm \(shellQuoted(other.file)): the one that is out of date"
                     )
@@ -204,20 +204,15 @@ package struct DefinitionCache: Sendable {
                 .badJSON, "\(file) is empty",
                 details: "whatever wrote it failed, as kubectl does without an API server: write it again")
         }
-        let problem: String
-        if file.hasSuffix(".json") {
-            do throws(JSONError) {
-                let document = try JSON.parse(bytes)
-                // As in YAML.
-                guard let key = document.duplicates.first else { return document.value }
-                problem = "the key \(key) stands twice"
-            } catch {
-                problem = "\(error)"
-            }
-        } else {
-            do throws(YAMLError) { return try YAML.parse(bytes) } catch { problem = "\(error)" }
+        do throws(JSONError) {
+            guard file.hasSuffix(".json") else { return try YAML.parse(bytes) }
+            let document = try JSON.parse(bytes)
+            // As in YAML.
+            guard let key = document.duplicates.first else { return document.value }
+            throw JSONError(path: "", problem: "the key \(key) stands twice")
+        } catch {
+            throw Failure(.badJSON, "\(file): \(error)", details: "correct \(file)")
         }
-        throw Failure(.badJSON, "\(file): \(problem)", details: "correct \(file)")
     }
 }
 

@@ -37,7 +37,7 @@ package struct MultusCache {
             return found.record.entries.isEmpty ? nil : found
         } catch  where error.isNoFile {
             // Our own cniDir has directories beside Multus' files; files that others can write to are not trusted.
-            if error.code == 0 { log.error("state of Multus is passed over: \(error)") }
+            if error.code == nil { log.error("state of Multus is passed over: \(error)") }
             return nil
         } catch {
             throw Failure(.io, "state of Multus: \(error)", details: error.hint)

@@ -156,7 +156,8 @@ package struct StateStore: ~Copyable {
         let file = "\(path)/\(fileName(id)).lock"
         return Failure(
             .io, "state: \(error)",
-            details: error.isNotEmpty ? "it is in a lock's place: rm -r \(shellQuoted(file))" : error.hint)
+            details: error.code == .notEmpty
+                ? "it is in a lock's place: rm -r \(shellQuoted(file))" : error.hint)
     }
 
     private func takeLock(_ id: AttachmentID) throws(SystemError) -> Lock {

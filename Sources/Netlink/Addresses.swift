@@ -1,6 +1,7 @@
 internal import CLinux
 internal import CMnl
 internal import Glibc
+package import Linux
 package import Network
 
 /// An address of a link. linux/if_addr.h.
@@ -19,7 +20,7 @@ package struct AddressInfo: Equatable, Sendable {
 
 extension RouteSocket {
     /// Addresses of one link, both families; ENODEV when there is no such link.
-    package mutating func addresses(index: Int32) throws(NetlinkError) -> [AddressInfo] {
+    package mutating func addresses(index: Int32) throws(SystemError) -> [AddressInfo] {
         let request = Request(RTM_GETADDR, 0)
         var message = ifaddrmsg()
         message.ifa_index = UInt32(index)
@@ -27,7 +28,7 @@ extension RouteSocket {
         var found: [AddressInfo] = []
         try socket.converse(request, "list addresses", NLM_F_DUMP, isFiltered: true, restart: { found = [] })
         {
-            type, payload throws(NetlinkError) in
+            type, payload throws(SystemError) in
             guard type == UInt16(RTM_NEWADDR), let address = try AddressInfo(payload), address.index == index
             else { return }
             found.append(address)
@@ -36,7 +37,7 @@ extension RouteSocket {
     }
 
     /// - Parameter nodad: without duplicate address detection, which only IPv6 has.
-    package mutating func add(_ cidr: CIDR, index: Int32, nodad: Bool = false) throws(NetlinkError) {
+    package mutating func add(_ cidr: CIDR, index: Int32, nodad: Bool = false) throws(SystemError) {
         try socket.acknowledge(Self.adding(cidr, index: index, nodad: nodad), "add address \(cidr)")
     }
 
@@ -53,7 +54,7 @@ extension RouteSocket {
         return request
     }
 
-    package mutating func remove(_ cidr: CIDR, index: Int32) throws(NetlinkError) {
+    package mutating func remove(_ cidr: CIDR, index: Int32) throws(SystemError) {
         let request = Request(RTM_DELADDR, 0)
         request.extra(ifaddrmsg.of(cidr, index))
         request.attributes(of: AddressSpace.self) { $0.put(.local, cidr.address) }
@@ -73,16 +74,16 @@ extension ifaddrmsg {
 
 extension AddressInfo {
     /// The payload of RTM_NEWADDR; nil for a family that is not IP's.
-    init?(_ payload: UnsafeRawBufferPointer) throws(NetlinkError) {
+    init?(_ payload: UnsafeRawBufferPointer) throws(SystemError) {
         let size = MemoryLayout<ifaddrmsg>.size
         guard payload.count >= size else {
-            throw NetlinkError(operation: "read an address: the reply is short", code: 0)
+            throw SystemError(refusing: "read an address: the reply is short")
         }
         let message = payload.loadUnaligned(as: ifaddrmsg.self)
         var (local, address): (IPAddress?, IPAddress?)
         var flags = UInt32(message.ifa_flags)
         try AttributeReader(bytes: UnsafeRawBufferPointer(rebasing: payload[size...])).forEach {
-            type, value throws(NetlinkError) in
+            type, value throws(SystemError) in
             switch Int(type) {
             case Int(IFA_LOCAL): local = value.asAddress
             case Int(IFA_ADDRESS): address = value.asAddress

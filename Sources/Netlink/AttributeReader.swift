@@ -1,4 +1,5 @@
 internal import CLinux
+import Linux
 internal import Network
 
 /// Attributes of a reply, while its buffer is alive.
@@ -6,13 +7,12 @@ struct AttributeReader {
     let bytes: UnsafeRawBufferPointer
 
     /// - Throws: for lengths that do not fit.
-    func forEach(_ visit: (UInt16, UnsafeRawBufferPointer) throws(NetlinkError) -> Void) throws(NetlinkError)
-    {
+    func forEach(_ visit: (UInt16, UnsafeRawBufferPointer) throws(SystemError) -> Void) throws(SystemError) {
         var start = 0
         while bytes.count - start >= 4 {
             let length = Int(bytes.loadUnaligned(fromByteOffset: start, as: UInt16.self))
             guard length >= 4, length <= bytes.count - start else {
-                throw NetlinkError(operation: "read a reply: attribute of \(length) bytes", code: 0)
+                throw SystemError(refusing: "read a reply: attribute of \(length) bytes")
             }
             let type = bytes.loadUnaligned(fromByteOffset: start + 2, as: UInt16.self) & 0x3fff
             try visit(type, UnsafeRawBufferPointer(rebasing: bytes[start + 4..<start + length]))

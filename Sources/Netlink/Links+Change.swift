@@ -1,6 +1,7 @@
 internal import CLinux
 internal import CMnl
 internal import Glibc
+package import Linux
 package import Network
 
 // MARK: Making
@@ -10,17 +11,17 @@ extension RouteSocket {
     ///
     /// - Returns: the new link; nil from kernels before 6.2.
     @discardableResult
-    package mutating func addUp(_ spec: LinkSpec) throws(NetlinkError) -> LinkInfo? {
+    package mutating func addUp(_ spec: LinkSpec) throws(SystemError) -> LinkInfo? {
         try make(Self.link(spec, isUp: true), "add \(spec.kind.name) \(spec.name)")
     }
 
     /// Asks for what was made along with the ACK (NLM_F_ECHO), which saves a question.
     private mutating func make(
         _ request: borrowing Request, _ operation: @autoclosure () -> String
-    ) throws(NetlinkError) -> LinkInfo? {
+    ) throws(SystemError) -> LinkInfo? {
         var made: LinkInfo?
         try socket.converse(request, operation(), NLM_F_ACK | NLM_F_ECHO) {
-            type, payload throws(NetlinkError) in
+            type, payload throws(SystemError) in
             if type == UInt16(RTM_NEWLINK) { made = try LinkInfo(payload) }
         }
         return made
@@ -31,7 +32,7 @@ extension RouteSocket {
     ///   - namespace: descriptor of the namespace to make it in; nil is this one.
     package mutating func add(
         _ spec: LinkSpec, parent: Int32? = nil, into namespace: CInt? = nil
-    ) throws(NetlinkError) {
+    ) throws(SystemError) {
         try socket.acknowledge(
             Self.link(spec, parent: parent, into: namespace), "add \(spec.kind.name) \(spec.name)")
     }
@@ -56,7 +57,7 @@ extension RouteSocket {
 
     /// Both ends of a veth pair in this namespace, the first one up. The kernel makes the peer first, so that its
     /// index is the lower one.
-    package mutating func addPair(name: String, peer: String, mtu: UInt32?) throws(NetlinkError) {
+    package mutating func addPair(name: String, peer: String, mtu: UInt32?) throws(SystemError) {
         let request = Self.newLink(up: true)
         request.attributes(of: LinkSpace.self) {
             $0.put(.name, name)
@@ -82,7 +83,7 @@ extension RouteSocket {
     @discardableResult
     package mutating func add(
         _ veth: VethSpec, sandbox: CInt, controller: Int32?
-    ) throws(NetlinkError) -> LinkInfo? {
+    ) throws(SystemError) -> LinkInfo? {
         try make(Self.pair(veth, sandbox: sandbox, controller: controller), "add veth \(veth.name)")
     }
 
@@ -122,17 +123,15 @@ extension RouteSocket {
     /// Sends a request for one link; a refusal has the link's name, which is looked up only then.
     private mutating func acknowledge(
         _ request: borrowing Request, of index: Int32, _ operation: (_ name: String) -> String
-    ) throws(NetlinkError) {
-        do throws(NetlinkError) { try socket.acknowledge(request, "") } catch {
+    ) throws(SystemError) {
+        do throws(SystemError) { try socket.acknowledge(request, "") } catch {
             // It may be in another namespace by now.
             let name = (try? link(index: index)?.name) ?? "\(index)"
-            throw NetlinkError(
-                operation: operation(name), code: error.code, text: error.text,
-                isUnanswered: error.isUnanswered)
+            throw error.renamed(operation(name))
         }
     }
 
-    package mutating func change(index: Int32, _ change: LinkChange) throws(NetlinkError) {
+    package mutating func change(index: Int32, _ change: LinkChange) throws(SystemError) {
         try acknowledge(Self.changing(index, change), of: index) { "set link \($0) \(change)" }
     }
 
@@ -169,7 +168,7 @@ extension RouteSocket {
     /// The kernel moves first: a name that is taken there is refused when the link has arrived.
     package mutating func move(
         index: Int32, to namespace: CInt, name: String, alias: String
-    ) throws(NetlinkError) {
+    ) throws(SystemError) {
         let request = Request(RTM_SETLINK, 0)
         request.extra(ifinfomsg.of(index: index))
         request.attributes(of: LinkSpace.self) {
@@ -181,7 +180,7 @@ extension RouteSocket {
     }
 
     /// A link that is down gets this name.
-    package mutating func rename(index: Int32, _ name: String) throws(NetlinkError) {
+    package mutating func rename(index: Int32, _ name: String) throws(SystemError) {
         let request = Request(RTM_SETLINK, 0)
         request.extra(ifinfomsg.of(index: index))
         request.attributes(of: LinkSpace.self) { $0.put(.name, name) }
@@ -189,7 +188,7 @@ extension RouteSocket {
     }
 
     /// Takes alternative names off a link. Linux 5.5.
-    package mutating func remove(alternativeNames names: [String], index: Int32) throws(NetlinkError) {
+    package mutating func remove(alternativeNames names: [String], index: Int32) throws(SystemError) {
         for name in names {
             let request = Request(RTM_DELLINKPROP, 0)
             request.extra(ifinfomsg.of(index: index))
@@ -200,7 +199,7 @@ extension RouteSocket {
         }
     }
 
-    package mutating func clearAlias(index: Int32) throws(NetlinkError) {
+    package mutating func clearAlias(index: Int32) throws(SystemError) {
         let request = Request(RTM_SETLINK, 0)
         request.extra(ifinfomsg.of(index: index))
         request.attributes(of: LinkSpace.self) { $0.put(.alias, "") }
@@ -208,7 +207,7 @@ extension RouteSocket {
     }
 
     /// Flags of a bridge port.
-    package mutating func setPort(index: Int32, _ settings: PortSettings) throws(NetlinkError) {
+    package mutating func setPort(index: Int32, _ settings: PortSettings) throws(SystemError) {
         try acknowledge(Self.port(index, settings), of: index) { "set bridge port \($0)" }
     }
 
@@ -225,7 +224,7 @@ extension RouteSocket {
     }
 
     /// Gives a bridge port its VLANs: one message takes off what it had, one adds.
-    package mutating func setVLANs(index: Int32, _ vlans: PortVLANs) throws(NetlinkError) {
+    package mutating func setVLANs(index: Int32, _ vlans: PortVLANs) throws(SystemError) {
         if !vlans.keepsDefault {
             // A VLAN of the range that the port does not have is passed over (net/bridge/br_netlink.c).
             let all = Self.portVLANs(RTM_DELLINK, index, [(1...4094, 0)])
@@ -262,7 +261,7 @@ extension RouteSocket {
     }
 
     /// - Parameter namespace: as IFLA_LINK_NETNSID has it; nil for this one.
-    package mutating func delete(index: Int32, namespace: Int32? = nil) throws(NetlinkError) {
+    package mutating func delete(index: Int32, namespace: Int32? = nil) throws(SystemError) {
         let request = Request(RTM_DELLINK, 0)
         request.extra(ifinfomsg.of(index: index))
         if let namespace {
@@ -272,7 +271,7 @@ extension RouteSocket {
     }
 
     /// All links of a group at once, or none when one of them cannot be deleted.
-    package mutating func delete(group: UInt32) throws(NetlinkError) {
+    package mutating func delete(group: UInt32) throws(SystemError) {
         try socket.acknowledge(Self.deleting(group: group), "delete links of group \(group)")
     }
 
@@ -284,7 +283,7 @@ extension RouteSocket {
     }
 
     /// Puts links into a group, 128 messages at a time: more answers may overflow the receive buffer.
-    package mutating func setGroup(_ indexes: [Int32], _ group: UInt32) throws(NetlinkError) {
+    package mutating func setGroup(_ indexes: [Int32], _ group: UInt32) throws(SystemError) {
         var rest = indexes[...]
         while let first = rest.first {
             let part = rest.prefix(128)

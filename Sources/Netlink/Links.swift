@@ -1,6 +1,7 @@
 internal import CLinux
 internal import CMnl
 internal import Glibc
+package import Linux
 package import Network
 
 /// A link as the kernel has it. linux/if_link.h.
@@ -60,7 +61,7 @@ package struct LinkInfo: Equatable, Sendable {
 
 extension RouteSocket {
     /// nil when the namespace has no link of that name.
-    package mutating func link(named name: String) throws(NetlinkError) -> LinkInfo? {
+    package mutating func link(named name: String) throws(SystemError) -> LinkInfo? {
         // A result of another program's may name what no link can be called.
         guard name.utf8.count < Int(IFNAMSIZ) else { return nil }
         let request = Request(RTM_GETLINK, 0)
@@ -70,7 +71,7 @@ extension RouteSocket {
     }
 
     /// - Parameter namespace: as IFLA_LINK_NETNSID has it; nil looks in this one.
-    package mutating func link(index: Int32, namespace: Int32? = nil) throws(NetlinkError) -> LinkInfo? {
+    package mutating func link(index: Int32, namespace: Int32? = nil) throws(SystemError) -> LinkInfo? {
         let request = Request(RTM_GETLINK, 0)
         request.extra(ifinfomsg.of(index: index))
         if let namespace {
@@ -82,11 +83,11 @@ extension RouteSocket {
     /// Whether a namespace that a link's peer is in can still be reached: one that is being torn down cannot.
     ///
     /// - Parameter namespace: IFLA_LINK_NETNSID; -1, NETNSA_NSID_NOT_ASSIGNED, once it is gone.
-    package mutating func isAlive(namespace: Int32) throws(NetlinkError) -> Bool {
+    package mutating func isAlive(namespace: Int32) throws(SystemError) -> Bool {
         guard namespace >= 0 else { return false }
         // lo is number 1 in every namespace.
-        do throws(NetlinkError) { return try link(index: 1, namespace: namespace) != nil } catch
-            where error.code == EINVAL
+        do throws(SystemError) { return try link(index: 1, namespace: namespace) != nil } catch
+            where error.code == .invalid
         {
             return false
         }
@@ -95,7 +96,7 @@ extension RouteSocket {
     /// What this namespace calls another one in IFLA_LINK_NETNSID; nil when it has no id for it.
     ///
     /// - Parameter descriptor: of the other namespace.
-    package mutating func id(ofNamespace descriptor: CInt) throws(NetlinkError) -> Int32? {
+    package mutating func id(ofNamespace descriptor: CInt) throws(SystemError) -> Int32? {
         let request = Request(RTM_GETNSID, 0)
         request.extra(rtgenmsg(rtgen_family: UInt8(AF_UNSPEC)))
         request.attributes(of: NamespaceSpace.self) { $0.put(.descriptor, UInt32(bitPattern: descriptor)) }
@@ -103,7 +104,7 @@ extension RouteSocket {
     }
 
     /// The namespaces that this one has an id for: those that links of it are tied to, or were moved to.
-    package mutating func namespaceIDs() throws(NetlinkError) -> [Int32] {
+    package mutating func namespaceIDs() throws(SystemError) -> [Int32] {
         let request = Request(RTM_GETNSID, 0)
         request.extra(rtgenmsg(rtgen_family: UInt8(AF_UNSPEC)))
         return try ids(request, "list namespaces", NLM_F_DUMP)
@@ -111,10 +112,10 @@ extension RouteSocket {
 
     private mutating func ids(
         _ request: borrowing Request, _ operation: @autoclosure () -> String, _ flags: CInt
-    ) throws(NetlinkError) -> [Int32] {
+    ) throws(SystemError) -> [Int32] {
         var ids: [Int32] = []
         try socket.converse(request, operation(), flags, restart: { ids = [] }) {
-            type, payload throws(NetlinkError) in
+            type, payload throws(SystemError) in
             // The header is one byte, padded to four.
             guard type == UInt16(RTM_NEWNSID), payload.count >= 4 else { return }
             try AttributeReader(bytes: UnsafeRawBufferPointer(rebasing: payload[4...])).forEach {
@@ -126,26 +127,26 @@ extension RouteSocket {
 
     private mutating func one(
         _ request: borrowing Request, _ operation: @autoclosure () -> String
-    ) throws(NetlinkError) -> LinkInfo? {
+    ) throws(SystemError) -> LinkInfo? {
         var found: LinkInfo?
-        do throws(NetlinkError) {
-            try socket.converse(request, operation(), 0) { type, payload throws(NetlinkError) in
+        do throws(SystemError) {
+            try socket.converse(request, operation(), 0) { type, payload throws(SystemError) in
                 if type == UInt16(RTM_NEWLINK) { found = try LinkInfo(payload) }
             }
-        } catch  where error.code == ENODEV {
+        } catch  where error.code == .noSuchDevice {
             return nil
         }
         return found
     }
 
     /// Every link of the namespace, or the ports of a bridge.
-    package mutating func links(controller: Int32? = nil) throws(NetlinkError) -> [LinkInfo] {
+    package mutating func links(controller: Int32? = nil) throws(SystemError) -> [LinkInfo] {
         let request = Request(RTM_GETLINK, 0)
         request.extra(ifinfomsg.of())
         if let controller { request.attributes(of: LinkSpace.self) { $0.put(.controller, controller) } }
         var links: [LinkInfo] = []
         try socket.converse(request, "list links", NLM_F_DUMP, restart: { links = [] }) {
-            type, payload throws(NetlinkError) in
+            type, payload throws(SystemError) in
             if type == UInt16(RTM_NEWLINK) { links.append(try LinkInfo(payload)) }
         }
         // Kernels before 4.6 do not choose.
@@ -155,17 +156,17 @@ extension RouteSocket {
 
 extension LinkInfo {
     /// The payload of RTM_NEWLINK.
-    init(_ payload: UnsafeRawBufferPointer) throws(NetlinkError) {
+    init(_ payload: UnsafeRawBufferPointer) throws(SystemError) {
         let size = MemoryLayout<ifinfomsg>.size
         guard payload.count >= size else {
-            throw NetlinkError(operation: "read a link: the reply is short", code: 0)
+            throw SystemError(refusing: "read a link: the reply is short")
         }
         let message = payload.loadUnaligned(as: ifinfomsg.self)
         var link = LinkInfo()
         link.index = message.ifi_index
         link.flags = message.ifi_flags
         try AttributeReader(bytes: UnsafeRawBufferPointer(rebasing: payload[size...])).forEach {
-            type, value throws(NetlinkError) in
+            type, value throws(SystemError) in
             switch Int(type) {
             case Int(IFLA_IFNAME): link.name = value.asString
             case Int(IFLA_ADDRESS): link.mac = value.asMAC
@@ -189,7 +190,7 @@ extension LinkInfo {
             case Int(IFLA_PARENT_DEV_NAME): link.busAddress = value.asString
             case Int(IFLA_GROUP): link.group = value.asUInt32 ?? 0
             case Int(IFLA_LINKINFO):
-                try AttributeReader(bytes: value).forEach { type, value throws(NetlinkError) in
+                try AttributeReader(bytes: value).forEach { type, value throws(SystemError) in
                     if type == UInt16(IFLA_INFO_KIND) { link.kind = value.asString }
                     // The kind comes first.
                     if type == UInt16(IFLA_INFO_DATA) { try link.read(kind: link.kind, value) }

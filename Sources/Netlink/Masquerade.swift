@@ -1,13 +1,13 @@
 internal import CLinux
 internal import CMnl
 internal import Glibc
-internal import Linux
+package import Linux
 package import Network
 
 extension NftSocket {
     /// Adds the rules, and takes out those whose comment begins with `instancePrefix`.
     package mutating func ensureMasquerade(rules: [MasqueradeRule], instancePrefix: String)
-        throws(NetlinkError)
+        throws(SystemError)
     {
         let stale = try handles(in: MasqueradeRule.checks) { $0.hasPrefix(instancePrefix) }
         let room = Self.room(rules.count, stale.count)
@@ -19,7 +19,7 @@ extension NftSocket {
     }
 
     /// - Returns: how many rules there were.
-    package mutating func removeMasquerade(prefix: String) throws(NetlinkError) -> Int {
+    package mutating func removeMasquerade(prefix: String) throws(SystemError) -> Int {
         try removeMasquerade { comment, _ in comment.hasPrefix(prefix) }
     }
 
@@ -27,7 +27,7 @@ extension NftSocket {
     @discardableResult
     package mutating func removeMasquerade(
         where isWanted: (_ comment: String, _ owner: String) -> Bool
-    ) throws(NetlinkError) -> Int {
+    ) throws(SystemError) -> Int {
         let found = try rules(in: MasqueradeRule.checks).filter { isWanted($0.comment, $0.owner) }.map(
             \.handle)
         guard !found.isEmpty else { return 0 }

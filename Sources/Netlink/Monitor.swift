@@ -1,14 +1,14 @@
 internal import CLinux
 internal import CMnl
 internal import Glibc
-internal import Linux
+package import Linux
 
 /// Notifications of changes to links and IPv6 addresses, so that a wait ends when its cause does.
 package struct Monitor: ~Copyable {
     private var socket: Socket
 
     /// Listens in the calling thread's namespace from now on: look at the state after opening it.
-    package static func open() throws(NetlinkError) -> Monitor {
+    package static func open() throws(SystemError) -> Monitor {
         let socket = try Socket.open(NETLINK_ROUTE, "rtnetlink")
         try socket.bind()
         try socket.join(group: CInt(RTNLGRP_LINK.rawValue))

@@ -1,7 +1,7 @@
 internal import CLinux
 internal import CMnl
 internal import Glibc
-internal import Linux
+package import Linux
 package import Network
 
 // linux/netfilter/nf_tables.h
@@ -57,12 +57,12 @@ package struct NftSocket: ~Copyable {
     var socket: Socket
 
     /// Opens it in the calling thread's namespace, where it stays.
-    package static func open() throws(NetlinkError) -> NftSocket {
+    package static func open() throws(SystemError) -> NftSocket {
         NftSocket(socket: try Socket.open(NETLINK_NETFILTER, "nfnetlink"))
     }
 
     /// The same socket, for a property that may have none.
-    package mutating func use(_ body: (inout NftSocket) throws(NetlinkError) -> Void) throws(NetlinkError) {
+    package mutating func use(_ body: (inout NftSocket) throws(SystemError) -> Void) throws(SystemError) {
         try body(&self)
     }
 
@@ -75,7 +75,7 @@ package struct NftSocket: ~Copyable {
     /// Runs a transaction of the messages that `body` adds.
     mutating func transaction(
         _ operation: String, capacity: Int, _ body: (inout Transaction) -> Void
-    ) throws(NetlinkError) {
+    ) throws(SystemError) {
         var transaction = Transaction(capacity: capacity)
         body(&transaction)
         transaction.close()
@@ -203,12 +203,12 @@ extension NftSocket {
     /// Handles of a chain's rules with such a comment; none when there is no such table.
     mutating func handles(
         in chain: NftChain, where isWanted: (String) -> Bool
-    ) throws(NetlinkError) -> [UInt64] {
+    ) throws(SystemError) -> [UInt64] {
         try rules(in: chain).filter { isWanted($0.comment) }.map(\.handle)
     }
 
     /// The chain's rules; none when there is no such table.
-    mutating func rules(in chain: NftChain) throws(NetlinkError) -> [ListedRule] {
+    mutating func rules(in chain: NftChain) throws(SystemError) -> [ListedRule] {
         let request = Request(Self.type(NFT_MSG_GETRULE.rawValue), 0)
         request.extra(Self.header(chain.family.number))
         request.attributes(of: RuleSpace.self) {
@@ -216,13 +216,13 @@ extension NftSocket {
             $0.put(.text(NFTA_RULE_CHAIN.rawValue), chain.name)
         }
         var found: [ListedRule] = []
-        do throws(NetlinkError) {
+        do throws(SystemError) {
             let operation = "list rules of chain \(chain.name)"
             try socket.converse(request, operation, NLM_F_DUMP, restart: { found = [] }) {
-                _, payload throws(NetlinkError) in
+                _, payload throws(SystemError) in
                 if let rule = try ListedRule(payload) { found.append(rule) }
             }
-        } catch  where error.code == ENOENT {
+        } catch  where error.code == .noSuchFile {
             return []
         }
         return found
@@ -241,12 +241,12 @@ extension NftSocket {
     }
 
     /// Names of chains in the table of `first` that begin as its name does; none when there is no such table.
-    mutating func chains(like first: NftChain) throws(NetlinkError) -> [String] {
+    mutating func chains(like first: NftChain) throws(SystemError) -> [String] {
         let request = Request(Self.type(NFT_MSG_GETCHAIN.rawValue), 0)
         request.extra(Self.header(first.family.number))
         var found: [String] = []
         try socket.converse(request, "list chains", NLM_F_DUMP, restart: { found = [] }) {
-            _, payload throws(NetlinkError) in
+            _, payload throws(SystemError) in
             guard payload.count >= 4 else { return }
             var (table, name) = ("", "")
             try AttributeReader(bytes: UnsafeRawBufferPointer(rebasing: payload[4...])).forEach {
@@ -258,28 +258,28 @@ extension NftSocket {
         return found
     }
 
-    mutating func exists(_ chain: NftChain) throws(NetlinkError) -> Bool {
+    mutating func exists(_ chain: NftChain) throws(SystemError) -> Bool {
         let request = Request(Self.type(NFT_MSG_GETCHAIN.rawValue), 0)
         request.extra(Self.header(chain.family.number))
         request.attributes(of: ChainSpace.self) {
             $0.put(.text(NFTA_CHAIN_TABLE.rawValue), chain.table)
             $0.put(.text(NFTA_CHAIN_NAME.rawValue), chain.name)
         }
-        do throws(NetlinkError) {
+        do throws(SystemError) {
             try socket.converse(request, "look for chain \(chain.name)", 0) { _, _ in }
-        } catch  where error.code == ENOENT {
+        } catch  where error.code == .noSuchFile {
             return false
         }
         return true
     }
 
     /// Chains of attachments that iptables, of the nf_tables kind, has in its nat table.
-    package mutating func iptablesChains(_ family: IPAddress.Family) throws(NetlinkError) -> [String] {
+    package mutating func iptablesChains(_ family: IPAddress.Family) throws(SystemError) -> [String] {
         try chains(like: .iptables("CNI-", family))
     }
 
     /// Whether iptables, of the nf_tables kind, has such a chain in its nat table.
-    package mutating func hasIptablesChain(_ name: String, _ family: IPAddress.Family) throws(NetlinkError)
+    package mutating func hasIptablesChain(_ name: String, _ family: IPAddress.Family) throws(SystemError)
         -> Bool
     {
         try exists(.iptables(name, family))
@@ -288,12 +288,12 @@ extension NftSocket {
 
 extension ListedRule {
     /// The payload of NFT_MSG_NEWRULE.
-    init?(_ payload: UnsafeRawBufferPointer) throws(NetlinkError) {
+    init?(_ payload: UnsafeRawBufferPointer) throws(SystemError) {
         guard payload.count >= 4 else { return nil }
         var rule = ListedRule(handle: 0)
         var isNamed = false
         try AttributeReader(bytes: UnsafeRawBufferPointer(rebasing: payload[4...])).forEach {
-            type, value throws(NetlinkError) in
+            type, value throws(SystemError) in
             switch UInt32(type) {
             case NFTA_RULE_HANDLE.rawValue:
                 rule.handle = value.asBigEndian64 ?? 0
@@ -310,14 +310,14 @@ extension ListedRule {
     }
 
     /// What the first `cmp` of the expressions compares with, as text.
-    private static func interface(in expressions: UnsafeRawBufferPointer) throws(NetlinkError) -> String {
+    private static func interface(in expressions: UnsafeRawBufferPointer) throws(SystemError) -> String {
         var found = ""
-        try AttributeReader(bytes: expressions).forEach { _, expression throws(NetlinkError) in
+        try AttributeReader(bytes: expressions).forEach { _, expression throws(SystemError) in
             var name = ""
-            try AttributeReader(bytes: expression).forEach { type, value throws(NetlinkError) in
+            try AttributeReader(bytes: expression).forEach { type, value throws(SystemError) in
                 if UInt32(type) == NFTA_EXPR_NAME.rawValue { name = value.asString }
                 guard UInt32(type) == NFTA_EXPR_DATA.rawValue, name == "cmp", found.isEmpty else { return }
-                try AttributeReader(bytes: value).forEach { type, value throws(NetlinkError) in
+                try AttributeReader(bytes: value).forEach { type, value throws(SystemError) in
                     guard UInt32(type) == NFTA_CMP_DATA.rawValue else { return }
                     try AttributeReader(bytes: value).forEach { type, value in
                         if UInt32(type) == NFTA_DATA_VALUE.rawValue { found = value.asString }

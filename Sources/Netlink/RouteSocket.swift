@@ -7,7 +7,7 @@ package struct RouteSocket: ~Copyable {
     var socket: Socket
 
     /// Opens it in the calling thread's namespace, where it stays.
-    package static func open() throws(NetlinkError) -> RouteSocket {
+    package static func open() throws(SystemError) -> RouteSocket {
         RouteSocket(socket: try Socket.open(NETLINK_ROUTE, "rtnetlink"))
     }
 

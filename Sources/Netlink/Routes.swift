@@ -1,6 +1,7 @@
 internal import CLinux
 internal import CMnl
 internal import Glibc
+package import Linux
 package import Network
 
 /// A unicast route of the main table and the link it leaves by.
@@ -13,20 +14,20 @@ package struct RouteInfo: Equatable, Sendable {
 
 extension RouteSocket {
     /// Routes of the main table; each next hop of a multipath route counts as one.
-    package mutating func routes(family: IPAddress.Family) throws(NetlinkError) -> [RouteInfo] {
+    package mutating func routes(family: IPAddress.Family) throws(SystemError) -> [RouteInfo] {
         let request = Request(RTM_GETROUTE, 0)
         var message = rtmsg()
         message.rtm_family = UInt8(family == .v4 ? AF_INET : AF_INET6)
         message.rtm_table = UInt8(RT_TABLE_MAIN.rawValue)
         request.extra(message)
         var found: [RouteInfo] = []
-        do throws(NetlinkError) {
+        do throws(SystemError) {
             try socket.converse(request, "list routes", NLM_F_DUMP, isFiltered: true, restart: { found = [] })
             {
-                type, payload throws(NetlinkError) in
+                type, payload throws(SystemError) in
                 if type == UInt16(RTM_NEWROUTE) { found += try RouteInfo.read(payload, family) }
             }
-        } catch  where error.code == ENOENT {
+        } catch  where error.code == .noSuchFile {
             // The main table comes into being with its first route.
             return []
         }
@@ -34,7 +35,7 @@ extension RouteSocket {
     }
 
     /// Adds a route beside those that exist for other gateways; the same one again is EEXIST.
-    package mutating func add(_ route: Route, index: Int32) throws(NetlinkError) {
+    package mutating func add(_ route: Route, index: Int32) throws(SystemError) {
         let via = route.gateway.map { " via \($0)" } ?? ""
         try socket.acknowledge(Self.adding(route, index: index), "add route \(route.destination)\(via)")
     }
@@ -46,7 +47,7 @@ extension RouteSocket {
         return request
     }
 
-    package mutating func remove(_ route: Route, index: Int32) throws(NetlinkError) {
+    package mutating func remove(_ route: Route, index: Int32) throws(SystemError) {
         let request = Request(RTM_DELROUTE, 0)
         request.extra(Self.message(route, scope: route.scope ?? UInt8(RT_SCOPE_NOWHERE.rawValue)))
         Self.put(route, index, request)
@@ -54,12 +55,12 @@ extension RouteSocket {
     }
 
     /// Removes a route as it was listed, whoever made it and with however many next hops.
-    package mutating func remove(original: [UInt8], _ destination: CIDR) throws(NetlinkError) {
+    package mutating func remove(original: [UInt8], _ destination: CIDR) throws(SystemError) {
         try socket.acknowledge(Self.repeating(RTM_DELROUTE, original), "remove route \(destination)")
     }
 
     /// Puts a route back as it was listed.
-    package mutating func restore(original: [UInt8], _ destination: CIDR) throws(NetlinkError) {
+    package mutating func restore(original: [UInt8], _ destination: CIDR) throws(SystemError) {
         let request = Self.repeating(RTM_NEWROUTE, original)
         request.header.pointee.nlmsg_flags |= UInt16(NLM_F_CREATE)
         try socket.acknowledge(request, "restore route \(destination)")
@@ -100,12 +101,12 @@ extension RouteSocket {
 
 extension RouteInfo {
     /// The payload of RTM_NEWROUTE; empty for what is no unicast route of the main table.
-    static func read(_ payload: UnsafeRawBufferPointer, _ family: IPAddress.Family) throws(NetlinkError)
+    static func read(_ payload: UnsafeRawBufferPointer, _ family: IPAddress.Family) throws(SystemError)
         -> [RouteInfo]
     {
         let size = MemoryLayout<rtmsg>.size
         guard payload.count >= size else {
-            throw NetlinkError(operation: "read a route: the reply is short", code: 0)
+            throw SystemError(refusing: "read a route: the reply is short")
         }
         let message = payload.loadUnaligned(as: rtmsg.self)
         guard Int(message.rtm_type) == Int(RTN_UNICAST), message.rtm_flags & UInt32(RTM_F_CLONED) == 0,
@@ -117,7 +118,7 @@ extension RouteInfo {
         var single: (gateway: IPAddress?, index: Int32) = (nil, 0)
         var priority: UInt32?
         try AttributeReader(bytes: UnsafeRawBufferPointer(rebasing: payload[size...])).forEach {
-            type, value throws(NetlinkError) in
+            type, value throws(SystemError) in
             switch UInt32(type) {
             case RTA_DST.rawValue: destination = value.asAddress ?? destination
             case RTA_GATEWAY.rawValue: single.gateway = value.asAddress
@@ -140,7 +141,7 @@ extension RouteInfo {
         stated.rtm_flags &= UInt32(RTNH_F_ONLINK)
         let head = withUnsafeBytes(of: stated, Array.init)
         let whole = head + payload[size...]
-        return try (hops.isEmpty ? [single] : hops).map { hop throws(NetlinkError) in
+        return try (hops.isEmpty ? [single] : hops).map { hop throws(SystemError) in
             // IPv6 lists routes of their own, which may be other links', as one with several next hops.
             let original =
                 hops.isEmpty || family == .v4 ? whole : head + (try alone(payload[size...], hop))
@@ -153,7 +154,7 @@ extension RouteInfo {
     /// The attributes of a route with one of its next hops in the place of all.
     private static func alone(
         _ attributes: Slice<UnsafeRawBufferPointer>, _ hop: (gateway: IPAddress?, index: Int32)
-    ) throws(NetlinkError) -> [UInt8] {
+    ) throws(SystemError) -> [UInt8] {
         var bytes: [UInt8] = []
         func put(_ type: UInt32, _ value: some Sequence<UInt8>) {
             let value = Array(value)
@@ -172,7 +173,7 @@ extension RouteInfo {
     /// RTA_MULTIPATH: rtnexthop structures, each with attributes.
     private static func nextHops(
         _ value: UnsafeRawBufferPointer
-    ) throws(NetlinkError) -> [(gateway: IPAddress?, index: Int32)] {
+    ) throws(SystemError) -> [(gateway: IPAddress?, index: Int32)] {
         var hops: [(gateway: IPAddress?, index: Int32)] = []
         var rest = value
         while rest.count >= 8 {

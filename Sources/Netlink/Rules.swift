@@ -1,6 +1,7 @@
 internal import CLinux
 internal import CMnl
 internal import Glibc
+package import Linux
 package import Network
 
 // linux/fib_rules.h
@@ -16,13 +17,13 @@ extension Attribute where Space == RoutingRuleSpace, Value == UInt32 {
 
 extension RouteSocket {
     /// Equivalent to: ip rule add from SOURCE table TABLE
-    package mutating func add(_ rule: RoutingRule) throws(NetlinkError) {
+    package mutating func add(_ rule: RoutingRule) throws(SystemError) {
         try socket.acknowledge(Self.adding(rule), "add rule \(rule.words)")
     }
 
     static func adding(_ rule: RoutingRule) -> Request { request(RTM_NEWRULE, create, rule) }
 
-    package mutating func remove(_ rule: RoutingRule) throws(NetlinkError) {
+    package mutating func remove(_ rule: RoutingRule) throws(SystemError) {
         try socket.acknowledge(Self.request(RTM_DELRULE, 0, rule), "remove rule \(rule.words)")
     }
 

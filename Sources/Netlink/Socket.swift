@@ -11,9 +11,9 @@ struct Socket: ~Copyable {
     /// How often a dump is started over: for a second in all.
     private static let dumps = 60
 
-    static func open(_ protocolNumber: CInt, _ name: String) throws(NetlinkError) -> Socket {
+    static func open(_ protocolNumber: CInt, _ name: String) throws(SystemError) -> Socket {
         guard let handle = mnl_socket_open2(protocolNumber, Int32(SOCK_CLOEXEC.rawValue)) else {
-            throw NetlinkError(operation: "open a \(name) socket", code: errno)
+            throw SystemError(operation: "open a \(name) socket", code: .last)
         }
         let socket = Socket(handle: handle, sequence: UInt32(truncatingIfNeeded: clinux_milliseconds()))
         var on: CInt = 1
@@ -34,25 +34,25 @@ struct Socket: ~Copyable {
     var descriptor: CInt { mnl_socket_get_fd(handle) }
 
     /// Gives the socket its port: without one it hears no group.
-    func bind() throws(NetlinkError) {
+    func bind() throws(SystemError) {
         guard mnl_socket_bind(handle, 0, 0) == 0 else {
-            throw NetlinkError(operation: "bind a netlink socket", code: errno)
+            throw SystemError(operation: "bind a netlink socket", code: .last)
         }
     }
 
-    func join(group: CInt) throws(NetlinkError) {
+    func join(group: CInt) throws(SystemError) {
         var group = group
         let status = mnl_socket_setsockopt(
             handle, CInt(NETLINK_ADD_MEMBERSHIP), &group, socklen_t(MemoryLayout<CInt>.size))
         guard status == 0 else {
-            throw NetlinkError(operation: "listen to netlink group \(group)", code: errno)
+            throw SystemError(operation: "listen to netlink group \(group)", code: .last)
         }
     }
 
     /// Sends one request and waits for its ACK.
     mutating func acknowledge(
         _ request: borrowing Request, _ operation: @autoclosure () -> String
-    ) throws(NetlinkError) {
+    ) throws(SystemError) {
         try converse(request, operation(), NLM_F_ACK) { _, _ in }
     }
 
@@ -66,8 +66,8 @@ struct Socket: ~Copyable {
     mutating func converse(
         _ request: borrowing Request, _ operation: @autoclosure () -> String, _ flags: CInt,
         isFiltered: Bool = false, restart: () -> Void = {},
-        _ visit: (UInt16, UnsafeRawBufferPointer) throws(NetlinkError) -> Void
-    ) throws(NetlinkError) {
+        _ visit: (UInt16, UnsafeRawBufferPointer) throws(SystemError) -> Void
+    ) throws(SystemError) {
         request.header.pointee.nlmsg_flags |= UInt16(flags)
         if isFiltered { checkStrictly() }
         for attempt in 0..<Self.dumps {
@@ -80,8 +80,8 @@ struct Socket: ~Copyable {
             if isConsistent { return }
             restart()
         }
-        throw NetlinkError(
-            operation: operation(), code: EINTR, text: "the dump was interrupted \(Self.dumps) times")
+        throw SystemError(
+            operation: operation(), code: .interrupted, text: "the dump was interrupted \(Self.dumps) times")
     }
 
     /// Makes the kernel honour what a dump asks for.
@@ -94,20 +94,20 @@ struct Socket: ~Copyable {
 
     private func send(
         _ request: borrowing Request, _ operation: @autoclosure () -> String
-    ) throws(NetlinkError) {
+    ) throws(SystemError) {
         let sent = request.withBytes { bytes in
             retrying { mnl_socket_sendto(handle, bytes.baseAddress, bytes.count) }
         }
         guard sent < 0 else { return }
-        let code = errno
-        throw NetlinkError(operation: operation(), code: code)
+        let code = Errno.last
+        throw SystemError(operation: operation(), code: code)
     }
 
     /// - Returns: false when objects changed while they were listed.
     private func receive(
         _ operation: @autoclosure () -> String, isQuestion: Bool,
-        _ visit: (UInt16, UnsafeRawBufferPointer) throws(NetlinkError) -> Void
-    ) throws(NetlinkError) -> Bool {
+        _ visit: (UInt16, UnsafeRawBufferPointer) throws(SystemError) -> Void
+    ) throws(SystemError) -> Bool {
         let buffer = Buffer()
         var isConsistent = true
         while true {
@@ -139,10 +139,10 @@ struct Socket: ~Copyable {
     /// number 0, which no single request has.
     mutating func batch(
         _ request: borrowing Request, _ operation: @autoclosure () -> String
-    ) throws(NetlinkError) {
+    ) throws(SystemError) {
         try send(request, operation())
         let buffer = Buffer()
-        do throws(NetlinkError) {
+        do throws(SystemError) {
             while true {
                 var rest = try buffer.fill(handle, operation())
                 while let message = Message(&rest) {
@@ -172,11 +172,11 @@ private struct Buffer: ~Copyable {
 
     func fill(
         _ handle: OpaquePointer, _ operation: @autoclosure () -> String
-    ) throws(NetlinkError) -> UnsafeRawBufferPointer {
+    ) throws(SystemError) -> UnsafeRawBufferPointer {
         let count = retrying { Int(mnl_socket_recvfrom(handle, bytes.baseAddress, bytes.count)) }
         guard count >= 0 else {
-            let code = errno
-            throw NetlinkError(operation: operation(), code: code, isUnanswered: true)
+            let code = Errno.last
+            throw SystemError(operation: operation(), code: code, isUnanswered: true)
         }
         return UnsafeRawBufferPointer(rebasing: bytes[..<count])
     }
@@ -202,7 +202,7 @@ struct Message {
     }
 
     /// NLMSG_ERROR and NLMSG_DONE: a negative errno or 0 comes first.
-    func throwIfRefused(_ operation: @autoclosure () -> String) throws(NetlinkError) {
+    func throwIfRefused(_ operation: @autoclosure () -> String) throws(SystemError) {
         guard let code = payload.asInt32, code < 0 else { return }
         var text: String?
         if flags & UInt16(NLM_F_ACK_TLVS) != 0, textStart <= payload.count {
@@ -210,7 +210,7 @@ struct Message {
                 if $0 == UInt16(NLMSGERR_ATTR_MSG.rawValue) { text = $1.asString }
             }
         }
-        throw NetlinkError(operation: operation(), code: code == .min ? 0 : -code, text: text)
+        throw SystemError(operation: operation(), code: Errno(rawValue: 0 &- code), text: text)
     }
 
     /// Where the attributes begin. nlmsgerr: errno, the echoed header, with NLM_F_CAPPED nothing else of the request.

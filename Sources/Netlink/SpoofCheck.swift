@@ -1,11 +1,12 @@
 internal import CLinux
 internal import CMnl
 internal import Glibc
+package import Linux
 package import Network
 
 extension NftSocket {
     /// Adds the check; one of the same name is replaced.
-    package mutating func ensureSpoofCheck(_ check: SpoofCheck) throws(NetlinkError) {
+    package mutating func ensureSpoofCheck(_ check: SpoofCheck) throws(SystemError) {
         let chains = SpoofChains(check.name)
         let stale = try handles(in: chains.prerouting) { $0 == chains.comment }
         let room = 8192 + stale.count * 128
@@ -16,7 +17,7 @@ extension NftSocket {
     }
 
     /// The names of all checks, with the ports that they are of; empty for chains that nothing jumps to.
-    package mutating func spoofChecks() throws(NetlinkError) -> [(name: String, port: String)] {
+    package mutating func spoofChecks() throws(SystemError) -> [(name: String, port: String)] {
         let base = SpoofChains("")
         var found: [(name: String, port: String)] = []
         for rule in try rules(in: base.prerouting) where rule.comment.hasPrefix(base.comment) {
@@ -32,7 +33,7 @@ extension NftSocket {
     }
 
     /// Removes the check of that name, and nothing else; the table and its base chain are shared and stay.
-    package mutating func removeSpoofCheck(_ name: String) throws(NetlinkError) {
+    package mutating func removeSpoofCheck(_ name: String) throws(SystemError) {
         let chains = SpoofChains(name)
         let handles = try handles(in: chains.prerouting) { $0 == chains.comment }
         // In the order in which they refer to each other.

@@ -1,23 +1,14 @@
 internal import CYAML
 package import JSONC
 
-/// What is wrong with a YAML document, and where.
-package struct YAMLError: Error, Equatable, Sendable, CustomStringConvertible {
-    package let line: Int
-    package let column: Int
-    package let problem: String
-
-    package var description: String { "line \(line), column \(column): \(problem)" }
-}
-
 /// YAML manifests as kubectl prints them: one document, no anchors and no tags, read into the same tree as JSON.
 package enum YAML {
     static let maximumDepth = 64
 
-    package static func parse(_ bytes: [UInt8]) throws(YAMLError) -> JSON {
+    package static func parse(_ bytes: [UInt8]) throws(JSONError) -> JSON {
         guard bytes.count <= JSON.maximumSize else {
-            throw YAMLError(
-                line: 1, column: 1, problem: "\(bytes.count) bytes, the limit is \(JSON.maximumSize)")
+            throw JSONError(
+                path: "", problem: "\(bytes.count) bytes, the limit is \(JSON.maximumSize)")
         }
         // The parser keeps a pointer to its input: this copy must live as long as the parser.
         let input = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: max(bytes.count, 1))
@@ -26,7 +17,7 @@ package enum YAML {
         let parser = UnsafeMutablePointer<yaml_parser_t>.allocate(capacity: 1)
         defer { parser.deallocate() }
         guard yaml_parser_initialize(parser) == 1 else {
-            throw YAMLError(line: 1, column: 1, problem: "out of memory")
+            throw JSONError(path: "", problem: "out of memory")
         }
         defer { yaml_parser_delete(parser) }
         yaml_parser_set_input_string(parser, input.baseAddress, bytes.count)
@@ -48,7 +39,7 @@ private struct Composer {
         case sequence, mapping, end, document, endOfStream, streamStart
     }
 
-    mutating func document() throws(YAMLError) -> JSON {
+    mutating func document() throws(JSONError) -> JSON {
         _ = try next()
         guard case .document = try next() else { return .null }
         let value = try value(next())
@@ -57,18 +48,20 @@ private struct Composer {
         return value
     }
 
-    private func error(_ problem: String) -> YAMLError {
-        let mark = parser.pointee.mark
-        return YAMLError(line: mark.line + 1, column: mark.column + 1, problem: problem)
+    private func error(_ problem: String) -> JSONError {
+        Self.error(parser.pointee.mark, problem)
     }
 
-    private mutating func next() throws(YAMLError) -> Event {
+    private static func error(_ mark: yaml_mark_t, _ problem: String) -> JSONError {
+        JSONError(path: "", problem: "line \(mark.line + 1), column \(mark.column + 1): \(problem)")
+    }
+
+    private mutating func next() throws(JSONError) -> Event {
         let event = UnsafeMutablePointer<yaml_event_t>.allocate(capacity: 1)
         defer { event.deallocate() }
         guard yaml_parser_parse(parser, event) == 1 else {
-            let mark = parser.pointee.problem_mark
             let text = parser.pointee.problem.map { String(cString: $0) } ?? "unreadable"
-            throw YAMLError(line: mark.line + 1, column: mark.column + 1, problem: text)
+            throw Self.error(parser.pointee.problem_mark, text)
         }
         defer { yaml_event_delete(event) }
         switch event.pointee.type {
@@ -96,7 +89,7 @@ private struct Composer {
         }
     }
 
-    private mutating func value(_ event: Event) throws(YAMLError) -> JSON {
+    private mutating func value(_ event: Event) throws(JSONError) -> JSON {
         count += 1
         guard count <= JSON.maximumCount else { throw error("more than \(JSON.maximumCount) values") }
         switch event {
@@ -119,7 +112,7 @@ private struct Composer {
         }
     }
 
-    private mutating func mapping() throws(YAMLError) -> JSONObject {
+    private mutating func mapping() throws(JSONError) -> JSONObject {
         var members: [(key: String, value: JSON)] = []
         var keys: Set<String> = []
         while true {
@@ -132,7 +125,7 @@ private struct Composer {
         }
     }
 
-    private mutating func enter() throws(YAMLError) {
+    private mutating func enter() throws(JSONError) {
         depth += 1
         guard depth <= YAML.maximumDepth else { throw error("nested deeper than \(YAML.maximumDepth)") }
     }

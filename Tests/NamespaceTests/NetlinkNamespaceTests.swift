@@ -46,10 +46,10 @@ import Testing
             #expect(end["link_index"].int == host["ifindex"].int)
             // The name in the sandbox is taken: the host end must not stay behind.
             let again = VethSpec("eth0", peer: "veth8", mac: try Self.mac(3), peerMAC: try Self.mac(4))
-            let error = #expect(throws: NetlinkError.self) {
+            let error = #expect(throws: SystemError.self) {
                 try socket.add(again, sandbox: sandbox.raw, controller: bridge.index)
             }
-            #expect(error?.code == 17)
+            #expect(error?.code == .alreadyExists)
             #expect(try socket.link(named: "veth8") == nil)
         }
     }
@@ -132,13 +132,13 @@ import Testing
             var socket = try RouteSocket.open()
             let own = try ["lo", "a0"].map { try #require(try socket.link(named: $0)).index }
             try socket.setGroup(own, 70001)
-            #expect(throws: NetlinkError.self) { try socket.delete(group: 70001) }
+            #expect(throws: SystemError.self) { try socket.delete(group: 70001) }
             #expect(try socket.links().map(\.name).sorted() == ["a0", "b0", "lo"])
             // A link that is gone is named at once, and the socket is as good as before.
-            let error = #expect(throws: NetlinkError.self) {
+            let error = #expect(throws: SystemError.self) {
                 try socket.setGroup([4242, own[1], 4243], 70002)
             }
-            #expect(error?.code == 19)
+            #expect(error?.code == .noSuchDevice)
             #expect(try socket.link(named: "a0")?.index == own[1])
         }
     }
@@ -161,7 +161,7 @@ import Testing
     }
 
     /// Duplicate address detection takes about a second and is over without another request.
-    @Test func settlingEndsWithTheDetectionNotAtTheDeadline() throws {
+    @Test func settlingEndsWithTheDetection() throws {
         try Self.inside { node, pod in
             try Shell.sh(
                 """
@@ -169,10 +169,8 @@ import Testing
                 ip -n \(pod) link set eth0 up && ip -n \(pod) addr add fd09::2/64 dev eth0
                 """)
             let executor = Executor(try Kernel.open(sandbox: "/run/netns/\(pod)"))
-            let start = monotonicMilliseconds()
             var journal = Journal()
-            try executor.run([.settle(.sandbox("eth0"))], &journal)
-            #expect(monotonicMilliseconds() - start < 4500)
+            #expect(executor.run([.settle(.sandbox("eth0"))], &journal) == nil)
             let shown = try Tree(parsing: try Shell.sh("ip -n \(pod) -j addr show eth0"))[0]["addr_info"].list
             #expect(!shown.contains { $0["tentative"].exists })
         }

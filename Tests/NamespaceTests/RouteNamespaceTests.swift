@@ -1,3 +1,4 @@
+import Linux
 import Netlink
 import Network
 import Support
@@ -23,10 +24,10 @@ import Testing
                     == texts.sorted())
             #expect(shown.compactMap { $0["broadcast"].string } == ["10.9.0.255"])
             #expect(try socket.addresses(index: index).map { "\($0.cidr)" }.sorted() == texts.sorted())
-            let error = #expect(throws: NetlinkError.self) {
+            let error = #expect(throws: SystemError.self) {
                 try socket.add(try Self.cidr(texts[0]), index: index)
             }
-            #expect(error?.code == 17)
+            #expect(error?.code == .alreadyExists)
             #expect(error?.description.hasPrefix("add address 10.9.0.2/24: File exists") == true)
             for text in texts { try socket.remove(try Self.cidr(text), index: index) }
             #expect(try socket.addresses(index: index).isEmpty)
@@ -36,8 +37,8 @@ import Testing
     @Test func addressesOfAVanishedLinkAreAnErrorNotNone() throws {
         try Self.inside { _, _ in
             var socket = try RouteSocket.open()
-            let error = #expect(throws: NetlinkError.self) { try socket.addresses(index: 4242) }
-            #expect(error?.code == 19)
+            let error = #expect(throws: SystemError.self) { try socket.addresses(index: 4242) }
+            #expect(error?.code == .noSuchDevice)
             #expect(try socket.link(named: "lo") != nil)
         }
     }
@@ -79,8 +80,8 @@ import Testing
             #expect(try Shell.sh("ip -n \(node) route show table 300").contains("10.6.0.0/16 via 10.9.0.1"))
             #expect(try Shell.sh("ip -n \(node) -6 route").contains("default via fd09::1 dev a0"))
             #expect(try Shell.sh("ip -n \(node) -6 route").contains("fd08::/64 dev a0"))
-            let again = #expect(throws: NetlinkError.self) { try socket.add(full, index: index) }
-            #expect(again?.code == 17)
+            let again = #expect(throws: SystemError.self) { try socket.add(full, index: index) }
+            #expect(again?.code == .alreadyExists)
             // Another way to the same place, with a metric of its own.
             var second = full
             second.gateway = try Self.ip("10.9.0.3")
@@ -126,7 +127,7 @@ import Testing
             var socket = try RouteSocket.open()
             let index = try #require(try socket.link(named: "a0")).index
             let route = Route(try Self.cidr("10.8.0.0/16"), via: try Self.ip("10.77.0.1"))
-            let error = #expect(throws: NetlinkError.self) { try socket.add(route, index: index) }
+            let error = #expect(throws: SystemError.self) { try socket.add(route, index: index) }
             #expect(
                 error?.description == "add route 10.8.0.0/16 via 10.77.0.1: Network is unreachable"
                     + " (Nexthop has invalid gateway)")

@@ -5,21 +5,21 @@ import Network
 import Plans
 
 extension LiveRun {
-    func run(_ step: BridgeStep) throws(NetlinkError) {
+    func run(_ step: BridgeStep) throws(SystemError) {
         switch step {
         case .ensure(let spec): try ensureBridge(spec)
         case .setPort(let port, let settings):
             let index = try index(of: .host(port))
-            try kernel.with(.host) { socket throws(NetlinkError) in try socket.setPort(index: index, settings)
+            try kernel.with(.host) { socket throws(SystemError) in try socket.setPort(index: index, settings)
             }
         case .setVLANs(let port, let vlans):
             let index = try index(of: .host(port))
-            try kernel.with(.host) { socket throws(NetlinkError) in try socket.setVLANs(index: index, vlans) }
+            try kernel.with(.host) { socket throws(SystemError) in try socket.setVLANs(index: index, vlans) }
         case .ensureVLANInterface(let link): try ensureVLANInterface(link)
         }
     }
 
-    private func ensureBridge(_ spec: BridgeSpec) throws(NetlinkError) {
+    private func ensureBridge(_ spec: BridgeSpec) throws(SystemError) {
         // An earlier attachment of this run already ensured it, under a lock that is still held.
         if executor.bridges.contains(spec.name), executor.isIndexed(.host(spec.name)) { return }
         if !executor.bridges.contains(spec.name) {
@@ -28,21 +28,21 @@ extension LiveRun {
         }
         let name = LinkName.host(spec.name)
         if !kernel.seen.contains(spec.name) {
-            kernel.seen[spec.name] = try kernel.with(.host) { socket throws(NetlinkError) in
+            kernel.seen[spec.name] = try kernel.with(.host) { socket throws(SystemError) in
                 Kernel.Look(link: try socket.link(named: spec.name))
             }
         }
         if let existing = kernel.seen[spec.name]?.link {
             note(existing.index, of: name)
         } else {
-            do throws(NetlinkError) {
-                let made = try kernel.with(.host) { socket throws(NetlinkError) in
+            do throws(SystemError) {
+                let made = try kernel.with(.host) { socket throws(SystemError) in
                     try socket.addUp(LinkSpec(spec.name, spec.kind, mtu: spec.mtu, mac: spec.mac))
                 }
                 note(made?.index, of: name)
                 journal.record(.createdShared(spec.name, bridge: spec.name))
                 executor.bridges.update(spec.name) { $0.mac = spec.mac }
-            } catch  where error.code == alreadyExists {
+            } catch  where error.code == .alreadyExists {
                 // Another ADD made it meanwhile: it has the lock shared too.
             }
         }
@@ -51,14 +51,14 @@ extension LiveRun {
         try? kernel.writeSysctl(SysctlName(change.place, change.path), change.value)
         // A new one is up from its first moment on.
         guard let existing = kernel.seen[spec.name]?.link, !existing.isUp else { return }
-        try on(name) { socket, index throws(NetlinkError) in try socket.change(index: index, .up(true)) }
+        try on(name) { socket, index throws(SystemError) in try socket.change(index: index, .up(true)) }
     }
 
     /// Made once for a bridge and VLAN; what this run made goes again with an undo, if nobody else counts on it.
-    private func ensureVLANInterface(_ link: VLANInterface) throws(NetlinkError) {
+    private func ensureVLANInterface(_ link: VLANInterface) throws(SystemError) {
         let bridge = try index(of: .host(link.bridge))
-        do throws(NetlinkError) {
-            try kernel.with(.host) { socket throws(NetlinkError) in
+        do throws(SystemError) {
+            try kernel.with(.host) { socket throws(SystemError) in
                 if let found = try socket.link(named: link.name) {
                     return found.isUp ? () : try socket.change(index: found.index, .up(true))
                 }
@@ -69,15 +69,15 @@ extension LiveRun {
                 try socket.setVLANs(index: peer.index, link.portVLANs)
                 try socket.change(index: peer.index, .up(true))
             }
-        } catch  where error.code == alreadyExists {
+        } catch  where error.code == .alreadyExists {
             // Another ADD was faster.
         }
     }
 
     /// Makes a bridge anew that another ADD's undo deleted before we held its lock; false when it is there.
-    func restoreBridge(_ name: String?) throws(NetlinkError) -> Bool {
+    func restoreBridge(_ name: String?) throws(SystemError) -> Bool {
         guard let name, let spec = executor.bridges[name]?.spec else { return false }
-        let isThere = try kernel.with(.host) { socket throws(NetlinkError) in
+        let isThere = try kernel.with(.host) { socket throws(SystemError) in
             try socket.link(named: name) != nil
         }
         if isThere { return false }
@@ -91,14 +91,14 @@ extension LiveRun {
 // MARK: Causes
 
 extension Executor {
-    func cause(of step: BridgeStep, _ code: CInt) -> Cause? {
+    func cause(of step: BridgeStep, _ code: Errno?) -> Cause? {
         if case .setPort = step { return nil }
         if case .ensure(let spec) = step {
             if let cause = Cause.obstacle(to: BridgeLock.path(spec.name, in: kernel.number)) { return cause }
             if let cause = Cause.mtu(spec.mtu, code) { return cause }
-            if code == notSupported, !spec.kind.vlanFiltering { return .missing(BridgeKind.name) }
+            if code == .notSupported, !spec.kind.vlanFiltering { return .missing(BridgeKind.name) }
         }
-        guard code == notSupported else { return nil }
+        guard code == .notSupported else { return nil }
         return Cause(
             text: "the kernel cannot keep VLANs apart on a bridge",
             fix: "it needs CONFIG_BRIDGE_VLAN_FILTERING; or leave vlan and vlanTrunk away")

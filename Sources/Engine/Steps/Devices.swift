@@ -1,9 +1,10 @@
+import Linux
 import Netlink
 import Network
 import Plans
 
 extension LiveRun {
-    func run(_ step: DeviceStep) throws(NetlinkError) {
+    func run(_ step: DeviceStep) throws(SystemError) {
         switch step {
         case .take(let device):
             journal.record(.step(.returnDevice(device)))
@@ -14,19 +15,19 @@ extension LiveRun {
         }
     }
 
-    private func take(_ device: Device) throws(NetlinkError) {
+    private func take(_ device: Device) throws(SystemError) {
         let index = try index(of: .host(device.name))
         try kernel.move(index, to: .sandbox, name: device.interface, alias: device.name)
     }
 
     /// Looks before it moves: the kernel would move the device, and refuse its name then.
-    private func giveBack(_ device: Device) throws(NetlinkError) {
-        let found = try kernel.with(.sandbox) { socket throws(NetlinkError) in
+    private func giveBack(_ device: Device) throws(SystemError) {
+        let found = try kernel.with(.sandbox) { socket throws(SystemError) in
             device.index == 0
                 ? try socket.link(named: device.interface) : try socket.link(index: device.index)
         }
         guard let found else {
-            throw NetlinkError(operation: "find link \(device.interface)", code: noSuchDevice, text: nil)
+            throw SystemError(operation: "find link \(device.interface)", code: .noSuchDevice)
         }
         try requireFree(device.name)
         try dropNames(of: found, device, at: .sandbox)
@@ -34,12 +35,12 @@ extension LiveRun {
         try settle(device)
     }
 
-    private func rename(_ name: String, _ device: Device) throws(NetlinkError) {
-        let found = try kernel.with(.host) { socket throws(NetlinkError) in try socket.link(named: name) }
+    private func rename(_ name: String, _ device: Device) throws(SystemError) {
+        let found = try kernel.with(.host) { socket throws(SystemError) in try socket.link(named: name) }
         if let found { try dropNames(of: found, device, at: .host) }
         if name != device.name, let found {
             try requireFree(device.name)
-            try kernel.with(.host) { socket throws(NetlinkError) in
+            try kernel.with(.host) { socket throws(SystemError) in
                 if found.isUp { try socket.change(index: found.index, .up(false)) }
                 try socket.rename(index: found.index, device.name)
             }
@@ -48,7 +49,7 @@ extension LiveRun {
     }
 
     /// Takes the alternative names off that the pod gave the device: one that the host has would keep it from coming home.
-    private func dropNames(of link: LinkInfo, _ device: Device, at place: Place) throws(NetlinkError) {
+    private func dropNames(of link: LinkInfo, _ device: Device, at place: Place) throws(SystemError) {
         var extra: [String] = []
         for name in link.alternativeNames {
             if let own = device.alternativeNames {
@@ -56,36 +57,36 @@ extension LiveRun {
             } else if name == device.name {
                 extra.append(name)
             } else if place == .sandbox {
-                let other = try kernel.with(.host) { socket throws(NetlinkError) in
+                let other = try kernel.with(.host) { socket throws(SystemError) in
                     try socket.link(named: name)
                 }
                 if other != nil { extra.append(name) }
             }
         }
         guard !extra.isEmpty else { return }
-        try kernel.with(place) { socket throws(NetlinkError) in
+        try kernel.with(place) { socket throws(SystemError) in
             try socket.remove(alternativeNames: extra, index: link.index)
         }
     }
 
-    private func requireFree(_ name: String) throws(NetlinkError) {
-        let other = try kernel.with(.host) { socket throws(NetlinkError) in try socket.link(named: name) }
+    private func requireFree(_ name: String) throws(SystemError) {
+        let other = try kernel.with(.host) { socket throws(SystemError) in try socket.link(named: name) }
         guard other == nil else {
-            throw NetlinkError(
+            throw SystemError(
                 operation: "give the device back as \(name): the host has another link of that name",
-                code: alreadyExists)
+                code: .alreadyExists)
         }
     }
 
     /// The alias goes last: by it a repeated DEL finds a device that is home, but not yet as it was.
-    private func settle(_ device: Device) throws(NetlinkError) {
-        try kernel.with(.host) { socket throws(NetlinkError) in
+    private func settle(_ device: Device) throws(SystemError) {
+        try kernel.with(.host) { socket throws(SystemError) in
             guard let link = try socket.link(named: device.name) else { return }
             // What a link on top of it kept from being restored in the pod has stayed behind there.
             for change in device.settings?.changes(from: LinkFacts(link)) ?? [] {
-                do throws(NetlinkError) { try socket.change(index: link.index, change) } catch {
+                do throws(SystemError) { try socket.change(index: link.index, change) } catch {
                     // The pod is to go all the same; that it stays so was said when it was tried in the pod.
-                    guard StepError.isFinal(error.code) else { throw error }
+                    guard error.isFinal else { throw error }
                 }
             }
             if device.wasUp { try socket.change(index: link.index, .up(true)) }
@@ -97,13 +98,13 @@ extension LiveRun {
 // MARK: Causes
 
 extension Executor {
-    func cause(of step: DeviceStep, _ code: CInt) throws(NetlinkError) -> Cause? {
+    func cause(of step: DeviceStep, _ code: Errno?) throws(SystemError) -> Cause? {
         switch step {
-        case .giveBack(let device) where code == alreadyExists: return try rivalCause(device.name)
-        case .rename(_, let device) where code == alreadyExists: return try rivalCause(device.name)
+        case .giveBack(let device) where code == .alreadyExists: return try rivalCause(device.name)
+        case .rename(_, let device) where code == .alreadyExists: return try rivalCause(device.name)
         case .take, .giveBack, .rename: break
         }
-        guard case .take(let device) = step, code == invalid,
+        guard case .take(let device) = step, code == .invalid,
             let kind = try found(.host(device.name))?.kind ?? (device.name == "lo" ? "loopback" : nil),
             ["loopback", "bridge", "bond", "team", "vrf"].contains(kind)
         else { return nil }
@@ -113,7 +114,7 @@ extension Executor {
     }
 
     /// What has the name that the device had.
-    private func rivalCause(_ name: String) throws(NetlinkError) -> Cause? {
+    private func rivalCause(_ name: String) throws(SystemError) -> Cause? {
         guard let rival = try found(.host(name)) else { return nil }
         let kind = rival.kind.map { "a \($0)" } ?? "a device"
         let (given, own) = (shellQuoted(name), shellQuoted(rival.name))

@@ -3,7 +3,7 @@ import Netlink
 import Plans
 
 extension LiveRun {
-    func run(_ step: FileStep) throws(NetlinkError) {
+    func run(_ step: FileStep) throws(SystemError) {
         switch step {
         case .write(let path, let text):
             var before: [UInt8]?
@@ -24,16 +24,12 @@ extension LiveRun {
     /// - Parameter path: absolute; its directory is made when it is missing.
     private func file(
         _ path: String, _ body: (borrowing Directory, String) throws(SystemError) -> Void
-    ) throws(NetlinkError) {
+    ) throws(SystemError) {
         let parts = path.split(separator: "/")
         guard path.hasPrefix("/"), let name = parts.last else {
-            throw NetlinkError(operation: "write \"\(path)\": it is no absolute path", code: 0)
+            throw SystemError(refusing: "write \"\(path)\": it is no absolute path")
         }
-        do throws(SystemError) {
-            try body(Directory.create("/" + parts.dropLast().joined(separator: "/")), String(name))
-        } catch {
-            throw NetlinkError(operation: error.operation, code: error.code)
-        }
+        try body(Directory.create("/" + parts.dropLast().joined(separator: "/")), String(name))
     }
 }
 

@@ -5,7 +5,7 @@ import Network
 import Plans
 
 extension LiveRun {
-    func run(_ step: LinkStep) throws(NetlinkError) {
+    func run(_ step: LinkStep) throws(SystemError) {
         switch step {
         case .add(let spec, let place, let parent): try addLink(spec, place, parent)
         case .addVeth(let veth): try addVeth(veth)
@@ -19,14 +19,14 @@ extension LiveRun {
 
     private func addLink(
         _ spec: LinkSpec, _ place: Place, _ parent: LinkName?
-    ) throws(NetlinkError) {
+    ) throws(SystemError) {
         let name = LinkName(place: place, name: spec.name)
         var parentIndex: Int32?
         if let parent { parentIndex = try index(of: parent) }
         if place == .sandbox, let parentIndex, parent?.place == .host {
             try addInSandbox(spec, parentIndex)
         } else {
-            try kernel.with(place) { socket throws(NetlinkError) in try socket.add(spec, parent: parentIndex)
+            try kernel.with(place) { socket throws(SystemError) in try socket.add(spec, parent: parentIndex)
             }
         }
         journal.record(.step(.deleteLink(name)))
@@ -35,22 +35,21 @@ extension LiveRun {
 
     /// Kernels up to 6.1 refuse a name that the host has, though the link is the pod's: then the link is made under
     /// another one and renamed.
-    private func addInSandbox(_ spec: LinkSpec, _ parent: Int32) throws(NetlinkError) {
-        do throws(NetlinkError) { return try kernel.addInSandbox(spec, parent: parent) } catch {
-            guard error.code == alreadyExists, let temporary = spec.temporaryName else { throw error }
-            let isTaken = try kernel.with(.sandbox) { socket throws(NetlinkError) in
+    private func addInSandbox(_ spec: LinkSpec, _ parent: Int32) throws(SystemError) {
+        do throws(SystemError) { return try kernel.addInSandbox(spec, parent: parent) } catch {
+            guard error.code == .alreadyExists, let temporary = spec.temporaryName else { throw error }
+            let isTaken = try kernel.with(.sandbox) { socket throws(SystemError) in
                 try socket.link(named: spec.name) != nil
             }
             if isTaken { throw error }
             var other = spec
             other.name = temporary
-            do throws(NetlinkError) { try kernel.addInSandbox(other, parent: parent) } catch {
-                throw NetlinkError(
-                    operation: "add \(spec.kind.name) \(spec.name)", code: error.code, text: error.text)
+            do throws(SystemError) { try kernel.addInSandbox(other, parent: parent) } catch {
+                throw error.renamed("add \(spec.kind.name) \(spec.name)")
             }
-            try kernel.with(.sandbox) { socket throws(NetlinkError) in
+            try kernel.with(.sandbox) { socket throws(SystemError) in
                 guard let made = try socket.link(named: temporary) else { throw error }
-                do throws(NetlinkError) { try socket.change(index: made.index, .name(spec.name)) } catch {
+                do throws(SystemError) { try socket.change(index: made.index, .name(spec.name)) } catch {
                     try? socket.delete(index: made.index)  // the first error says why
                     throw error
                 }
@@ -59,13 +58,13 @@ extension LiveRun {
     }
 
     /// A peer whose sandbox died lives on for some 30 ms: its name is free once it is deleted.
-    private func addVeth(_ veth: VethSpec) throws(NetlinkError) {
+    private func addVeth(_ veth: VethSpec) throws(SystemError) {
         let made: LinkInfo?
-        do throws(NetlinkError) {
+        do throws(SystemError) {
             made = try kernel.add(veth, controller: controllerIndex(veth))
         } catch {
             let mayRepeat =
-                error.code == alreadyExists
+                error.code == .alreadyExists
                 ? try removeOrphan(veth.peer) : try restoreBridge(veth.controller)
             guard mayRepeat else { throw error }
             made = try kernel.add(veth, controller: controllerIndex(veth))
@@ -76,14 +75,14 @@ extension LiveRun {
         journal.recordCreation(of: .sandbox(veth.name), .host(veth.peer))
     }
 
-    private func controllerIndex(_ veth: VethSpec) throws(NetlinkError) -> Int32? {
+    private func controllerIndex(_ veth: VethSpec) throws(SystemError) -> Int32? {
         guard let bridge = veth.controller else { return nil }
         return try index(of: .host(bridge))
     }
 
     /// Deletes a veth end in the host if the namespace of its peer is gone; false when it is somebody's.
-    private func removeOrphan(_ name: String) throws(NetlinkError) -> Bool {
-        try kernel.with(.host) { socket throws(NetlinkError) in
+    private func removeOrphan(_ name: String) throws(SystemError) -> Bool {
+        try kernel.with(.host) { socket throws(SystemError) in
             guard let link = try socket.link(named: name) else { return true }
             guard link.kind == "veth", let namespace = link.parentNamespaceID,
                 try !socket.isAlive(namespace: namespace)
@@ -93,9 +92,9 @@ extension LiveRun {
         }
     }
 
-    private func deleteLink(_ link: LinkName) throws(NetlinkError) {
+    private func deleteLink(_ link: LinkName) throws(SystemError) {
         note(nil, of: link)
-        try kernel.with(link.place) { socket throws(NetlinkError) in
+        try kernel.with(link.place) { socket throws(SystemError) in
             guard let found = try socket.link(named: link.name) else { return }
             try socket.delete(index: found.index)
         }
@@ -103,49 +102,50 @@ extension LiveRun {
 
     private func change(
         _ link: LinkName, _ change: LinkChange
-    ) throws(NetlinkError) {
+    ) throws(SystemError) {
         // A macvlan has the address that it had before, in a namespace that may still be dying: for some 30 ms.
         for _ in 0..<20 {
-            do throws(NetlinkError) {
-                return try on(link) { socket, index throws(NetlinkError) in
+            do throws(SystemError) {
+                return try on(link) { socket, index throws(SystemError) in
                     try socket.change(index: index, change)
                 }
-            } catch  where error.code == addressInUse && change == .up(true) {
+            } catch  where error.code == .addressInUse && change == .up(true) {
                 pause(milliseconds: 10)
             }
         }
-        try on(link) { socket, index throws(NetlinkError) in try socket.change(index: index, change) }
+        try on(link) { socket, index throws(SystemError) in try socket.change(index: index, change) }
     }
 }
 
 // MARK: Causes
 
 extension Executor {
-    func cause(of step: LinkStep, _ code: CInt) throws(NetlinkError) -> Cause? {
+    func cause(of step: LinkStep, _ code: Errno?) throws(SystemError) -> Cause? {
         switch (step, code) {
         case (.add(let spec, _, let parent), _):
             if let cause = Cause.mtu(spec.mtu, code) { cause } else { try cause(spec, parent, code) }
-        case (.addVeth, notSupported): .missing("veth")
-        case (.addVeth(let veth), exchangeFull):
+        case (.addVeth, .notSupported?): .missing("veth")
+        case (.addVeth(let veth), .exchangeFull?):
             Cause(
                 text: "the bridge \(veth.controller ?? "") has as many ports as the kernel takes",
                 fix: "use a second bridge")
-        case (.addVeth(let veth), alreadyExists):
+        case (.addVeth(let veth), .alreadyExists?):
             Cause(
                 text: "the host has a link \(veth.peer), which is named after this container and interface",
                 fix: "DEL the attachment, or ip link delete dev \(shellQuoted(veth.peer))")
-        case (.addVeth, noSuchAddress), (.change(_, .mac, _), noSuchAddress): Self.impossibleMAC
+        case (.addVeth, .noSuchAddress?), (.change(_, .mac, _), .noSuchAddress?): Self.impossibleMAC
         case (.addVeth(let veth), _): .mtu(veth.mtu, code)
         // Older kernels say busy, newer ones that the address is in use.
-        case (.change(let link, .up(true), _), busy), (.change(let link, .up(true), _), addressInUse):
+        case (.change(let link, .up(true), _), .busy?), (.change(let link, .up(true), _), .addressInUse?):
             try addressCause(link, nil)
-        case (.change(let link, .mac(let mac), _), busy), (.change(let link, .mac(let mac), _), addressInUse):
+        case (.change(let link, .mac(let mac), _), .busy?),
+            (.change(let link, .mac(let mac), _), .addressInUse?):
             try addressCause(link, mac)
-        case (.change(let link, .mac, _), notSupported):
+        case (.change(let link, .mac, _), .notSupported?):
             Cause(
                 text: "\(link.name) cannot have another MAC address than it has",
                 fix: "an ipvlan has its master's; ask for none")
-        case (.change(let link, .mtu, _), invalid), (.change(let link, .mtu, _), outOfRange):
+        case (.change(let link, .mtu, _), .invalid?), (.change(let link, .mtu, _), .outOfRange?):
             try mtuCause(link)
         case (.change, _), (.delete, _): nil
         }
@@ -156,14 +156,16 @@ extension Executor {
         fix: "write six octets that are not all zero, the first one even, as in 02:00:00:00:00:01",
         key: "runtimeConfig.mac")
 
-    private func cause(_ spec: LinkSpec, _ parent: LinkName?, _ code: CInt) throws(NetlinkError) -> Cause? {
+    private func cause(_ spec: LinkSpec, _ parent: LinkName?, _ code: Errno?) throws(SystemError) -> Cause? {
         let kind = spec.kind.name
-        if code == notSupported { return Cause.missing(kind) }
-        if code == noSuchAddress { return Self.impossibleMAC }
-        guard [busy, invalid].contains(code), let parent, let master = try found(parent) else { return nil }
+        if code == .notSupported { return Cause.missing(kind) }
+        if code == .noSuchAddress { return Self.impossibleMAC }
+        guard code == .busy || code == .invalid, let parent, let master = try found(parent) else {
+            return nil
+        }
         let users = try users(of: master, parent.place)
         let one = "a link is a port, or carries macvlans, or ipvlans: one of them"
-        if code == busy {
+        if code == .busy {
             if let index = master.controllerIndex, let owner = try found(index, parent.place) {
                 guard owner.kind == "bridge" else {
                     return Cause(
@@ -203,9 +205,9 @@ extension Executor {
     }
 
     /// The links on one of this namespace's; those of other namespaces cannot be seen.
-    private func users(of master: LinkInfo, _ place: Place) throws(NetlinkError) -> [LinkInfo] {
+    private func users(of master: LinkInfo, _ place: Place) throws(SystemError) -> [LinkInfo] {
         let kinds = ["macvlan", "macvtap", "ipvlan", "ipvtap"]
-        return try kernel.with(place) { socket throws(NetlinkError) in
+        return try kernel.with(place) { socket throws(SystemError) in
             try socket.links().filter {
                 $0.parentIndex == master.index && $0.parentNamespaceID == nil && kinds.contains($0.kind ?? "")
             }
@@ -213,7 +215,7 @@ extension Executor {
     }
 
     /// What a macvlan or ipvlan of the pod sits on.
-    func masterOf(_ link: LinkInfo) throws(NetlinkError) -> LinkInfo? {
+    func masterOf(_ link: LinkInfo) throws(SystemError) -> LinkInfo? {
         guard [MacvlanKind.name, IpvlanKind.name].contains(link.kind), let index = link.parentIndex else {
             return nil
         }
@@ -221,7 +223,7 @@ extension Executor {
     }
 
     /// - Parameter wanted: nil for the address that the link has.
-    private func addressCause(_ name: LinkName, _ wanted: MAC?) throws(NetlinkError) -> Cause? {
+    private func addressCause(_ name: LinkName, _ wanted: MAC?) throws(SystemError) -> Cause? {
         guard let link = try found(name), let master = try masterOf(link) else { return nil }
         guard let mac = wanted ?? link.mac else { return nil }
         let place: Place = link.parentNamespaceID == nil ? .sandbox : .host
@@ -234,7 +236,7 @@ extension Executor {
             claim: rival == nil ? .mac(mac) : nil, key: "runtimeConfig.mac")
     }
 
-    private func mtuCause(_ name: LinkName) throws(NetlinkError) -> Cause? {
+    private func mtuCause(_ name: LinkName) throws(SystemError) -> Cause? {
         guard let link = try found(name) else { return nil }
         if let master = try masterOf(link) {
             return Cause(

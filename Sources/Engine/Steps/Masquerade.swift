@@ -1,8 +1,9 @@
+import Linux
 import Netlink
 import Plans
 
 extension LiveRun {
-    func run(_ step: MasqueradeStep) throws(NetlinkError) {
+    func run(_ step: MasqueradeStep) throws(SystemError) {
         switch step {
         case .ensure(let rule):
             journal.record(.step(.removeMasquerade(rule)))
@@ -15,7 +16,7 @@ extension LiveRun {
 // MARK: Causes
 
 extension Executor {
-    func cause(of step: MasqueradeStep, _ code: CInt) -> Cause? {
+    func cause(of step: MasqueradeStep, _ code: Errno?) -> Cause? {
         guard case .ensure(let rule) = step, rule.backend == .nftables, Cause.lacksNftables.contains(code)
         else { return nil }
         return Cause(

@@ -1,14 +1,15 @@
+import Linux
 import Netlink
 import Plans
 
 extension LiveRun {
-    func run(_ step: RuleStep) throws(NetlinkError) {
+    func run(_ step: RuleStep) throws(SystemError) {
         switch step {
         case .add(let rule, let place):
-            try kernel.with(place) { socket throws(NetlinkError) in try socket.add(rule) }
+            try kernel.with(place) { socket throws(SystemError) in try socket.add(rule) }
             journal.record(.step(.removeRule(rule, place)))
         case .remove(let rule, let place):
-            try kernel.with(place) { socket throws(NetlinkError) in try socket.remove(rule) }
+            try kernel.with(place) { socket throws(SystemError) in try socket.remove(rule) }
             journal.record(.step(.addRule(rule, place)))
         }
     }

@@ -1,9 +1,10 @@
+import Linux
 import Netlink
 import Network
 import Plans
 
 extension LiveRun {
-    func run(_ step: SpoofCheckStep) throws(NetlinkError) {
+    func run(_ step: SpoofCheckStep) throws(SystemError) {
         switch step {
         case .ensure(let check):
             journal.record(.step(Step(SpoofCheckStep.remove(check.name))))
@@ -16,7 +17,7 @@ extension LiveRun {
 // MARK: Causes
 
 extension Executor {
-    func cause(of step: SpoofCheckStep, _ code: CInt) -> Cause? {
+    func cause(of step: SpoofCheckStep, _ code: Errno?) -> Cause? {
         guard case .ensure = step, Cause.lacksNftables.contains(code) else { return nil }
         return Cause(
             text: "the kernel lacks nftables for bridges",

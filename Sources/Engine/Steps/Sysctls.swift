@@ -27,7 +27,7 @@ extension Kernel {
 }
 
 extension LiveRun {
-    func run(_ step: SysctlStep) throws(NetlinkError) {
+    func run(_ step: SysctlStep) throws(SystemError) {
         let change = step.change
         let name = SysctlName(change.place, change.path)
         do throws(SystemError) {
@@ -38,8 +38,7 @@ extension LiveRun {
             }
         } catch {
             if change.isOptional { return }
-            throw NetlinkError(
-                operation: "set sysctl \(change.name) to \"\(change.value)\"", code: error.code, text: nil)
+            throw error.renamed("set sysctl \(change.name) to \"\(change.value)\"")
         }
     }
 
@@ -61,17 +60,17 @@ extension LiveRun {
 // MARK: Causes
 
 extension Executor {
-    func cause(of step: SysctlStep, _ code: CInt) throws(NetlinkError) -> Cause? {
+    func cause(of step: SysctlStep, _ code: Errno?) throws(SystemError) -> Cause? {
         let change = step.change
         // Where a pod asks for it.
         let key = "args.cni.sysctl.\(change.path)"
         switch code {
-        case noSuchFile: return try missingSetting(change)
-        case invalid where change.lifetime == .saved, outOfRange where change.lifetime == .saved:
+        case .noSuchFile?: return try missingSetting(change)
+        case .invalid? where change.lifetime == .saved, .outOfRange? where change.lifetime == .saved:
             return Cause(
                 text: "it is no value that this sysctl takes", fix: "correct the value in the key sysctl",
                 key: key)
-        case accessDenied where change.lifetime == .saved, notPermitted where change.lifetime == .saved:
+        case .accessDenied? where change.lifetime == .saved, .notPermitted? where change.lifetime == .saved:
             return Cause(
                 text: "in a pod it cannot be written", fix: "remove it from the key sysctl: it is the node's",
                 key: key)
@@ -80,7 +79,7 @@ extension Executor {
     }
 
     /// The link's directory is not there.
-    private func missingSetting(_ change: SysctlChange) throws(NetlinkError) -> Cause? {
+    private func missingSetting(_ change: SysctlChange) throws(SystemError) -> Cause? {
         let parts = change.path.parts(by: "/").map(String.init)
         guard parts.count == 5, parts[1] == "ipv6", parts[2] == "conf",
             let link = try found(LinkName(place: change.place, name: parts[3]))

@@ -1,4 +1,5 @@
 internal import CLinux
+import Linux
 internal import Network
 
 extension InfoEncoder {
@@ -9,7 +10,7 @@ extension InfoEncoder {
 }
 
 extension LinkInfo {
-    mutating func readBridge(_ data: UnsafeRawBufferPointer) throws(NetlinkError) {
+    mutating func readBridge(_ data: UnsafeRawBufferPointer) throws(SystemError) {
         try AttributeReader(bytes: data).forEach {
             if $0 == UInt16(IFLA_BR_VLAN_FILTERING) { filtersVLANs = $1.asUInt8.map { $0 != 0 } }
         }

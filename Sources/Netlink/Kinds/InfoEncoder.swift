@@ -1,4 +1,5 @@
 internal import CLinux
+import Linux
 internal import Network
 
 /// Writes the settings of a new link of some kind into its IFLA_LINKINFO.
@@ -8,7 +9,7 @@ struct InfoEncoder: LinkKindEncoder {
 
 extension LinkInfo {
     /// What a link's kind says of it; a line for each kind of which something is needed.
-    mutating func read(kind: String?, _ data: UnsafeRawBufferPointer) throws(NetlinkError) {
+    mutating func read(kind: String?, _ data: UnsafeRawBufferPointer) throws(SystemError) {
         switch kind {
         case BridgeKind.name: try readBridge(data)
         // IFLA_MACVLAN_MODE has four bytes, IFLA_IPVLAN_MODE two; both are number 1.
