@@ -24,10 +24,11 @@ package struct RefusedStep: Equatable, Sendable {
 extension SystemError {
     /// A repetition would be refused too: a setting that may not be written, a value that is out of range by now.
     var isFinal: Bool {
-        let codes: [Errno] = [
-            .notPermitted, .accessDenied, .busy, .invalid, .readOnly, .outOfRange, .notSupported,
-            .addressInUse,
-        ]
-        return code.map(codes.contains) ?? false
+        switch code {
+        case .notPermitted?, .accessDenied?, .busy?, .invalid?, .readOnly?, .outOfRange?, .notSupported?,
+            .addressInUse?:
+            true
+        default: false
+        }
     }
 }

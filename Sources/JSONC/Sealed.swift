@@ -14,7 +14,7 @@ extension JSON {
     }
 
     /// Whether a text begins as such a line does: those of earlier releases have no checksum.
-    package static func isSealed(_ bytes: some Collection<UInt8>) -> Bool { bytes.starts(with: head) }
+    package static func isSealed(_ bytes: ArraySlice<UInt8>) -> Bool { bytes.starts(with: head) }
 
     /// - Parameter line: without its end.
     package static func parse(sealed line: ArraySlice<UInt8>) throws(JSONError) -> JSON {

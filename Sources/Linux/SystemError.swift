@@ -49,20 +49,18 @@ package struct SystemError: Error, Equatable, Sendable, CustomStringConvertible 
         return operation + (cause.isEmpty ? "" : ": \(cause)") + words
     }
 
-    private func isOne(of codes: Errno...) -> Bool { code.map(codes.contains) ?? false }
-
     /// Nor can there be anything of a name that is too long.
-    package var isNotFound: Bool { isOne(of: .noSuchFile, .nameTooLong) }
+    package var isNotFound: Bool { code == .noSuchFile || code == .nameTooLong }
     /// Something is there, but no regular file: a link, a directory, a pipe; or one that we refuse.
     package var isNoFile: Bool {
-        code == nil || isOne(of: .symbolicLinkLoop, .isDirectory, .noSuchDeviceOrAddress)
+        code == nil || code == .symbolicLinkLoop || code == .isDirectory || code == .noSuchDeviceOrAddress
     }
     /// This user has no permission.
-    package var isForbidden: Bool { isOne(of: .accessDenied, .notPermitted) }
+    package var isForbidden: Bool { code == .accessDenied || code == .notPermitted }
     /// Something is there, but no directory.
     package var isNoDirectory: Bool { code == .notDirectory }
     /// The disk takes nothing new: it is full or read-only.
-    package var hasNoRoom: Bool { isOne(of: .noSpace, .readOnly, .quotaExceeded) }
+    package var hasNoRoom: Bool { code == .noSpace || code == .readOnly || code == .quotaExceeded }
     /// The file exists but cannot be read: it is write-only, or has no value yet.
     package var isUntold: Bool { isForbidden || code == .inputOutput }
     /// What helps whatever was to be done.

@@ -129,7 +129,7 @@ extension PodRecord {
 extension PodRecord {
     /// - Parameter bytes: a record's file.
     init(sealed bytes: [UInt8], _ id: AttachmentID) throws(JSONError) {
-        guard JSON.isSealed(bytes) else {
+        guard JSON.isSealed(bytes[...]) else {
             try self.init(Reader(try JSON.parse(bytes).value), id, version: Self.oldFormat)
             return
         }

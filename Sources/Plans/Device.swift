@@ -177,7 +177,7 @@ extension Device {
     /// nil for a text that is none, or was damaged.
     package init?(record text: String, interface: String) {
         let line = Array(text.utf8.prefix { $0 != JSON.lineEnd })
-        let json = JSON.isSealed(line) ? try? JSON.parse(sealed: line[...]) : try? JSON.parse(line).value
+        let json = JSON.isSealed(line[...]) ? try? JSON.parse(sealed: line[...]) : try? JSON.parse(line).value
         guard let json, let name = json["device"]?.string,
             Names.interfaceProblem(name) == nil
         else { return nil }
