@@ -36,18 +36,24 @@ let package = Package(
         .target(
             name: "IPAM", dependencies: ["Plans", "Linux", "CNI", "Network", "JSONC"], swiftSettings: safe),
         .target(
+            name: "Definitions", dependencies: ["Linux", "CNI", "Network", "JSONC", "YAML"],
+            swiftSettings: safe),
+        .target(
+            name: "Records", dependencies: ["Plans", "Linux", "CNI", "Network", "JSONC"], swiftSettings: safe),
+        .target(
             name: "Engine", dependencies: ["Plans", "Netlink", "Linux", "Hashing", "CNI", "Network", "JSONC"],
             swiftSettings: safe),
         .target(
             name: "Meta",
             dependencies: [
-                "Modules", "IPAM", "Engine", "Plans", "Linux", "Hashing", "CNI", "Network", "JSONC", "YAML",
+                "Definitions", "Records", "Modules", "IPAM", "Engine", "Plans", "Linux", "Hashing", "CNI", "Network",
+                "JSONC",
             ],
             swiftSettings: safe),
         .target(
             name: "Commands",
             dependencies: [
-                "Meta", "Engine", "Plans", "Linux", "CNI", "JSONC", "Network",
+                "Meta", "Definitions", "Engine", "Plans", "Linux", "CNI", "JSONC", "Network",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: safe),
@@ -73,13 +79,15 @@ let package = Package(
         .testTarget(
             name: "MetaTests",
             dependencies: [
-                "Commands", "Meta", "Engine", "Modules", "IPAM", "Plans", "CNI", "JSONC", "Network",
+                "Commands", "Meta", "Definitions", "Records", "Engine", "Modules", "IPAM", "Plans", "Linux", "CNI",
+                "JSONC", "Network",
             ],
             swiftSettings: settings),
         .testTarget(
             name: "FuzzTests",
             dependencies: [
-                "Meta", "Modules", "IPAM", "Plans", "Netlink", "Linux", "CNI", "JSONC", "YAML", "Network",
+                "Meta", "Definitions", "Records", "Modules", "IPAM", "Plans", "Netlink", "Linux", "CNI", "JSONC",
+                "YAML", "Network",
             ],
             path: "Tests/Fuzz", exclude: ["seeds"], swiftSettings: settings),
         .testTarget(

@@ -30,7 +30,9 @@ lint() {
     check "ArgumentParser in Commands only" without "${others/Commands/}" ArgumentParser
     check "Modules and IPAM know no netlink and no engine" without "Modules IPAM" "Netlink|Engine|CMnl|CLinux"
     check "Modules make no system calls" without "Modules Plans" "Linux|Glibc"
-    check "the engine knows no module" without Engine "Modules|IPAM|Meta"
+    check "definitions and records need no engine and no netlink" without "Definitions Records" \
+        "Engine|Netlink|Modules|IPAM|Meta|CMnl"
+    check "the engine knows no module" without Engine "Modules|IPAM|Meta|Definitions|Records"
     check "swift format" swift format lint --strict -r "$root/Sources" "$root/Tests"
 }
 

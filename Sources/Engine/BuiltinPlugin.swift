@@ -11,7 +11,9 @@ struct BuiltinPlugin<M: Module>: Plugin {
     func isNamed(in error: Failure) -> Bool { error.message.hasPrefix("\(call.type) ") }
 
     /// Who gives the addresses; nil for a plugin or a network without.
-    private var addresses: (any Addresses)? { M.usesIPAM ? call.config.ipamType.map(call.addresses) : nil }
+    private var addresses: (any AddressProvider)? {
+        M.usesIPAM ? call.config.ipamType.map(call.addresses) : nil
+    }
 
     func judgeKeys() throws(JSONError) {
         let config = call.config
@@ -58,7 +60,7 @@ struct BuiltinPlugin<M: Module>: Plugin {
         if call.rules.judgesWishes { call.say(weighed(try M.judge(parsed, attachment, facts))) }
         var isMade = false
         if let addresses {
-            if addresses.needLink {
+            if addresses.needsLink {
                 try run(&journal, &attachment) { attachment throws(Failure) in
                     try M.make(parsed, attachment, facts)
                 }

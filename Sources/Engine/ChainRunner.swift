@@ -131,7 +131,7 @@ package final class ChainRunner {
         if ids.isEmpty { return [] }
         do throws(SystemError) {
             return try kernel.with(.host) { socket throws(SystemError) in
-                let names = ids.map { hostLinkName($0.containerID, $0.interface) }
+                let names = ids.map(\.hostLinkName)
                 let wanted = Set(names)
                 var pairs: Set<String> = []
                 for link in try socket.links() where link.kind == "veth" && wanted.contains(link.name) {

@@ -67,7 +67,7 @@ extension Kernel {
     /// Where the device of a record is; nil when there is no record, or one that says nothing.
     func find(_ query: TakenQuery) throws(Failure) -> TakenDevice? {
         let text: [UInt8]
-        do throws(SystemError) { text = try readFile(query.record, limit: 1 << 16) } catch
+        do throws(SystemError) { text = try readFile(query.note, limit: 1 << 16) } catch
             where error.isNotFound || error.isNoFile || error.isNoDirectory
         {
             text = []

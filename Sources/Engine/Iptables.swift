@@ -93,7 +93,7 @@ struct Iptables {
                     "find the program \(names(verb)[0]): install iptables, or set ipMasqBackend to nftables",
                 code: .noSuchFile)
         }
-        let result = try Child.run(
+        let result = try ChildProcess.run(
             path: path, arguments: arguments,
             environment: ["PATH=\(Self.directories.joined(separator: ":"))"],
             input: Array(input.joined(separator: "\n").utf8), deadline: 30)

@@ -12,7 +12,7 @@ package struct Journal {
         /// A bridge that this run created, or a VLAN's interface on one; it is deleted only if nobody else uses it.
         case createdShared(String, bridge: String)
         case lease(any AddressSource.Type, LeaseRequest)
-        case delegate(ForeignCall)
+        case delegate(ExternalCall)
     }
 
     private(set) var entries: [Entry] = []

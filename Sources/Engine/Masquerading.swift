@@ -68,7 +68,9 @@ extension Kernel {
                 for (name, port) in try socket.spoofChecks() where name.hasPrefix(prefix) {
                     // Another container's ID may begin as this one does: the port's name tells whose it is.
                     let interface = String(name.dropFirst(prefix.count))
-                    let isDerived = hostLinkName(containerID, interface) == port && isOurs(interface)
+                    let isDerived =
+                        AttachmentID(containerID: containerID, interface: interface).hostLinkName == port
+                        && isOurs(interface)
                     if names.contains(name) || isDerived { try socket.removeSpoofCheck(name) }
                 }
             }

@@ -81,15 +81,15 @@ struct PluginCall {
     }
 
     /// Of an external plugin, or an external IPAM plugin of this one.
-    func external(_ verb: Verb, _ name: String) throws(Failure) -> ForeignCall {
+    func external(_ verb: Verb, _ name: String) throws(Failure) -> ExternalCall {
         let input = (name == type ? nil : spec.source) ?? json.bytes()
         guard input.count <= JSON.maximumSize else {
             throw Failure(
                 .badConfig, "the configuration is too large to be passed to plugin \(name)",
                 details: "it has \(input.count) bytes, the limit is \(JSON.maximumSize)")
         }
-        return ForeignCall(
-            type: name, path: try ForeignCall.find(name, in: spec.searchPath), verb: verb, id: spec.id,
+        return ExternalCall(
+            type: name, path: try ExternalCall.find(name, in: spec.searchPath), verb: verb, id: spec.id,
             sandbox: spec.sandbox, args: spec.args, searchPath: spec.searchPath,
             input: input, version: config.version)
     }

@@ -3,7 +3,7 @@ import JSONC
 import Linux
 import Netlink
 import Network
-import Plans
+package import Plans
 
 /// Where a link is that an attachment knows by name.
 struct KnownLink: Sendable {

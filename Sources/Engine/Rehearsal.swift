@@ -1,5 +1,5 @@
 package import CNI
-import Plans
+package import Plans
 
 /// Runs nothing, and notes what would be done.
 package final class Rehearsal: Worker {
@@ -36,14 +36,14 @@ package final class Rehearsal: Worker {
     }
 
     func add(
-        _ call: ForeignCall, undo _: ForeignCall, of plugin: PluginCall, _: inout Journal
+        _ call: ExternalCall, undo _: ExternalCall, of plugin: PluginCall, _: inout Journal
     ) throws(Failure) -> CNIResult? {
         note(.delegate(call.type, path: call.path), plugin)
         return nil
     }
 
     func take(
-        _ call: ForeignCall, undo _: ForeignCall, of plugin: PluginCall, _: inout Journal
+        _ call: ExternalCall, undo _: ExternalCall, of plugin: PluginCall, _: inout Journal
     ) throws(Failure) -> Lease? {
         note(.delegate(call.type, path: call.path), plugin)
         note(
@@ -90,4 +90,20 @@ extension Rehearsal {
         let attached = try runner.add(spec, &journal)
         return (lines, attached.result)
     }
+}
+
+/// One line of `explain`: what would happen, and what it would be as a command.
+package struct Explained: Sendable {
+    package enum Action: Sendable {
+        case step(Step)
+        case lease(String, [CNIResult.IP])
+        case delegate(String, path: String)
+        /// What cannot be told without doing it.
+        case unknown(String)
+        case remark(String)
+    }
+
+    package var attachment: String
+    package var plugin: String
+    package var action: Action
 }

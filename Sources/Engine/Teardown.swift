@@ -8,7 +8,7 @@ package import Plans
 struct Pending {
     var removal = Removal()
     var lease: (source: any AddressSource.Type, request: LeaseRequest)?
-    var call: ForeignCall?
+    var call: ExternalCall?
     var problem: Failure?
 }
 
@@ -130,7 +130,7 @@ package final class Teardown {
     }
 
     /// Without a record a plugin that cannot be started is ignored: an ADD could not have started it either.
-    private func run(_ call: ForeignCall) throws(Failure) {
+    private func run(_ call: ExternalCall) throws(Failure) {
         let answer: ChildResult
         do throws(Failure) { answer = try call.execute() } catch {
             guard isGuess else { throw error }
@@ -281,7 +281,7 @@ package final class Teardown {
     }
 
     /// Without a record of the pod: what plugins noted themselves, such as the devices of the host that it has.
-    package func detachNoted(_ id: AttachmentID, where isOurs: (String) -> Bool) {
+    package func detachByNotes(_ id: AttachmentID, where isOurs: (String) -> Bool) {
         var removals: [String: Removal] = [:]
         for module in runner.registry.noters() {
             do throws(Failure) {
@@ -314,7 +314,7 @@ package final class Teardown {
 
     /// Without a record of the pod: its links whose MAC address is derived for an attachment of the container's, whatever they
     /// are called.
-    package func detachDerived(_ containerID: String, _ likely: [String], where isOurs: (String) -> Bool) {
+    package func detachByMAC(_ containerID: String, _ likely: [String], where isOurs: (String) -> Bool) {
         guard runner.kernel.hasSandbox else { return }
         do throws(SystemError) {
             let all = try listed().filter { $0.kind != nil }
@@ -357,7 +357,7 @@ package final class Teardown {
     }
 
     /// Links in the pod of which the name alone is known: what is made by software, and no device that is to go home.
-    package func detachLinks(_ names: [String]) {
+    package func detachByInterface(_ names: [String]) {
         do throws(SystemError) {
             for name in names {
                 guard let (link, place) = try runner.kernel.link(.sandbox(name)), place == .sandbox,
@@ -371,12 +371,12 @@ package final class Teardown {
     }
 
     /// Without a record of the pod: the veth pairs whose host end has the name derived for this container.
-    package func detachByName(_ containerID: String, _ likely: [String], where isOurs: (String) -> Bool) {
+    package func detachByHostLink(_ containerID: String, _ likely: [String], where isOurs: (String) -> Bool) {
         var names = Set(likely)
         do throws(Failure) { names.formUnion(try runner.sandboxLinks().map(\.name)) } catch {
             problems.append(error)
         }
         names = names.filter(isOurs)
-        hostLinks += names.sorted().map { hostLinkName(containerID, $0) }
+        hostLinks += names.sorted().map { AttachmentID(containerID: containerID, interface: $0).hostLinkName }
     }
 }

@@ -17,11 +17,11 @@ protocol Worker: AnyObject {
     ) throws(Failure) -> Lease
     /// ADD of an external plugin, which `undo` takes back; nil when nobody knows what it would give.
     func add(
-        _ call: ForeignCall, undo: ForeignCall, of plugin: PluginCall, _ journal: inout Journal
+        _ call: ExternalCall, undo: ExternalCall, of plugin: PluginCall, _ journal: inout Journal
     ) throws(Failure) -> CNIResult?
     /// The same of an IPAM plugin.
     func take(
-        _ call: ForeignCall, undo: ForeignCall, of plugin: PluginCall, _ journal: inout Journal
+        _ call: ExternalCall, undo: ExternalCall, of plugin: PluginCall, _ journal: inout Journal
     ) throws(Failure) -> Lease?
     /// The index of a link that an attachment has made, or another program for it; nil without one.
     func index(of link: LinkName) throws(Failure) -> Int32?
@@ -61,7 +61,7 @@ final class LiveWorker: Worker {
     }
 
     func add(
-        _ call: ForeignCall, undo: ForeignCall, of _: PluginCall, _ journal: inout Journal
+        _ call: ExternalCall, undo: ExternalCall, of _: PluginCall, _ journal: inout Journal
     ) throws(Failure) -> CNIResult? {
         guard executor.kernel.isHome else {
             throw Failure(.generic, Kernel.stranded, details: "the attachment is rolled back")
@@ -73,7 +73,7 @@ final class LiveWorker: Worker {
     }
 
     func take(
-        _ call: ForeignCall, undo: ForeignCall, of _: PluginCall, _ journal: inout Journal
+        _ call: ExternalCall, undo: ExternalCall, of _: PluginCall, _ journal: inout Journal
     ) throws(Failure) -> Lease? {
         // On failure no DEL is called: it could free an address of an earlier attachment.
         let result = try call.run(forwardsErrors: rules.forwardsErrors) ?? CNIResult()

@@ -1,5 +1,5 @@
 package import CNI
-import Engine
+import Definitions
 import Network
 package import Plans
 

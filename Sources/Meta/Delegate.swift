@@ -1,7 +1,7 @@
 package import CNI
-package import Engine
+package import Definitions
 package import Network
-import Plans
+package import Plans
 
 /// A network that the pod is attached to, with all that was decided about it before the first one runs.
 package struct Delegate: Sendable {

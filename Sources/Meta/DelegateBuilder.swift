@@ -1,4 +1,5 @@
 package import CNI
+package import Definitions
 import Engine
 import JSONC
 package import Linux
@@ -40,7 +41,7 @@ package struct DelegateBuilder {
     ///
     /// - Parameter given: annotations to use instead of the pod's own.
     package func build(_ given: PodAnnotations? = nil) throws(Failure) -> [Delegate] {
-        let annotations = if let given { given } else { try PodAnnotations.find(pod, config, cache) }
+        let annotations = if let given { given } else { try ownAnnotations() }
         try judge(annotations)
         for problem in Capabilities.problems(config.plugin.reader, isOpen: true) {
             config.log.error("configuration \(config.plugin.name): \(problem)")
@@ -61,10 +62,14 @@ package struct DelegateBuilder {
         return delegates
     }
 
+    private func ownAnnotations() throws(Failure) -> PodAnnotations {
+        try PodAnnotations.find(pod, config.plugin, mayBeUnknown: config.networks != nil, cache)
+    }
+
     /// For a DEL without a record: what can be resolved, and a line in the log for what cannot.
     package func buildWhatResolves(_ log: Log) throws(Failure) -> [Delegate] {
         // The pod may be gone.
-        let annotations = (try? PodAnnotations.find(pod, config, cache)) ?? PodAnnotations()
+        let annotations = (try? ownAnnotations()) ?? PodAnnotations()
         var delegates = try buildDefaults(annotations)
         var allowance = Allowance()
         for selection in try selections(annotations) {
@@ -79,7 +84,7 @@ package struct DelegateBuilder {
 
     /// How many networks the pod would get; nil when nobody says what it asks for.
     func networkCount() -> Int? {
-        guard let pod, let annotations = try? PodAnnotations.find(pod, config, cache),
+        guard pod != nil, let annotations = try? ownAnnotations(),
             let defaults = try? defaultLists(annotations), let selections = try? selections(annotations)
         else { return nil }
         return defaults.count + selections.count

@@ -1,4 +1,5 @@
 package import CNI
+import Definitions
 import Engine
 package import JSONC
 import Linux

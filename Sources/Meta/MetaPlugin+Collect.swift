@@ -1,4 +1,5 @@
 package import CNI
+import Definitions
 import Engine
 import Hashing
 import IPAM
@@ -6,6 +7,7 @@ import JSONC
 import Linux
 import Network
 import Plans
+import Records
 
 // MARK: GC and STATUS
 
@@ -16,7 +18,7 @@ extension MetaPlugin {
         guard let valid = config.plugin.validAttachments else { return }
         let start = monotonicMilliseconds()
         let alive = Set(valid.map { AttachmentID(containerID: $0.containerID, interface: $0.ifname) })
-        let store = try StateStore.open(config.cniDir)
+        let store = try RecordStore.open(config.cniDir)
         var census = Census(alive: alive)
         var problems: [Failure] = []
         let all = try store.all()
@@ -184,7 +186,7 @@ extension MetaPlugin {
     ///   - others: what else the container may have, for a lost one.
     private func detachDead(
         _ id: AttachmentID, _ record: PodRecord?, _ others: [AttachmentID], _ census: inout Census,
-        _ store: borrowing StateStore
+        _ store: borrowing RecordStore
     ) throws(Failure) -> [Failure] {
         var problems: [Failure]
         if let record {
@@ -199,9 +201,9 @@ extension MetaPlugin {
                 (interface == id.interface || !Self.isOfRuntime(interface))
                     && kept.map { !$0.contains(interface) } ?? (interface == id.interface)
             }
-            teardown.detachNoted(id, where: isOurs)
-            teardown.detachDerived(id.containerID, likely.map(\.interface), where: isOurs)
-            teardown.detachByName(id.containerID, likely.map(\.interface), where: isOurs)
+            teardown.detachByNotes(id, where: isOurs)
+            teardown.detachByMAC(id.containerID, likely.map(\.interface), where: isOurs)
+            teardown.detachByHostLink(id.containerID, likely.map(\.interface), where: isOurs)
             teardown.finish()
             problems = teardown.problems
             if kept?.isEmpty == true, problems.isEmpty { census.unrecorded.insert(id.containerID) }
@@ -278,7 +280,7 @@ extension MetaPlugin {
     }
 
     /// The networks of the configuration, of the living and of the cache, each once.
-    private func collectNetworks(_ census: Census, _ store: borrowing StateStore) -> [Failure] {
+    private func collectNetworks(_ census: Census, _ store: borrowing RecordStore) -> [Failure] {
         var problems: [Failure] = []
         let valid = Array(census.alive)
         var seen: Set<[UInt8]> = []
@@ -336,7 +338,7 @@ extension MetaPlugin {
                         error.prefixed(delegate.spec.name).ending(with: delegate.spec.place))
                 }
             }
-            _ = try StateStore.open(config.cniDir)
+            _ = try RecordStore.open(config.cniDir)
         } catch {
             problems.append(error)
         }

@@ -1,17 +1,19 @@
 package import CNI
+import Definitions
 import Engine
 import IPAM
 import JSONC
 import Linux
 import Network
 import Plans
+import Records
 
 extension MetaPlugin {
     /// Detaches everything that is recorded of the pod, or else what its derived names find.
     package func delete() throws(Failure) {
         let start = monotonicMilliseconds()
-        let opened: StateStore?
-        do throws(Failure) { opened = try StateStore.openIfThere(config.cniDir) } catch {
+        let opened: RecordStore?
+        do throws(Failure) { opened = try RecordStore.openIfThere(config.cniDir) } catch {
             // Records that others can write to are not trusted: the attachment is detached without them.
             return try report([error] + detachUnrecorded(runner(openGiven()), nil))
         }
@@ -59,7 +61,7 @@ extension MetaPlugin {
     /// The namespace of a container that Multus attached; without CNI_NETNS the one that its results name, if the very links
     /// are in it.
     private func open(
-        _ multus: MultusRecord, _ store: borrowing StateStore
+        _ multus: MultusRecord, _ store: borrowing RecordStore
     ) throws(Failure) -> (kernel: Kernel, sandbox: String) {
         if invocation.netns.isEmpty, !multus.sandbox.isEmpty {
             let kernel = try Kernel.open(sandbox: multus.sandbox, mayBeGone: true, mayBeOwn: true)
@@ -102,7 +104,7 @@ extension MetaPlugin {
     }
 
     /// The same for a container without a record of ours.
-    private func openUnrecorded(_ store: borrowing StateStore) throws(Failure) -> Kernel {
+    private func openUnrecorded(_ store: borrowing RecordStore) throws(Failure) -> Kernel {
         // A path that leads nowhere tells no more than none.
         let isGiven = !invocation.netns.isEmpty && fileExists(invocation.netns)
         return try sparing(isGiven ? openGiven() : openPromised(), at: invocation.netns, store)
@@ -110,7 +112,7 @@ extension MetaPlugin {
 
     /// A namespace that is another container's by its record counts as gone.
     private func sparing(
-        _ kernel: Kernel, at path: String, _ store: borrowing StateStore
+        _ kernel: Kernel, at path: String, _ store: borrowing RecordStore
     ) throws(Failure) -> Kernel {
         guard let namespace = try kernel.sandboxIdentity() else { return kernel }
         let owner = store.others(than: id, mentioning: ["\"inode\":\(namespace.inode)"], config.log).first {
@@ -164,8 +166,13 @@ extension MetaPlugin {
         guard let builder = try? DelegateBuilder(config, invocation) else { return nil }
         for cache in multusCaches {
             let log = isKnown ? Log.none : config.log
-            let record = try cache.record(id, sandbox: invocation.netns, log) { name, id, list in
-                AttachmentSpec(
+            let record = try cache.record(id, sandbox: invocation.netns, log) {
+                name, id, list throws(Failure) in
+                for type in list.plugins.map({ $0["type"]?.string ?? "" })
+                where builtins.module(type) == nil || config.externalPlugins.contains(type) {
+                    _ = try ExternalCall.find(type, in: builder.searchPath)
+                }
+                return AttachmentSpec(
                     name: name, id: id, sandbox: invocation.netns, args: builder.plainArgs, list: list,
                     runtimeConfig: config.plugin.runtimeConfig?.value.object ?? [:],
                     searchPath: builder.searchPath, external: config.externalPlugins)
@@ -203,7 +210,7 @@ extension MetaPlugin {
     ///
     /// - Parameter others: attachments that it may have; nil for all that have a record.
     func neighbours(
-        of id: AttachmentID, among others: [AttachmentID]? = nil, _ store: borrowing StateStore
+        of id: AttachmentID, among others: [AttachmentID]? = nil, _ store: borrowing RecordStore
     ) throws(Failure) -> [String]? {
         var interfaces: [String] = []
         let others = if let others { others } else { try store.all() }
@@ -237,16 +244,16 @@ extension MetaPlugin {
         for delegate in delegates.reversed() where isOurs(delegate.spec.id.interface) {
             teardown.detach(delegate.spec, nil)
         }
-        teardown.detachNoted(id, where: isOurs)
-        teardown.detachLinks(interfaces.filter(isOurs))
+        teardown.detachByNotes(id, where: isOurs)
+        teardown.detachByInterface(interfaces.filter(isOurs))
         let likely = Self.likelyInterfaces(id).map(\.interface)
-        teardown.detachDerived(id.containerID, likely, where: isOurs)
+        teardown.detachByMAC(id.containerID, likely, where: isOurs)
         do throws(Failure) {
             try teardown.detachByAddress(leases(of: id.containerID, delegates), where: isOurs)
         } catch {
             config.log.error("DEL of \(subject) without a record: \(error.message)")
         }
-        teardown.detachByName(id.containerID, likely, where: isOurs)
+        teardown.detachByHostLink(id.containerID, likely, where: isOurs)
         teardown.finish()
         var problems = teardown.problems
         // A device that is still out keeps its addresses.

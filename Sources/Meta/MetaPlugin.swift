@@ -1,10 +1,12 @@
 package import CNI
+import Definitions
 import Engine
 import IPAM
 package import JSONC
 import Linux
 import Modules
 package import Plans
+import Records
 
 /// The meta-plugin: one call of a runtime, from configuration to result.
 package struct MetaPlugin {
@@ -59,7 +61,7 @@ package struct MetaPlugin {
             try named(delegate) { () throws(Failure) in try runner.validate(delegate.spec) }
         }
 
-        let store = try StateStore.open(config.cniDir)
+        let store = try RecordStore.open(config.cniDir)
         if store.isNew { try noteUnrecorded(storeDirectories(delegates), store) }
         var isOld = false
         let lock = try store.lock(id, for: network, &isOld)
@@ -120,7 +122,7 @@ package struct MetaPlugin {
     /// A container whose record was lost may still have addresses: they are released first, or its DEL would release
     /// only the new ones.
     private func clearAwayUnrecorded(
-        _ delegates: [Delegate], _ runner: ChainRunner, _ store: borrowing StateStore
+        _ delegates: [Delegate], _ runner: ChainRunner, _ store: borrowing RecordStore
     ) throws(Failure) {
         let present = Set(try runner.sandboxLinks().map(\.name))
         guard delegates.allSatisfy({ !present.contains($0.spec.id.interface) }) else { throw attachedAlready }
@@ -132,7 +134,7 @@ package struct MetaPlugin {
     /// Records may have been lost with their directory: the containers that have addresses are noted, and their next
     /// ADD releases those first.
     func noteUnrecorded(
-        _ directories: Set<String>, _ store: borrowing StateStore
+        _ directories: Set<String>, _ store: borrowing RecordStore
     ) throws(Failure) {
         var owners: [AttachmentID] = []
         for directory in directories { owners += try HostLocal.owners(below: directory).map(\.id) }
@@ -155,7 +157,7 @@ package struct MetaPlugin {
     }
 
     private func attach(
-        _ delegates: [Delegate], _ runner: ChainRunner, _ store: borrowing StateStore,
+        _ delegates: [Delegate], _ runner: ChainRunner, _ store: borrowing RecordStore,
         _ record: inout PodRecord, _ journal: inout Journal
     ) throws(Failure) {
         for (index, delegate) in delegates.enumerated() {
@@ -193,7 +195,7 @@ package struct MetaPlugin {
     /// Undoes everything; the record stays only while something is left for DEL.
     private func rolledBack(
         _ error: Failure, _ runner: ChainRunner, _ record: inout PodRecord, _ journal: inout Journal,
-        _ store: borrowing StateStore
+        _ store: borrowing RecordStore
     ) -> Failure {
         let saved = journal.saved()
         var problems = runner.undo(&journal, after: error)
@@ -210,7 +212,7 @@ package struct MetaPlugin {
 
     /// Tells DEL what the undo could not put back.
     private func keep(
-        _ saved: [String: String], in record: inout PodRecord, _ store: borrowing StateStore
+        _ saved: [String: String], in record: inout PodRecord, _ store: borrowing RecordStore
     ) -> [String] {
         guard !saved.isEmpty, let open = record.entries.firstIndex(where: { $0.attached?.isWhole != true })
         else {
@@ -260,7 +262,7 @@ package struct MetaPlugin {
     }
 
     private func checkAll() throws(Failure) -> PodRecord {
-        let store = try StateStore.open(config.cniDir)
+        let store = try RecordStore.open(config.cniDir)
         let lock = try store.lock(id)
         defer { extendLifetime(lock) }
         let own = try store.read(id, config.log)

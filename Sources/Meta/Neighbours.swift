@@ -1,15 +1,17 @@
 import CNI
+import Definitions
 import Engine
 import JSONC
 import Linux
 import Network
 import Plans
+import Records
 
 /// What other pods of this node have, as their records say.
 extension MetaPlugin {
     /// An error with the name of the pod that has what was refused, if it is one of this node's.
     func namingHolder(_ error: Failure) -> Failure {
-        guard let claim = error.claim, let store = try? StateStore.open(config.cniDir) else { return error }
+        guard let claim = error.claim, let store = try? RecordStore.open(config.cniDir) else { return error }
         var holder: String?
         for record in store.others(than: id, mentioning: [claim.text], config.log) where holder == nil {
             holder = record.entries.first { $0.has(claim) }.map { entry in
@@ -33,7 +35,7 @@ extension MetaPlugin {
 
     /// Names in the log what is attached as it was asked for and yet hardly works. It is no reason to refuse: whether
     /// two addresses meet is the network's matter, and a pod that is being replaced may have its successor's.
-    func warnOfCollisions(_ record: PodRecord, _ store: borrowing StateStore) {
+    func warnOfCollisions(_ record: PodRecord, _ store: borrowing RecordStore) {
         warnOfSharedSubnets(record)
         for entry in record.entries
         where entry.spec.list.plugins.contains(where: { $0["ipam"]?["type"]?.string == "static" }) {
@@ -63,7 +65,7 @@ extension MetaPlugin {
         }
     }
 
-    private func warnOfSharedAddresses(_ entry: PodRecord.Entry, _ store: borrowing StateStore) {
+    private func warnOfSharedAddresses(_ entry: PodRecord.Entry, _ store: borrowing RecordStore) {
         // A limit, as every address is searched in every record.
         let addresses = (entry.attached?.result.ips ?? []).prefix(64).map(\.address.address)
         if addresses.isEmpty { return }

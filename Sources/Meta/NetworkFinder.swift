@@ -1,4 +1,5 @@
 import CNI
+import Definitions
 import JSONC
 import Network
 

@@ -116,7 +116,7 @@ package enum HostDevice: Module {
     package static func note(_ attachment: Attachment) -> String? { path(attachment) }
 
     package static func takenDevice(_ attachment: Attachment) -> TakenQuery? {
-        TakenQuery(record: path(attachment), interface: attachment.interface)
+        TakenQuery(note: path(attachment), interface: attachment.interface)
     }
 
     package static func needs(noteOf attachment: Attachment) -> FactsQuery {

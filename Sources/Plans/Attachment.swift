@@ -94,3 +94,8 @@ package struct LinkName: Hashable, Sendable {
     package static func host(_ name: String) -> LinkName { LinkName(place: .host, name: name) }
     package static func sandbox(_ name: String) -> LinkName { LinkName(place: .sandbox, name: name) }
 }
+
+extension AttachmentID {
+    /// The host end's name of the attachment's veth pair.
+    package var hostLinkName: String { Attachment(of: self).hostLinkName }
+}

@@ -96,13 +96,13 @@ package struct FactsQuery: Equatable, Sendable {
     }
 }
 
-/// The record of a device that a pod may have.
+/// Of which device that a pod may have: where its note is, and what the pod calls it.
 package struct TakenQuery: Equatable, Sendable {
-    package var record: String
+    package var note: String
     package var interface: String
 
-    package init(record: String, interface: String) {
-        self.record = record
+    package init(note: String, interface: String) {
+        self.note = note
         self.interface = interface
     }
 }

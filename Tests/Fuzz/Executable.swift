@@ -78,7 +78,7 @@ private final class Runs: @unchecked Sendable {
     private func run(_ role: String, _ environment: [String], _ input: [UInt8]) -> String? {
         let call = "\(role) \(environment.prefix(5).joined(separator: " "))"
         do throws(SystemError) {
-            let ran = try Child.run(
+            let ran = try ChildProcess.run(
                 path: "/usr/bin/prlimit",
                 arguments: ["--as=1073741824", "--core=0", "--", "\(node)/bin/\(role)"],
                 environment: environment, input: input, deadline: 30)
@@ -121,7 +121,7 @@ private final class Runs: @unchecked Sendable {
     }
 
     private func shell(_ script: String) -> ChildResult? {
-        try? Child.run(
+        try? ChildProcess.run(
             path: "/bin/sh", arguments: ["-c", script], environment: ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"],
             input: [],
             deadline: 60)

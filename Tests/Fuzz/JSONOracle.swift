@@ -30,7 +30,7 @@ final class JSONOracle {
         let data = inputs.flatMap { input in
             (0..<4).map { UInt8(truncatingIfNeeded: input.count >> (8 * $0)) } + input
         }
-        let ran = try Child.run(
+        let ran = try ChildProcess.run(
             path: "/usr/bin/python3", arguments: ["-c", Self.script], environment: [], input: data,
             deadline: 600)
         guard ran.status == .exited(0), ran.output.count == inputs.count else {

@@ -1,4 +1,5 @@
 import CNI
+import Definitions
 import Foundation
 import JSONC
 import Network
@@ -9,6 +10,7 @@ import YAML
 @testable import IPAM
 @testable import Meta
 @testable import Netlink
+@testable import Records
 
 /// A parser, what it is fed with, and what must hold for every input besides that it comes back.
 struct Target: Sendable, CustomTestStringConvertible {

@@ -20,13 +20,13 @@ import Testing
         #expect(removed == [true, false])
         let absent = try directory.readIfPresent("g", limit: 1)
         #expect(absent == nil)
-        let swept = try Child.run(
+        let swept = try ChildProcess.run(
             path: "/bin/rm", arguments: ["-r", path], environment: [], input: [], deadline: 10)
         #expect(swept.status == .exited(0))
     }
 
     private func sh(_ line: String) throws {
-        let ran = try Child.run(
+        let ran = try ChildProcess.run(
             path: "/bin/sh", arguments: ["-c", "cd \(path) && \(line)"],
             environment: ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"], input: [], deadline: 10)
         #expect(ran.status == .exited(0), "\(line): \(String(decoding: ran.errors, as: UTF8.self))")
@@ -68,23 +68,26 @@ import Testing
     }
 
     @Test func childrenGetTheirInputAndNothingElse() throws {
-        let result = try Child.run(path: "/usr/bin/env", environment: ["ONLY=this"], input: [], deadline: 10)
+        let result = try ChildProcess.run(
+            path: "/usr/bin/env", environment: ["ONLY=this"], input: [], deadline: 10)
         #expect(result.status == .exited(0))
         #expect(String(decoding: result.output, as: UTF8.self) == "ONLY=this\n")
         let input = [UInt8](repeating: 65, count: 1 << 20)
-        #expect(try Child.run(path: "/bin/cat", environment: [], input: input, deadline: 10).output == input)
-        let flood = try Child.run(
+        #expect(
+            try ChildProcess.run(path: "/bin/cat", environment: [], input: input, deadline: 10).output
+                == input)
+        let flood = try ChildProcess.run(
             path: "/usr/bin/yes", environment: [], input: [], deadline: 10, outputLimit: 1 << 16)
         #expect(flood.status == .flooded)
         #expect(throws: SystemError.self) {
-            try Child.run(path: "/none/such", environment: [], input: [], deadline: 1)
+            try ChildProcess.run(path: "/none/such", environment: [], input: [], deadline: 1)
         }
     }
 
     /// The deadline counts for what a child leaves behind with its stdout, too.
     @Test(arguments: ["exec sleep 1000", "sleep 1000 & exit 0", "trap '' TERM; while :; do sleep 1; done"])
     func whoHangsIsKilled(script: String) throws {
-        let result = try Child.run(
+        let result = try ChildProcess.run(
             path: "/bin/sh", arguments: ["-c", "echo $$; \(script)"], environment: ["PATH=/usr/bin:/bin"],
             input: [],
             deadline: 1)
@@ -94,7 +97,7 @@ import Testing
         // Until init has collected what was killed.
         let look =
             "for i in $(seq 100); do kill -0 -- -\(try #require(group)) || exit 0; sleep 0.1; done; exit 1"
-        let gone = try Child.run(
+        let gone = try ChildProcess.run(
             path: "/bin/sh", arguments: ["-c", look], environment: ["PATH=/usr/bin:/bin"], input: [],
             deadline: 30)
         #expect(gone.status == .exited(0))
@@ -102,7 +105,7 @@ import Testing
 
     @Test func whoLeavesTheGroupIsKilledToo() throws {
         let script = "import os, time; os.setpgid(0, os.getpgid(os.getppid())); time.sleep(1000)"
-        let result = try Child.run(
+        let result = try ChildProcess.run(
             path: "/usr/bin/python3", arguments: ["-c", script], environment: [], input: [], deadline: 1)
         #expect(result.status == .timedOut && result.errors.isEmpty)
     }

@@ -1,5 +1,5 @@
 import CNI
-import Engine
+import Definitions
 import Foundation
 import JSONC
 import Network

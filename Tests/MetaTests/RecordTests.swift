@@ -1,11 +1,11 @@
 import CNI
-import Engine
 import JSONC
 import Network
 import Plans
 import Testing
 
 @testable import Meta
+@testable import Records
 
 /// A record's file: a line that says what is to be attached, and lines that say what was.
 @Suite struct Records {

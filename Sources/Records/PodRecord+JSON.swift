@@ -1,6 +1,5 @@
-import CNI
-import Engine
-import JSONC
+package import CNI
+package import JSONC
 import Linux
 import Network
 import Plans
@@ -10,7 +9,7 @@ extension PodRecord {
     /// Without a checksum, and without what tells namespaces and links apart.
     private static let oldFormat: Int64 = 1
 
-    func json() throws(Failure) -> JSON {
+    package func json() throws(Failure) -> JSON {
         var list: [JSON] = []
         for entry in entries { list.append(try Self.json(entry)) }
         var json: JSONObject = [

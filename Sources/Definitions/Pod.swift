@@ -37,7 +37,7 @@ package struct Pod: Equatable, Sendable {
 
 extension Invocation {
     /// For the log: the pod, if the runtime says which, the container and its interface.
-    var subject: String {
+    package var subject: String {
         let pairs = try? CNIArgs.parse(args, lenient: true)
         // podman has a name alone.
         let name = pairs?["K8S_POD_NAME"].flatMap { Names.isIdentifier($0) ? $0 : nil }
@@ -139,13 +139,14 @@ package struct PodAnnotations: Sendable {
 
     /// From the runtime if it offers them, even as `null`; else from the cache.
     ///
+    /// - Parameter mayBeUnknown: then a pod that nobody knows has none.
     /// - Throws: code 11 for a pod that nobody knows yet, as the cache may still be filling; 7 when nothing will
     ///   make it known.
     package static func find(
-        _ pod: Pod?, _ config: MetaConfig, _ cache: DefinitionCache
+        _ pod: Pod?, _ config: PluginConfig, mayBeUnknown: Bool, _ cache: DefinitionCache
     ) throws(Failure) -> PodAnnotations {
         let key = runtimeKey
-        if let runtime = config.plugin.runtimeConfig, runtime.present(key) {
+        if let runtime = config.runtimeConfig, runtime.present(key) {
             do throws(JSONError) {
                 guard let annotations = try runtime.object(key) else { return PodAnnotations() }
                 return try PodAnnotations(annotations)
@@ -157,14 +158,13 @@ package struct PodAnnotations: Sendable {
         }
         guard let pod else { return PodAnnotations() }
         guard let found = try cache.pod(pod) else {
-            if config.networks != nil { return PodAnnotations() }
+            if mayBeUnknown { return PodAnnotations() }
             throw unknown(pod, config, cache)
         }
         return try from(found.json, found.file, pod, cache.command(toCopy: "pod", pod.namespace, pod.name))
     }
 
-    private static func unknown(_ pod: Pod, _ config: MetaConfig, _ cache: DefinitionCache) -> Failure {
-        let own = config.plugin
+    private static func unknown(_ pod: Pod, _ own: PluginConfig, _ cache: DefinitionCache) -> Failure {
         var capabilities = own.json["capabilities"]?.object ?? [:]
         let asks = capabilities[runtimeKey]?.bool == true
         capabilities[runtimeKey] = .bool(true)

@@ -2,10 +2,10 @@ import CNI
 import Plans
 
 /// Who gives a plugin's addresses, for one call.
-protocol Addresses {
+protocol AddressProvider {
     /// Whether the pod's link is to be there before the address: the source may look at it, or talk over it. One that needs
     /// no link and has no address leaves nothing touched.
-    var needLink: Bool { get }
+    var needsLink: Bool { get }
     func validate() throws(Failure)
     /// nil when only the source knows what it would give.
     func take(_ journal: inout Journal) throws(Failure) -> Lease?
@@ -18,9 +18,9 @@ protocol Addresses {
 
 extension PluginCall {
     /// By the type in the section `ipam`.
-    func addresses(_ type: String) -> any Addresses {
-        guard let source = builtinSource(type) else { return ExternalAddresses(call: self, type: type) }
-        return BuiltinAddresses(call: self, source: source)
+    func addresses(_ type: String) -> any AddressProvider {
+        guard let source = builtinSource(type) else { return ExternalAddressProvider(call: self, type: type) }
+        return BuiltinAddressProvider(call: self, source: source)
     }
 
     /// The built-in address source for `ipam`, unless its executable is preferred.
@@ -29,11 +29,11 @@ extension PluginCall {
     }
 }
 
-private struct BuiltinAddresses: Addresses {
+private struct BuiltinAddressProvider: AddressProvider {
     let call: PluginCall
     let source: any AddressSource.Type
 
-    var needLink: Bool { false }
+    var needsLink: Bool { false }
 
     private var request: LeaseRequest {
         var request = LeaseRequest(
@@ -62,11 +62,11 @@ private struct BuiltinAddresses: Addresses {
     func status() throws(Failure) {}
 }
 
-private struct ExternalAddresses: Addresses {
+private struct ExternalAddressProvider: AddressProvider {
     let call: PluginCall
     let type: String
 
-    var needLink: Bool { true }
+    var needsLink: Bool { true }
 
     func validate() throws(Failure) { _ = try call.external(.add, type) }
 

@@ -1,99 +1,24 @@
 package import CNI
-package import Engine
 import JSONC
 package import Linux
 import Network
 package import Plans
 
-/// What is known of a container's attachments between ADD and DEL.
-package struct PodRecord: Sendable {
-    package struct Entry: Sendable {
-        package var spec: AttachmentSpec
-        /// nil from the intent until ADD is through, or has sysctls to save.
-        package var attached: Attached?
-    }
-
-    package var id: AttachmentID
-    /// The name of the configuration that a runtime called, which several of them may have beside each other; empty in
-    /// a record that does not say.
-    package var network: String
-    /// CNI_NETNS as given, and what tells that namespace from others that have the path by now.
-    package var sandbox: String
-    package var namespace: NamespaceIdentity?
-    package var entries: [Entry]
-
-    package init(
-        id: AttachmentID, network: String = "", sandbox: String, namespace: NamespaceIdentity? = nil,
-        entries: [Entry]
-    ) {
-        self.id = id
-        self.network = network
-        self.sandbox = sandbox
-        self.namespace = namespace
-        self.entries = entries
-    }
-
-    /// For the log.
-    var logged: String { entries.map(\.logged).joined(separator: ", ") }
-}
-
-extension PodRecord {
-    fileprivate static func tooLarge(_ facts: String) -> Failure {
-        Failure(
-            .badConfig,
-            "the configuration of this attachment cannot be kept: it is too large, too deep, or has a number of"
-                + " no bounds",
-            details:
-                "the record \(facts); the limits are \(JSON.maximumSize) bytes, \(JSON.maximumCount) values"
-                + " and \(JSON.maximumDepth) levels: ask for fewer networks, or write fewer routes")
-    }
-
-    /// Before anything is attached: the record with what the results will have at the least.
-    func requireRoom() throws(Failure) {
-        // A few small networks need no counting.
-        let own = entries.reduce(0) { $0 + $1.spec.list.plugins.reduce(0) { $0 + $1.count } }
-        guard own + 64 * entries.count > JSON.maximumCount / 4 else { return }
-        let count = try json().count + entries.reduce(0) { $0 + $1.leastResult }
-        guard count <= JSON.maximumCount else {
-            throw Self.tooLarge("would have \(count) values or more")
-        }
-    }
-}
-
-extension PodRecord.Entry {
-    /// Values that the result has at the least: each route of its address source, should that be built in.
-    fileprivate var leastResult: Int {
-        spec.list.plugins.reduce(0) { sum, plugin in
-            guard let ipam = plugin["ipam"], let type = ipam["type"]?.string, builtins.source(type) != nil,
-                !spec.external.contains(type)
-            else { return sum }
-            return sum + (ipam["routes"]?.count ?? 0)
-        }
-    }
-
-    /// For the log: interface, network and addresses.
-    var logged: String {
-        let addresses = attached?.result.ips.map { "\($0.address)" } ?? []
-        let given = addresses.isEmpty ? "" : " with \(addresses.joined(separator: " "))"
-        return "\(spec.id.interface) on \(spec.name)\(given)"
-    }
-}
-
 /// `<cniDir>/attachments/<containerID>@<CNI_IFNAME>.json`, one file for each top-level interface: a line that says what is
 /// to be attached, and lines that say what was.
-package struct StateStore: ~Copyable {
+package struct RecordStore: ~Copyable {
     private let directory: Directory
     private let path: String
     /// The directory was not there before: records may have been lost with it.
     package let isNew: Bool
     private static let limit = JSON.maximumSize
 
-    package static func open(_ cniDir: String) throws(Failure) -> StateStore {
+    package static func open(_ cniDir: String) throws(Failure) -> RecordStore {
         do throws(SystemError) { return try make(cniDir) } catch { throw refusal(error, cniDir) }
     }
 
     /// nil when it does not exist and the disk is full or read-only: then there are no records.
-    package static func openIfThere(_ cniDir: String) throws(Failure) -> StateStore? {
+    package static func openIfThere(_ cniDir: String) throws(Failure) -> RecordStore? {
         do throws(SystemError) {
             return try make(cniDir)
         } catch  where error.hasNoRoom {
@@ -103,11 +28,11 @@ package struct StateStore: ~Copyable {
         }
     }
 
-    private static func make(_ cniDir: String) throws(SystemError) -> StateStore {
+    private static func make(_ cniDir: String) throws(SystemError) -> RecordStore {
         let path = "\(cniDir)/attachments"
         var isNew = false
         let directory = try Directory.createTrusted(path, mode: 0o700, &isNew)
-        return StateStore(directory: directory, path: path, isNew: isNew)
+        return RecordStore(directory: directory, path: path, isNew: isNew)
     }
 
     private static func refusal(_ error: SystemError, _ cniDir: String) -> Failure {

@@ -5,7 +5,7 @@ import Network
 package import Plans
 
 /// One run of a plugin that is not built in, per CNI 1.1, section 2 (execution protocol).
-package struct ForeignCall: Sendable {
+package struct ExternalCall: Sendable {
     package var type: String
     /// The executable, found before anything was changed.
     package var path: String
@@ -81,7 +81,7 @@ package struct ForeignCall: Sendable {
     /// Throws when the plugin did not even start.
     func execute() throws(Failure) -> ChildResult {
         do throws(SystemError) {
-            return try Child.run(
+            return try ChildProcess.run(
                 path: path, environment: environment, input: input,
                 deadline: Self.deadline)
         } catch {

@@ -21,7 +21,7 @@ package struct ChildResult: Sendable {
 }
 
 /// Runs a program to its end: bytes in, bytes and status out.
-package enum Child {
+package enum ChildProcess {
     /// - Parameters:
     ///   - environment: `NAME=value`, all of it.
     ///   - deadline: seconds. A grandchild that keeps stdout open does not hold us longer either.

@@ -1,9 +1,8 @@
-import CNI
-import Engine
+package import CNI
 import JSONC
-import Linux
+package import Linux
 import Network
-import Plans
+package import Plans
 
 /// What Multus wrote down of a container, so that a pod it attached can be detached after a switch-over. Read and, after
 /// DEL, removed; never written. multus-cni pkg/multus/multus.go; libcni/api.go for the results.
@@ -16,14 +15,15 @@ package struct MultusCache {
 
     package static let defaultDirectory = "/var/lib/cni/multus"
     /// Where the libcni of runtimes keeps its cache.
-    static let runtimeDirectory = "/var/lib/cni"
+    package static let runtimeDirectory = "/var/lib/cni"
 
-    /// What an attachment with this name, interface and list is to a call.
-    typealias MakeSpec = (String, AttachmentID, NetworkList) -> AttachmentSpec
+    /// What an attachment with this name, interface and list is to a call; throws for a list that cannot run here: a type
+    /// that nothing has is damage, as nothing could have been attached by it.
+    package typealias MakeSpec = (String, AttachmentID, NetworkList) throws(Failure) -> AttachmentSpec
 
     /// The attachments in the order of their ADD; nil when Multus knows nothing of the container.
-    func record(
-        _ id: AttachmentID, sandbox: String, _ log: Log, _ spec: MakeSpec
+    package func record(
+        _ id: AttachmentID, sandbox: String, _ log: Log, _ make: MakeSpec
     ) throws(Failure) -> MultusRecord? {
         var found = MultusRecord(cache: self, record: PodRecord(id: id, sandbox: sandbox, entries: []))
         let bytes: [UInt8]
@@ -33,7 +33,7 @@ package struct MultusCache {
         } catch  where error.isNotFound {
             // The record may be lost, and what libcni noted of each network be there.
             found.isWhole = false
-            found.record.entries = notedEntries(id, spec)
+            found.record.entries = notedEntries(id, make)
             return found.record.entries.isEmpty ? nil : found
         } catch  where error.isNoFile {
             // Our own cniDir has directories beside Multus' files; files that others can write to are not trusted.
@@ -47,7 +47,7 @@ package struct MultusCache {
             if delegates.isEmpty { throw JSONError(path: "", problem: "it names no network") }
             for (index, delegate) in delegates.enumerated() {
                 do throws(JSONError) {
-                    found.record.entries.append(try entry(delegate, index, id, spec))
+                    found.record.entries.append(try entry(delegate, index, id, make))
                 } catch {
                     found.isWhole = false
                     let name = (try? delegate.string("ifnameRequest")) ?? nil
@@ -61,7 +61,7 @@ package struct MultusCache {
             }
         } catch {
             found.isWhole = false
-            found.record.entries = notedEntries(id, spec)
+            found.record.entries = notedEntries(id, make)
             log.error(
                 "\(directory)/\(id.containerID), Multus' record of \(id.interface), is unusable: \(error):"
                     + " DEL goes by libcni's results, names and leases")
@@ -70,13 +70,13 @@ package struct MultusCache {
     }
 
     /// The containers that Multus knows.
-    func containers() -> [String] {
+    package func containers() -> [String] {
         let names = (try? Directory.open(directory).names()) ?? []  // no directory, no containers
         return names.filter { Names.isIdentifier($0) && isRegularFile("\(directory)/\($0)") }.sorted()
     }
 
     /// The attachments that libcni's cache knows, those of the runtime or of Multus' delegates, by container.
-    static func results(below directory: String) -> [String: [(network: String, interface: String)]] {
+    package static func results(below directory: String) -> [String: [(network: String, interface: String)]] {
         var found: [String: [(network: String, interface: String)]] = [:]
         guard let results = try? Directory.open("\(directory)/results").trusted(),
             let names = try? results.names()
@@ -92,7 +92,7 @@ package struct MultusCache {
     }
 
     private func entry(
-        _ json: Reader, _ index: Int, _ id: AttachmentID, _ spec: MakeSpec
+        _ json: Reader, _ index: Int, _ id: AttachmentID, _ make: MakeSpec
     ) throws(JSONError) -> PodRecord.Entry {
         let name = try json.string("Name") ?? ""
         var interface = try json.string("ifnameRequest") ?? ""
@@ -104,17 +104,15 @@ package struct MultusCache {
             guard noted.count == 1, let other = noted[0].list else { throw error }
             list = other
         }
-        var spec = spec(name, AttachmentID(containerID: id.containerID, interface: interface), list)
+        let own = AttachmentID(containerID: id.containerID, interface: interface)
+        var spec: AttachmentSpec
+        do throws(Failure) { spec = try make(name, own, list) } catch {
+            throw json.error("Bytes", error.message)
+        }
         spec.origin = "\(directory)/\(id.containerID), Multus' record"
         if let mac = try json.string("macRequest"), !mac.isEmpty { spec.runtimeConfig["mac"] = .string(mac) }
         if let ips = try json.list("ipRequest"), !ips.isEmpty {
             spec.runtimeConfig["ips"] = .array(ips.map(\.value))
-        }
-        // A type that nothing here has is damage as well: nothing could have been attached by it.
-        for type in list.types where builtins.module(type) == nil || spec.external.contains(type) {
-            do throws(Failure) { _ = try ForeignCall.find(type, in: spec.searchPath) } catch {
-                throw json.error("Bytes", error.message)
-            }
         }
         let added = self.added(spec)
         // Nothing protects Multus' file from damage, but libcni noted the same configuration.
@@ -170,12 +168,11 @@ package struct MultusCache {
         }
     }
 
-    private func notedEntries(_ id: AttachmentID, _ spec: MakeSpec) -> [PodRecord.Entry] {
+    private func notedEntries(_ id: AttachmentID, _ make: MakeSpec) -> [PodRecord.Entry] {
         var entries: [PodRecord.Entry] = []
         for noted in noted(of: id.containerID) {
-            guard let list = noted.list else { continue }
             let own = AttachmentID(containerID: id.containerID, interface: noted.interface)
-            var spec = spec(list.name, own, list)
+            guard let list = noted.list, var spec = try? make(list.name, own, list) else { continue }
             spec.origin = "\(directory)/results"
             entries.append(PodRecord.Entry(spec: spec, attached: noted.result.map { Attached(result: $0) }))
         }
@@ -212,24 +209,24 @@ package struct MultusCache {
 }
 
 /// What Multus knew of one container.
-struct MultusRecord {
+package struct MultusRecord {
     let cache: MultusCache
-    var record: PodRecord
+    package var record: PodRecord
     /// False when one of its networks cannot be used.
-    var isWhole = true
+    package var isWhole = true
     /// The interfaces of those that cannot.
-    var unusable: [String] = []
+    package var unusable: [String] = []
 
     /// How many networks it names.
-    var count: Int { record.entries.count + unusable.count }
+    package var count: Int { record.entries.count + unusable.count }
 
     /// The namespace's path, as the results of the attachments have it; empty when none does.
-    var sandbox: String {
+    package var sandbox: String {
         record.entries.lazy.flatMap { $0.attached?.result.interfaces ?? [] }.compactMap(\.sandbox).first ?? ""
     }
 
     /// Those of the pod's links.
-    var macs: [String] {
+    package var macs: [String] {
         record.entries.flatMap { entry in
             (entry.attached?.result.interfaces ?? []).filter {
                 $0.sandbox != nil && $0.name == entry.spec.id.interface
@@ -238,36 +235,11 @@ struct MultusRecord {
     }
 
     /// Removes the files: nothing is left that they could help with.
-    func remove() throws(Failure) {
+    package func remove() throws(Failure) {
         do throws(SystemError) { try cache.remove(record) } catch {
             throw Failure(.io, "state of Multus: \(error)", details: error.hint)
         }
     }
-}
-
-/// RFC 4648, section 4; nil for what is none.
-func decodedBase64(_ text: String) -> [UInt8]? {
-    var bytes: [UInt8] = []
-    var bits: UInt32 = 0
-    var count = 0
-    for character in text.utf8.reversed().drop(while: { $0 == UInt8(ascii: "=") }).reversed() {
-        let value: UInt8
-        switch character {
-        case UInt8(ascii: "A")...UInt8(ascii: "Z"): value = character - UInt8(ascii: "A")
-        case UInt8(ascii: "a")...UInt8(ascii: "z"): value = character - UInt8(ascii: "a") + 26
-        case UInt8(ascii: "0")...UInt8(ascii: "9"): value = character - UInt8(ascii: "0") + 52
-        case UInt8(ascii: "+"): value = 62
-        case UInt8(ascii: "/"): value = 63
-        default: return nil
-        }
-        bits = bits << 6 | UInt32(value)
-        count += 6
-        if count >= 8 {
-            count -= 8
-            bytes.append(UInt8(truncatingIfNeeded: bits >> UInt32(count)))
-        }
-    }
-    return count < 6 ? bytes : nil
 }
 
 extension NetworkList {

@@ -1,7 +1,5 @@
 package import CNI
 package import JSONC
-package import Network
-package import Plans
 
 /// One attachment as the engine runs it: a network list, and for whom.
 package struct AttachmentSpec: Sendable {
@@ -50,7 +48,7 @@ package struct AttachmentSpec: Sendable {
     }
 
     /// For whom and where, in a log.
-    var subject: String {
+    package var subject: String {
         let args = try? CNIArgs.parse(args, lenient: true)
         let pod = args?["K8S_POD_NAMESPACE"].flatMap { namespace in
             args?["K8S_POD_NAME"].map { "pod \(namespace)/\($0)" }
@@ -65,57 +63,9 @@ package struct AttachmentSpec: Sendable {
         return runtimeConfig[String(key.dropFirst(head.count).prefix { $0 != "." && $0 != "[" })] != nil
     }
 
-    func attachment() -> Attachment {
+    package func attachment() -> Attachment {
         var attachment = Attachment(id: id, sandbox: sandbox, networkName: list.name)
         attachment.label = name
         return attachment
     }
-}
-
-/// What an ADD left behind that DEL and CHECK want to know.
-package struct Attached: Equatable, Sendable {
-    package var result: CNIResult
-    /// Sysctls as they were before, by path.
-    package var saved: [String: String]
-    /// The index of the pod's link, which the pod cannot change; nil when there is none, or in a record that does not say.
-    package var index: Int32?
-    /// The host's device that the pod has, should the device's own record in /run be lost.
-    package var device: Device?
-    /// Addresses that built-in sources gave; nil in a record that does not say.
-    package var given: [IPAddress]?
-    /// False until ADD has finished: there is no result yet.
-    package var isWhole = true
-
-    package init(result: CNIResult, saved: [String: String] = [:], given: [IPAddress]? = nil) {
-        self.result = result
-        self.saved = saved
-        self.given = given
-    }
-
-    /// Of an attachment that is not there yet.
-    package init(saved: [String: String]) {
-        self.init(result: CNIResult(), saved: saved)
-        isWhole = false
-    }
-}
-
-/// One line of `explain`: what would happen, and what it would be as a command.
-package struct Explained: Sendable {
-    package enum Action: Sendable {
-        case step(Step)
-        case lease(String, [CNIResult.IP])
-        case delegate(String, path: String)
-        /// What cannot be told without doing it.
-        case unknown(String)
-        case remark(String)
-    }
-
-    package var attachment: String
-    package var plugin: String
-    package var action: Action
-}
-
-/// The host end's name of an attachment's veth pair.
-func hostLinkName(_ containerID: String, _ interface: String) -> String {
-    Attachment(of: AttachmentID(containerID: containerID, interface: interface)).hostLinkName
 }

@@ -247,7 +247,7 @@ package struct Selection: Equatable, Sendable {
     }
 
     /// Which of two values is meant cannot be told. Not part of reading it, as below.
-    func refuseDoubled() throws(Failure) {
+    package func refuseDoubled() throws(Failure) {
         guard let doubled else { return }
         throw Failure(
             .badConfig, "\(place)\(doubled): the key stands twice in its object",

@@ -1,0 +1,63 @@
+package import CNI
+import JSONC
+package import Linux
+import Network
+package import Plans
+
+/// What is known of a container's attachments between ADD and DEL.
+package struct PodRecord: Sendable {
+    package struct Entry: Sendable {
+        package var spec: AttachmentSpec
+        /// nil from the intent until ADD is through, or has sysctls to save.
+        package var attached: Attached?
+
+        package init(spec: AttachmentSpec, attached: Attached? = nil) {
+            self.spec = spec
+            self.attached = attached
+        }
+    }
+
+    package var id: AttachmentID
+    /// The name of the configuration that a runtime called, which several of them may have beside each other; empty in
+    /// a record that does not say.
+    package var network: String
+    /// CNI_NETNS as given, and what tells that namespace from others that have the path by now.
+    package var sandbox: String
+    package var namespace: NamespaceIdentity?
+    package var entries: [Entry]
+
+    package init(
+        id: AttachmentID, network: String = "", sandbox: String, namespace: NamespaceIdentity? = nil,
+        entries: [Entry]
+    ) {
+        self.id = id
+        self.network = network
+        self.sandbox = sandbox
+        self.namespace = namespace
+        self.entries = entries
+    }
+
+    /// For the log.
+    package var logged: String { entries.map(\.logged).joined(separator: ", ") }
+}
+
+extension PodRecord {
+    package static func tooLarge(_ facts: String) -> Failure {
+        Failure(
+            .badConfig,
+            "the configuration of this attachment cannot be kept: it is too large, too deep, or has a number of"
+                + " no bounds",
+            details:
+                "the record \(facts); the limits are \(JSON.maximumSize) bytes, \(JSON.maximumCount) values"
+                + " and \(JSON.maximumDepth) levels: ask for fewer networks, or write fewer routes")
+    }
+}
+
+extension PodRecord.Entry {
+    /// For the log: interface, network and addresses.
+    package var logged: String {
+        let addresses = attached?.result.ips.map { "\($0.address)" } ?? []
+        let given = addresses.isEmpty ? "" : " with \(addresses.joined(separator: " "))"
+        return "\(spec.id.interface) on \(spec.name)\(given)"
+    }
+}
