@@ -2,7 +2,7 @@ package import CNI
 package import JSONC
 package import Linux
 import Netlink
-package import Network
+import Network
 package import Plans
 
 /// Runs the plugins of one network list after another: each is observed, planned and applied before the next,
@@ -109,21 +109,6 @@ package final class ChainRunner {
         } catch {
             throw Failure(.generic, "\(error)")
         }
-    }
-
-    /// The addresses on the sandbox's links, whatever they are called.
-    package func sandboxAddresses() throws(Failure) -> Set<IPAddress> {
-        var found: Set<IPAddress> = []
-        for (_, index) in try sandboxLinks() {
-            do throws(SystemError) {
-                try kernel.with(.sandbox) { socket throws(SystemError) in
-                    for address in try socket.addresses(index: index) { found.insert(address.cidr.address) }
-                }
-            } catch {
-                throw Failure(.generic, "\(error)")
-            }
-        }
-        return found
     }
 
     /// Those of which the host has the pair that is named for them, and its other end is in a namespace that lives.

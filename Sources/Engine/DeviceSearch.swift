@@ -11,7 +11,8 @@ extension Kernel {
         var device = DeviceFacts()
         var name: String?
         switch query {
-        case .name(let wanted): name = try self.name { $0.name == wanted }
+        case .name(let wanted):
+            name = try self.name { $0.name == wanted || $0.alternativeNames.contains(wanted) }
         case .mac(let mac):
             // Skips a bridge or a VLAN, which has the same address as the device below it.
             let device = try self.name { $0.mac == mac && $0.kind == nil }
@@ -77,7 +78,59 @@ extension Kernel {
         let found = Device(record: String(decoding: text, as: UTF8.self), interface: query.interface)
         // The pod's record has a checksum, the note has none.
         guard let device = devices[query.interface] ?? found else { return nil }
-        do throws(SystemError) { return try find(device) } catch { throw Failure(.generic, "\(error)") }
+        do throws(SystemError) {
+            if let known = try look(for: device) {
+                // Which namespace it is in is proven by the pod's record alone: a path may be another pod's by now.
+                let isProven = devices.contains(query.interface)
+                if case .found(_, let name, _) = known, name.place == .host || isProven { return known }
+            }
+            return try isOthers(device, query) ? .gone(device) : find(device)
+        } catch {
+            throw Failure(.generic, "\(error)")
+        }
+    }
+
+    /// Whether another attachment took the device later: it was home in between, and its note was left.
+    private func isOthers(_ device: Device, _ query: TakenQuery) throws(SystemError) -> Bool {
+        let own = modificationTime(query.note) ?? .min
+        return try others(query).contains {
+            $0.time > own && $0.device.name == device.name && $0.device.identity == device.identity
+        }
+    }
+
+    /// The links of the sandbox that are devices of other attachments, as their notes prove.
+    func linksOfOthers(_ query: TakenQuery) throws(Failure) -> [LinkName] {
+        guard hasSandbox else { return [] }
+        do throws(SystemError) {
+            let devices = try others(query).map(\.device).filter { $0.identity?.isProof == true }
+            guard !devices.isEmpty else { return [] }
+            return try everyLink(.sandbox).filter { link in
+                devices.contains { $0.identity?.isSame(as: link.1) == true }
+            }.map(\.0)
+        } catch {
+            throw Failure(.generic, "\(error)")
+        }
+    }
+
+    /// The devices in the notes of other attachments, and when each was taken.
+    private func others(_ query: TakenQuery) throws(SystemError) -> [(device: Device, time: Int64)] {
+        let parts = query.note.parts(by: "/")
+        let folder = parts.dropLast().joined(separator: "/")
+        let names: [String]
+        do throws(SystemError) { names = try Directory.open(folder).names() } catch
+            where error.isNotFound || error.isNoDirectory
+        {
+            return []
+        }
+        return names.compactMap { name in
+            let path = "\(folder)/\(name)"
+            guard path != query.note, let time = modificationTime(path),
+                let bytes = try? readFile(path, limit: 1 << 16)
+            else { return nil }
+            let device = Device(record: String(decoding: bytes, as: UTF8.self), interface: "")
+            // Plexus may also run in a namespace of its own that shares /run.
+            return device.flatMap { $0.home == 0 || $0.home == number ? ($0, time) : nil }
+        }
     }
 
     private func find(_ device: Device) throws(SystemError) -> TakenDevice {

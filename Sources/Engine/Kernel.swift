@@ -187,13 +187,15 @@ package final class Kernel {
     }
 
     /// Moves a link from the other side to `place`.
-    func move(_ index: Int32, to place: Place, name: String, alias: String) throws(SystemError) {
+    func move(
+        _ index: Int32, to place: Place, name: String, alias: String, isUp: Bool
+    ) throws(SystemError) {
         guard let descriptor = sandbox?.namespace.raw else {
             throw SystemError(operation: "reach the pod's namespace", code: .noSuchDevice, text: "it is gone")
         }
         let target = place == .sandbox ? descriptor : home.raw
         try with(place == .sandbox ? .host : .sandbox) { socket throws(SystemError) in
-            try socket.move(index: index, to: target, name: name, alias: alias)
+            try socket.move(index: index, to: target, name: name, alias: alias, isUp: isUp)
         }
     }
 

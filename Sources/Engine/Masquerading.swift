@@ -40,8 +40,14 @@ extension Kernel {
         try nftables { socket throws(SystemError) in try socket.ensureSpoofCheck(check) }
     }
 
-    func removeSpoofCheck(_ name: String) throws(SystemError) {
-        try nftables { socket throws(SystemError) in try socket.removeSpoofCheck(name)
+    /// - Parameter ports: as in `SpoofCheckStep`.
+    func removeSpoofCheck(_ name: String, ports: [String]?) throws(SystemError) {
+        try nftables { socket throws(SystemError) in
+            if let ports {
+                let found = try socket.spoofChecks().first { $0.name == name }
+                guard let found, ports.contains(found.port) else { return }
+            }
+            try socket.removeSpoofCheck(name)
         }
     }
 
@@ -59,15 +65,14 @@ extension Kernel {
         let ids = interfaces.filter(isOurs).map { AttachmentID(containerID: containerID, interface: $0) }
         let hashes = Set(ids.map(Masquerade.hash))
         let names = Set(ids.map(SpoofCheck.name))
-        let prefix = SpoofCheck.name(of: AttachmentID(containerID: containerID, interface: ""))
         do throws(SystemError) {
             try nftables { socket throws(SystemError) in
                 try socket.removeMasquerade { comment, _ in
                     Masquerade.hash(in: comment).map(hashes.contains) ?? false
                 }
-                for (name, port) in try socket.spoofChecks() where name.hasPrefix(prefix) {
+                for (name, port) in try socket.spoofChecks() {
                     // Another container's ID may begin as this one does: the port's name tells whose it is.
-                    let interface = String(name.dropFirst(prefix.count))
+                    guard let interface = SpoofCheck.interface(in: name, of: containerID) else { continue }
                     let isDerived =
                         AttachmentID(containerID: containerID, interface: interface).hostLinkName == port
                         && isOurs(interface)

@@ -27,8 +27,9 @@ extension Registry {
             throw Failure(.io, "notes of plugins: \(error)")
         }
         return names.compactMap { name in
-            guard name.hasPrefix("\(id.containerID)_"), name.hasSuffix(".json") else { return nil }
-            let interface = String(name.dropFirst(id.containerID.utf8.count + 1).dropLast(5))
+            guard name.hasSuffix(".json"),
+                let interface = AttachmentID.interface(noted: name.dropLast(5), of: id.containerID)
+            else { return nil }
             return Names.interfaceProblem(interface) == nil ? interface : nil
         }
     }

@@ -43,7 +43,11 @@ extension Kernel {
                 throw Failure(.io, "read sysctl \(name.path): \(error)")
             }
         }
-        if let taken = query.taken { facts.taken = try find(taken) }
+        facts.home = number
+        if let taken = query.taken {
+            facts.taken = try find(taken)
+            if facts.taken == nil { facts.takenByOthers = try linksOfOthers(taken) }
+        }
         for path in query.files {
             do throws(SystemError) {
                 facts.files[path] = String(decoding: try readFile(path, limit: 1 << 20), as: UTF8.self)
@@ -144,6 +148,8 @@ extension LinkFacts {
         group = link.group
         gsoSize = link.gsoSize
         gsoSegments = link.gsoSegments
+        groSize = link.groSize
+        isDormant = link.isDormant
         if !link.busAddress.isEmpty { bus = "\(link.busName)/\(link.busAddress)" }
         if !link.permanentAddress.isEmpty {
             permanentAddress = String(decoding: hexadecimal(link.permanentAddress), as: UTF8.self)

@@ -88,8 +88,17 @@ struct PluginCall {
                 .badConfig, "the configuration is too large to be passed to plugin \(name)",
                 details: "it has \(input.count) bytes, the limit is \(JSON.maximumSize)")
         }
+        let path: String
+        do throws(Failure) { path = try ExternalCall.find(name, in: spec.searchPath) } catch {
+            let written = name.lowercased()
+            let registry = runner.registry
+            guard written != name, registry.module(written) != nil || registry.source(written) != nil else {
+                throw error
+            }
+            throw error.ending(with: "write \"\(written)\"")
+        }
         return ExternalCall(
-            type: name, path: try ExternalCall.find(name, in: spec.searchPath), verb: verb, id: spec.id,
+            type: name, path: path, verb: verb, id: spec.id,
             sandbox: spec.sandbox, args: spec.args, searchPath: spec.searchPath,
             input: input, version: config.version)
     }

@@ -1,14 +1,16 @@
 package import CNI
 import Linux
 import Netlink
-import Network
+package import Network
 package import Plans
 
 /// Pods of which nothing is written down: their links have MAC addresses that are derived from the container's ID, and sit
-/// on links of this host.
+/// on links of this host. Those that other programs attached have at least their addresses.
 package struct PodSearch {
     /// A path to the namespace of each link.
     private var paths: [MAC: String] = [:]
+    /// The addresses on the links of other namespaces.
+    private var addresses: Set<IPAddress> = []
 
     /// Looks into every other namespace that can be reached.
     package init() throws(Failure) {
@@ -16,8 +18,12 @@ package struct PodSearch {
             // Our own, and what goes meanwhile.
             guard let kernel = try? Kernel.open(sandbox: path, mayBeGone: true) else { continue }
             for mac in try kernel.tiedMACs() { paths[mac] = path }
+            addresses.formUnion(try kernel.sandboxAddresses())
         }
     }
+
+    /// Whether some namespace has the address on a link, whoever attached that.
+    package func has(_ address: IPAddress) -> Bool { addresses.contains(address) }
 
     /// Whether some namespace has a link of the attachment.
     package func has(_ id: AttachmentID) -> Bool { paths[Attachment(of: id).mac(.sandbox)] != nil }
@@ -35,6 +41,24 @@ package struct PodSearch {
 }
 
 extension Kernel {
+    /// The addresses on the sandbox's links, whatever they are called.
+    package func sandboxAddresses() throws(Failure) -> Set<IPAddress> {
+        guard hasSandbox else { return [] }
+        do throws(SystemError) {
+            return try with(.sandbox) { socket throws(SystemError) in
+                var found: Set<IPAddress> = []
+                for link in try socket.links() {
+                    for address in try socket.addresses(index: link.index) {
+                        found.insert(address.cidr.address)
+                    }
+                }
+                return found
+            }
+        } catch {
+            throw Failure(.generic, "\(error)")
+        }
+    }
+
     /// Of the sandbox's links that are tied to one of the host's.
     fileprivate func tiedMACs() throws(Failure) -> [MAC] {
         guard hasSandbox else { return [] }

@@ -24,6 +24,9 @@ package final class Teardown {
     private var links: [LinkName] = []
     private var hostLinks: [String] = []
     private var leases: [(source: any AddressSource.Type, request: LeaseRequest)] = []
+    /// Of the attachment that is being detached: a plugin that refuses keeps nothing from going. Its ADD failed and so did its
+    /// undo: what it cannot clean up it may never have made.
+    private var isRefused = false
     /// False once a restore of the attachment failed, or its device cannot be reached: what the next DEL needs is kept.
     private var isRestored = true
     /// Attachments whose device is still out, with its addresses.
@@ -38,6 +41,7 @@ package final class Teardown {
     /// Runs the plugins of one attachment, last one first, up to the deletion of links.
     package func detach(_ spec: AttachmentSpec, _ attached: Attached?) {
         let previous = attached.flatMap { $0.isWhole ? $0.result : nil }
+        isRefused = attached?.hasFailed ?? false
         do throws(Failure) { isRestored = try runner.recognize(spec, attached) } catch {
             isRestored = false
             note(error, spec, false)
@@ -51,8 +55,8 @@ package final class Teardown {
                 ).plugin()
                 pending = try plugin.removal()
             } catch {
-                isRestored = false
-                note(error, spec, isGuess)
+                if !isRefused { isRestored = false }
+                note(error, spec, isGuess || isRefused)
                 continue
             }
             let known = problems.count
@@ -60,7 +64,7 @@ package final class Teardown {
                 note(plugin.naming(error), spec, false)
             }
             name(problems[known...], "\(spec.name) on \(spec.id.interface)", spec.place)
-            if let problem = pending.problem { note(problem, spec, isGuess) }
+            if let problem = pending.problem { note(problem, spec, isGuess || isRefused) }
         }
     }
 
@@ -69,7 +73,7 @@ package final class Teardown {
             runner.rules.namesPlugins
             ? problem.prefixed("\(spec.name) on \(spec.id.interface)").ending(with: spec.place) : problem
         if isTolerated {
-            runner.log.error("DEL of container \(spec.id.containerID) without a record: \(problem.message)")
+            tell(problem, spec.id)
         } else {
             problems.append(problem)
         }
@@ -129,15 +133,31 @@ package final class Teardown {
         problems.append(runner.executor.failure(of: refused))
     }
 
-    /// Without a record a plugin that cannot be started is ignored: an ADD could not have started it either.
+    private func tell(_ problem: Failure, _ id: AttachmentID) {
+        let why = isGuess ? "without a record" : "whose ADD failed"
+        runner.log.error("DEL of container \(id.containerID) \(why): \(problem.message)")
+    }
+
+    /// Without a record a plugin that cannot be started is ignored: an ADD could not have started it either; and so is one
+    /// that refuses while the pod has no interface of that name.
     private func run(_ call: ExternalCall) throws(Failure) {
         let answer: ChildResult
         do throws(Failure) { answer = try call.execute() } catch {
-            guard isGuess else { throw error }
-            return runner.log.error(
-                "DEL of container \(call.id.containerID) without a record: \(error.message)")
+            guard isGuess || isRefused else { throw error }
+            return tell(error, call.id)
         }
-        _ = try call.result(of: answer)
+        do throws(Failure) { _ = try call.result(of: answer) } catch {
+            var isTolerated = isRefused
+            if isGuess, try !hasInterface(call.id) { isTolerated = true }
+            guard isTolerated else { throw error }
+            tell(error, call.id)
+        }
+    }
+
+    private func hasInterface(_ id: AttachmentID) throws(Failure) -> Bool {
+        do throws(SystemError) { return try runner.kernel.link(.sandbox(id.interface)) != nil } catch {
+            throw Failure(.generic, "\(error)")
+        }
     }
 
     /// - Parameter isRepeated: tries a second time before a refusal counts as final.

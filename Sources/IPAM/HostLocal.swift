@@ -146,6 +146,11 @@ package enum HostLocal: AddressSource {
             asked.map { "requested IP address \($0.address) is not available in range set \(set.text)" }
             ?? "no IP addresses available in range set: \(set.text)"
         let fix = asked == nil ? "widen the range" : "ask for another address"
+        if asked == nil, set.ranges.allSatisfy({ $0.first == $0.gateway && $0.last == $0.gateway }) {
+            return Failure(
+                .generic, "failed to allocate for range \(index): \(cause)",
+                details: "it has nothing but its gateway, which no pod gets: \(fix), or name another gateway")
+        }
         var failure = Failure(
             .generic, "failed to allocate for range \(index): \(cause)",
             details: "who has which is in \(config.directory); \(fix) or DEL what is no longer used")

@@ -141,6 +141,11 @@ package enum Static: AddressSource {
             }
             if mustWork {
                 try entry.requireHost("address", address.address, address)
+                guard address.length > 0 else {
+                    throw entry.error(
+                        "address",
+                        "\(address) makes every address the link's own: write the length of its network")
+                }
                 try entry.requireGateway("gateway", address)
             }
             ips.append(.init(address: address, gateway: try entry.address("gateway")))

@@ -32,8 +32,11 @@ extension Reader {
     }
 }
 
-/// A remark on a gateway outside the subnet; nil for one that the link reaches.
+/// A remark on a gateway outside the subnet, and on one that is the address itself; nil for one that the link reaches.
 func gatewayRemark(_ gateway: IPAddress?, _ subnet: CIDR) -> Remark? {
+    if let gateway, gateway == subnet.address {
+        return .concern("\(gateway) is the pod's own address and its gateway: nothing is reached through it")
+    }
     guard let gateway, !subnet.contains(gateway), gateway.family == .v4 || !gateway.isLinkLocal else {
         return nil
     }

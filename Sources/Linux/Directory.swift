@@ -388,6 +388,13 @@ package func isExecutable(_ path: String) -> Bool { access(path, X_OK) == 0 }
 
 package func fileExists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
+/// Nanoseconds since 1970; nil without the file.
+package func modificationTime(_ path: String) -> Int64? {
+    var info = stat()
+    guard stat(path, &info) == 0 else { return nil }
+    return Int64(info.st_mtim.tv_sec) * 1_000_000_000 + Int64(info.st_mtim.tv_nsec)
+}
+
 package func isRegularFile(_ path: String) -> Bool {
     var info = stat()
     return stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFREG

@@ -94,18 +94,22 @@ extension MetaPlugin {
     }
 
     /// With records lost, another configuration's pods are known by their addresses alone: who has one keeps it while the
-    /// host has its pair of links, or libcni's cache has it under another network's name, or a namespace has a link of it.
+    /// host has its pair of links, or libcni's cache has it under another network's name, or a namespace has a link of it or
+    /// the address. The latter is all that is known of pods that other programs attached to a network that the cache has too.
     private func keepUnrecorded(_ census: inout Census, _ directories: Set<String>) throws(Failure) {
         let runner = runner(try Kernel.open(sandbox: "", mayBeGone: true))
         let known = Set(census.alive.map(\.containerID)).union(census.unrecorded)
         for directory in directories {
-            let owners = try HostLocal.owners(below: directory) { !known.contains($0) }.map(\.id)
-            let pairs = try runner.havingLivingPairs(owners)
-            for id in owners {
+            let owners = try HostLocal.owners(below: directory) { !known.contains($0) }
+            let pairs = try runner.havingLivingPairs(owners.map(\.id))
+            for (id, address) in owners {
                 let results = pairs.contains(id) ? [] : census.results[id.containerID] ?? []
                 let isOthers = !results.isEmpty && !results.contains { $0.network == network }
                 var lives = pairs.contains(id) || isOthers
-                if !lives { lives = try census.pods().has(id) }
+                if !lives {
+                    let pods = try census.pods()
+                    lives = pods.has(id) || pods.has(address)
+                }
                 if lives { census.keep(id, nil) }
             }
         }

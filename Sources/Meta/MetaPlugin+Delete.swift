@@ -288,7 +288,7 @@ extension MetaPlugin {
         let addresses: Set<IPAddress>
         do throws(Failure) {
             present = Set(try runner.sandboxLinks().map(\.name))
-            addresses = try runner.sandboxAddresses()
+            addresses = try runner.kernel.sandboxAddresses()
         } catch {
             return [error]
         }

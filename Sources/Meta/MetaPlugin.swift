@@ -210,15 +210,14 @@ package struct MetaPlugin {
         return error
     }
 
-    /// Tells DEL what the undo could not put back.
+    /// Tells DEL which attachment failed, and what the undo could not put back.
     private func keep(
         _ saved: [String: String], in record: inout PodRecord, _ store: borrowing RecordStore
     ) -> [String] {
-        guard !saved.isEmpty, let open = record.entries.firstIndex(where: { $0.attached?.isWhole != true })
-        else {
-            return []
-        }
-        record.entries[open].attached = Attached(saved: saved)
+        guard let open = record.entries.firstIndex(where: { $0.attached?.isWhole != true }) else { return [] }
+        var attached = Attached(saved: saved)
+        attached.hasFailed = true
+        record.entries[open].attached = attached
         do throws(Failure) { try store.write(open..<open + 1, of: record) } catch { return [error.message] }
         return []
     }

@@ -167,7 +167,14 @@ package enum Bridge: Module {
             let addresses = attachment.previous?.ips.map(\.address) ?? link?.addresses ?? []
             removal.steps.append(.removeMasquerade(masquerade(config, attachment, addresses)))
         }
-        if config.macspoofchk { removal.steps.append(.removeSpoofCheck(attachment.id)) }
+        if config.macspoofchk {
+            removal.steps.append(.removeSpoofCheck(attachment.id))
+            if SpoofCheck.name(of: attachment.id) != SpoofCheck.referenceName(of: attachment.id) {
+                let ports = (attachment.previous?.interfaces ?? []).filter { $0.sandbox ?? "" == "" }.map(
+                    \.name)
+                removal.steps.append(.removeReferenceSpoofCheck(attachment.id, ports: ports))
+            }
+        }
         return removal
     }
 
@@ -189,7 +196,7 @@ package enum Bridge: Module {
         if facts.links[.sandbox(attachment.interface)] != nil {
             throw Failure(
                 .generic, "container veth name (\"\(attachment.interface)\") already exists",
-                details: "a link of this name is in \(attachment.sandbox); DEL the attachment first")
+                details: whoHas(attachment))
         }
     }
 
@@ -297,6 +304,12 @@ extension Bridge {
             config.enabledad = try json.bool("enabledad") ?? false
             config.disableContainerInterface = try json.bool("disableContainerInterface") ?? false
             // As the reference does: a negative MTU counts as none.
+            if input.isStrict, let mode = try json.string("mode"),
+                ["private", "vepa", "passthru"].contains(mode)
+            {
+                throw json.error(
+                    "mode", "\"\(mode)\" is a mode of macvlan: on a bridge portIsolation keeps pods apart")
+            }
             let mtu = try input.mtu()
             config.mtu = mtu > 0 ? UInt32(mtu) : nil
         } catch {

@@ -28,7 +28,7 @@ struct ChildLink: Equatable, Sendable {
         case "vlan", "vlanid", "vlantag", "vid":
             "it tags nothing: make a link of that VLAN (ip link add link eth0 name eth0.100 type vlan id 100)"
                 + " and name it in master"
-        default: nil
+        default: isolationProblem(key)
         }
     }
 

@@ -10,7 +10,7 @@ package enum HostDevice: Module {
     package static let vocabulary = Vocabulary(["device", "hwaddr", "kernelpath", "pciBusID"]) { key in
         ["vlan", "vlanid", "vlantag"].contains(key)
             ? "it tags nothing: hand over a link of that VLAN (ip link add link eth0 name eth0.100 type vlan id 100)"
-            : nil
+            : isolationProblem(key)
     }
     /// Drivers that take a device away from the kernel's network.
     private static let userspaceDrivers = ["vfio-pci", "uio_pci_generic", "igb_uio"]
@@ -110,7 +110,7 @@ package enum HostDevice: Module {
 
     /// Which device the attachment took, and what tells it from others: a pod may call its links as it likes.
     private static func path(_ attachment: Attachment) -> String {
-        "\(stateDirectory)/\(attachment.id.containerID)_\(attachment.interface).json"
+        "\(stateDirectory)/\(attachment.id.noteName).json"
     }
 
     package static func note(_ attachment: Attachment) -> String? { path(attachment) }
@@ -134,7 +134,7 @@ package enum HostDevice: Module {
             throw Failure(
                 .generic,
                 "failed to move link \(name): \(attachment.interface) already exists in \(attachment.sandbox)",
-                details: "DEL the attachment that has it first")
+                details: whoHas(attachment))
         }
     }
 
@@ -143,7 +143,8 @@ package enum HostDevice: Module {
     ) throws(Failure) -> [Step] {
         if try isUserspace(config, facts) { return [] }
         let (name, link) = try find(config, facts)
-        let device = Device(name: name, interface: attachment.interface, link)
+        var device = Device(name: name, interface: attachment.interface, link)
+        device.home = facts.home
         var steps: [Step] = [.writeFile(path(attachment), device.record), .takeDevice(device)]
         // The IPAM plugin that is called next may talk over the device.
         if config.hasIPAM, attachment.lease == nil {
@@ -185,6 +186,10 @@ package enum HostDevice: Module {
                 Failure(
                     .generic, "device \(id) not found or unsupported",
                     details: "neither /sys/bus/pci/devices nor /sys/bus/auxiliary/devices has it")
+            case .pci(let id) where device.bus == nil:
+                Failure(
+                    .generic, "error with host device: PCI device \(id) not found",
+                    details: "there is no /sys/bus/pci/devices/\(id): correct pciBusID, as 0000:03:02.0")
             case .id(let id), .pci(let id):
                 Failure(
                     .generic, "error with host device: PCI device \(id) has no driver",
@@ -260,7 +265,7 @@ package enum HostDevice: Module {
             removal.problem = Failure(
                 .generic, "device \(device.name) of the host is neither in the pod nor back",
                 details: (attachment.sandbox.isEmpty
-                    ? "CNI_NETNS is not given: call DEL with the pod's namespace; or the pod moved it to another one"
+                    ? "nobody says which namespace is the pod's, or the pod moved it to another one"
                     : "the pod may have moved it to another namespace")
                     + ": look with ip netns exec NAME ip link;"
                     + " what is known of it is in \(path): remove that file if the device is not to come back"
@@ -285,7 +290,9 @@ package enum HostDevice: Module {
             $0.name == attachment.interface && $0.sandbox ?? "" != ""
         }?.mac.flatMap(MAC.init(parsing:))
         let found = facts.everyLink.filter { name in
-            guard let link = facts.links[name], link.kind.isEmpty || link.isTiedToHost else { return false }
+            guard let link = facts.links[name], link.kind.isEmpty || link.isTiedToHost,
+                !facts.takenByOthers.contains(name)
+            else { return false }
             let hasAlias = Names.kernelProblem(link.alias) == nil
             if name.place == .sandbox {
                 // The result's MAC address tells it too, and the device's own, whatever the pod made of name and alias.
@@ -315,14 +322,15 @@ package enum HostDevice: Module {
     private static func onlyDevice(_ attachment: Attachment, _ facts: Facts) -> LinkName? {
         guard facts.devices.first?.link == nil else { return nil }
         let devices = facts.everyLink.filter {
-            $0.place == .sandbox && facts.links[$0]?.kind.isEmpty == true
+            $0.place == .sandbox && facts.links[$0]?.kind.isEmpty == true && !facts.takenByOthers.contains($0)
         }
         return devices.first { $0.name == attachment.interface } ?? (devices.count == 1 ? devices[0] : nil)
     }
 
     /// What the host calls the device: as the configuration has it, or else by the alias.
     private static func homeName(_ config: Config, _ link: LinkFacts) -> String? {
-        if case .name(let device) = config.device { return device }
+        // By an alternative name it is not called that.
+        if case .name(let device) = config.device, !link.alternativeNames.contains(device) { return device }
         return Names.kernelProblem(link.alias) == nil ? link.alias : nil
     }
 
@@ -330,7 +338,9 @@ package enum HostDevice: Module {
     private static func isAskedFor(
         _ device: DeviceQuery, _ name: LinkName, _ link: LinkFacts, _ facts: Facts
     ) -> Bool {
-        if case .name(let device) = device { return link.alias == device }
+        if case .name(let device) = device {
+            return link.alias == device || link.alternativeNames.contains(device)
+        }
         return facts.devices.first?.link == name
     }
 

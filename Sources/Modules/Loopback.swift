@@ -25,6 +25,11 @@ package enum Loopback: Module {
         }
     }
 
+    package static func judge(_: Config, _ attachment: Attachment, _: Facts) throws(Failure) -> [Remark] {
+        attachment.interface == "lo"
+            ? [] : [.concern("it sets lo up and makes no interface: the pod gets no \(attachment.interface)")]
+    }
+
     package static func configure(
         _ config: Config, _ attachment: Attachment, _ facts: Facts
     ) throws(Failure) -> Plan {

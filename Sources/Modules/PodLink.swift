@@ -6,8 +6,30 @@ import Plans
 func refuseTaken(_ attachment: Attachment, _ facts: Facts) throws(Failure) {
     guard facts.links[.sandbox(attachment.interface)] == nil else {
         throw Failure(
-            .generic, "interface \"\(attachment.interface)\" already exists",
-            details: "a link of this name is in \(attachment.sandbox); DEL the attachment first")
+            .generic, "interface \"\(attachment.interface)\" already exists", details: whoHas(attachment))
+    }
+}
+
+/// Whose link has the attachment's name, and what helps.
+func whoHas(_ attachment: Attachment) -> String {
+    let name = attachment.interface
+    let isOfList = attachment.previous?.interfaces.contains { $0.name == name && $0.sandbox ?? "" != "" }
+    return isOfList == true
+        ? "an earlier plugin of the list made it: of the plugins that make an interface a list has one"
+        : "a link of this name is in \(attachment.sandbox); DEL the attachment first"
+}
+
+/// Keys of bridge by which pods are kept apart, and tagged: where no plugin reads them the pod would be less apart than its
+/// author means.
+func isolationProblem(_ key: String) -> String? {
+    switch key {
+    case "macspoofchk", "spoofchk", "spoofcheck", "macspoof", "macspoofcheck":
+        "it checks no source address: the plugin bridge does"
+    case "portisolation", "isolation", "isolated", "isolateport", "isolateports", "portisolated":
+        "it isolates no port: the plugin bridge does"
+    case "vlantrunk", "vlantrunks", "trunk", "trunks", "vlans":
+        "it carries no trunk: the plugin bridge does, or hand over a link of one VLAN"
+    default: nil
     }
 }
 

@@ -42,8 +42,13 @@ extension Attribute where Space == LinkSpace, Value == UInt32 {
     static var group: Self { .init(IFLA_GROUP) }
     static var targetNamespace: Self { .init(IFLA_TARGET_NETNSID) }
     static var queueLength: Self { .init(IFLA_TXQLEN) }
+    static var extensionMask: Self { .init(IFLA_EXT_MASK) }
     static var gsoSize: Self { .init(IFLA_GSO_MAX_SIZE) }
     static var gsoSegments: Self { .init(IFLA_GSO_MAX_SEGS) }
+    static var groSize: Self { .init(IFLA_GRO_MAX_SIZE) }
+}
+extension Attribute where Space == LinkSpace, Value == UInt8 {
+    static var linkMode: Self { .init(IFLA_LINKMODE) }
 }
 extension Attribute where Space == LinkSpace, Value == Nest<PropertySpace> {
     static var properties: Self { .init(IFLA_PROP_LIST) }

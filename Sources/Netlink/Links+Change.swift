@@ -158,25 +158,29 @@ extension RouteSocket {
             case .group(let group): $0.put(.group, group)
             case .gsoSize(let bytes): $0.put(.gsoSize, bytes)
             case .gsoSegments(let count): $0.put(.gsoSegments, count)
+            case .groSize(let bytes): $0.put(.groSize, bytes)
+            case .dormant(let on): $0.put(.linkMode, UInt8(on ? 1 : 0))
             }
         }
         return request
     }
 
-    /// Moves a link to another namespace, where it has this name and alias and is down.
+    /// Moves a link to another namespace, where it has this name and alias, and is up or down from its first moment on.
     ///
     /// The kernel moves first: a name that is taken there is refused when the link has arrived.
     package mutating func move(
-        index: Int32, to namespace: CInt, name: String, alias: String
+        index: Int32, to namespace: CInt, name: String, alias: String, isUp: Bool
     ) throws(SystemError) {
         let request = Request(RTM_SETLINK, 0)
-        request.extra(ifinfomsg.of(index: index))
+        var message = ifinfomsg.of(index: index)
+        if isUp { message.set(UInt32(IFF_UP), true) }
+        request.extra(message)
         request.attributes(of: LinkSpace.self) {
             $0.put(.namespace, namespace)
             $0.put(.name, name)
             $0.put(.alias, alias)
         }
-        try acknowledge(request, of: index) { "failed to move link \($0) and call it \(name)" }
+        try socket.acknowledge(request, "failed to move link \(alias) and call it \(name)")
     }
 
     /// A link that is down gets this name.

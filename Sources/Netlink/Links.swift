@@ -34,6 +34,10 @@ package struct LinkInfo: Equatable, Sendable {
     /// IFLA_GSO_MAX_SIZE in bytes, and IFLA_GSO_MAX_SEGS; 0 from a kernel that does not say.
     package var gsoSize: UInt32 = 0
     package var gsoSegments: UInt32 = 0
+    /// IFLA_GRO_MAX_SIZE, since Linux 5.19; 0 before.
+    package var groSize: UInt32 = 0
+    /// IFLA_LINKMODE.
+    package var isDormant = false
     /// IFLA_IFALIAS; empty without one.
     package var alias = ""
     /// IFLA_ALT_IFNAME: further names, by which it is found as well.
@@ -64,20 +68,27 @@ extension RouteSocket {
     package mutating func link(named name: String) throws(SystemError) -> LinkInfo? {
         // A result of another program's may name what no link can be called.
         guard name.utf8.count < Int(IFNAMSIZ) else { return nil }
-        let request = Request(RTM_GETLINK, 0)
-        request.extra(ifinfomsg.of())
+        let request = Self.question()
         request.attributes(of: LinkSpace.self) { $0.put(.name, name) }
         return try one(request, "look for link \(name)")
     }
 
     /// - Parameter namespace: as IFLA_LINK_NETNSID has it; nil looks in this one.
     package mutating func link(index: Int32, namespace: Int32? = nil) throws(SystemError) -> LinkInfo? {
-        let request = Request(RTM_GETLINK, 0)
-        request.extra(ifinfomsg.of(index: index))
+        let request = Self.question(index: index)
         if let namespace {
             request.attributes(of: LinkSpace.self) { $0.put(.targetNamespace, namespace) }
         }
         return try one(request, "look for link \(index)")
+    }
+
+    /// Without counters, which are a third of an answer. The mask also makes the kernel measure its links before it lists
+    /// them: otherwise it silently leaves out one whose alternative names do not fit into a page (rtnl_calcit).
+    private static func question(index: Int32 = 0) -> Request {
+        let request = Request(RTM_GETLINK, 0)
+        request.extra(ifinfomsg.of(index: index))
+        request.attributes(of: LinkSpace.self) { $0.put(.extensionMask, UInt32(RTEXT_FILTER_SKIP_STATS)) }
+        return request
     }
 
     /// Whether a namespace that a link's peer is in can still be reached: one that is being torn down cannot.
@@ -141,8 +152,7 @@ extension RouteSocket {
 
     /// Every link of the namespace, or the ports of a bridge.
     package mutating func links(controller: Int32? = nil) throws(SystemError) -> [LinkInfo] {
-        let request = Request(RTM_GETLINK, 0)
-        request.extra(ifinfomsg.of())
+        let request = Self.question()
         if let controller { request.attributes(of: LinkSpace.self) { $0.put(.controller, controller) } }
         var links: [LinkInfo] = []
         try socket.converse(request, "list links", NLM_F_DUMP, restart: { links = [] }) {
@@ -181,6 +191,8 @@ extension LinkInfo {
             case Int(IFLA_TXQLEN): link.queueLength = value.asUInt32 ?? 0
             case Int(IFLA_GSO_MAX_SIZE): link.gsoSize = value.asUInt32 ?? 0
             case Int(IFLA_GSO_MAX_SEGS): link.gsoSegments = value.asUInt32 ?? 0
+            case Int(IFLA_GRO_MAX_SIZE): link.groSize = value.asUInt32 ?? 0
+            case Int(IFLA_LINKMODE): link.isDormant = value.asUInt8 == 1
             case Int(IFLA_PROP_LIST):
                 try AttributeReader(bytes: value).forEach { type, value in
                     if type == UInt16(IFLA_ALT_IFNAME) { link.alternativeNames.append(value.asString) }

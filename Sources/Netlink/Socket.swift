@@ -8,6 +8,10 @@ struct Socket: ~Copyable {
     private let handle: OpaquePointer
     private var sequence: UInt32
     private var isStrict = false
+    /// Bytes for one receive. A link of which a pod made several hundred alternative names takes more than a page or eight:
+    /// up to 64 KB of names.
+    private var room = 32768
+    private static let greatestRoom = 1 << 18
     /// How often a dump is started over: for a second in all.
     private static let dumps = 60
 
@@ -76,8 +80,17 @@ struct Socket: ~Copyable {
             sequence = sequence == .max ? 1 : sequence + 1
             request.sequence = sequence
             try send(request, operation())
-            let isConsistent = try receive(operation(), isQuestion: flags == 0, visit)
-            if isConsistent { return }
+            switch try receive(operation(), isQuestion: flags == 0, visit) {
+            case .whole: return
+            case .changed: break
+            case .cut:
+                // What was asked for an ACK is done.
+                guard flags & NLM_F_ACK == 0 else { return }
+                guard room < Self.greatestRoom else {
+                    throw SystemError(refusing: "\(operation()): the answer has more than \(room) bytes")
+                }
+                room = Self.greatestRoom
+            }
             restart()
         }
         throw SystemError(
@@ -103,31 +116,43 @@ struct Socket: ~Copyable {
         throw SystemError(operation: operation(), code: code)
     }
 
-    /// - Returns: false when objects changed while they were listed.
+    private enum Answer {
+        case whole
+        /// Objects changed while they were listed.
+        case changed
+        /// A message did not fit.
+        case cut
+    }
+
     private func receive(
         _ operation: @autoclosure () -> String, isQuestion: Bool,
         _ visit: (UInt16, UnsafeRawBufferPointer) throws(SystemError) -> Void
-    ) throws(SystemError) -> Bool {
-        let buffer = Buffer()
-        var isConsistent = true
+    ) throws(SystemError) -> Answer {
+        let buffer = Buffer(room)
+        var answer = Answer.whole
         while true {
-            var rest = try buffer.fill(handle, operation())
+            guard var rest = try buffer.fill(handle, operation()) else {
+                // The rest of a list is on its way, and in the way of the next request.
+                answer = .cut
+                if isQuestion { return answer }
+                continue
+            }
             while let message = Message(&rest) {
                 guard message.sequence == sequence else { continue }
-                if message.flags & UInt16(NLM_F_DUMP_INTR) != 0 { isConsistent = false }
+                if message.flags & UInt16(NLM_F_DUMP_INTR) != 0, answer == .whole { answer = .changed }
                 switch message.type {
                 case UInt16(NLMSG_ERROR):
                     try message.throwIfRefused(operation())
-                    return isConsistent
+                    return answer
                 case UInt16(NLMSG_DONE):
                     // A dump that failed says so here, and only here.
                     try message.throwIfRefused(operation())
-                    return isConsistent
+                    return answer
                 case UInt16(NLMSG_NOOP): continue
                 default:
                     try visit(message.type, message.payload)
                     // The answer to a question for one object is one message, unless an ACK was asked for.
-                    if isQuestion { return isConsistent }
+                    if isQuestion { return answer }
                 }
             }
         }
@@ -141,10 +166,10 @@ struct Socket: ~Copyable {
         _ request: borrowing Request, _ operation: @autoclosure () -> String
     ) throws(SystemError) {
         try send(request, operation())
-        let buffer = Buffer()
+        let buffer = Buffer(room)
         do throws(SystemError) {
             while true {
-                var rest = try buffer.fill(handle, operation())
+                guard var rest = try buffer.fill(handle, operation()) else { continue }
                 while let message = Message(&rest) {
                     guard message.sequence == 0, message.type == UInt16(NLMSG_ERROR) else { continue }
                     // Without an error it was the ACK, and the last word.
@@ -166,16 +191,21 @@ struct Socket: ~Copyable {
 
 /// A receive buffer.
 private struct Buffer: ~Copyable {
-    private let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 32768, alignment: 8)
+    private let bytes: UnsafeMutableRawBufferPointer
+
+    init(_ room: Int) { bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: room, alignment: 8) }
 
     deinit { bytes.deallocate() }
 
+    /// - Returns: nil for a message that does not fit: it is lost.
     func fill(
         _ handle: OpaquePointer, _ operation: @autoclosure () -> String
-    ) throws(SystemError) -> UnsafeRawBufferPointer {
+    ) throws(SystemError) -> UnsafeRawBufferPointer? {
         let count = retrying { Int(mnl_socket_recvfrom(handle, bytes.baseAddress, bytes.count)) }
         guard count >= 0 else {
             let code = Errno.last
+            // libmnl's word for it.
+            if code == .noSpace { return nil }
             throw SystemError(operation: operation(), code: code, isUnanswered: true)
         }
         return UnsafeRawBufferPointer(rebasing: bytes[..<count])

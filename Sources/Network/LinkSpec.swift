@@ -96,6 +96,10 @@ package enum LinkChange: Hashable, Sendable {
     /// The largest packet that it is handed for segmentation: bytes, and segments.
     case gsoSize(UInt32)
     case gsoSegments(UInt32)
+    /// The largest packet that received ones are joined to: bytes.
+    case groSize(UInt32)
+    /// Whether it is operational only when somebody says so, as after 802.1X: IF_LINK_MODE_DORMANT.
+    case dormant(Bool)
 }
 
 extension LinkChange: CustomStringConvertible {
@@ -115,6 +119,8 @@ extension LinkChange: CustomStringConvertible {
         case .multicast(let on): "multicast \(on ? "on" : "off")"
         case .gsoSize(let bytes): "gso_max_size \(bytes)"
         case .gsoSegments(let count): "gso_max_segs \(count)"
+        case .groSize(let bytes): "gro_max_size \(bytes)"
+        case .dormant(let on): "mode \(on ? "dormant" : "default")"
         }
     }
 }

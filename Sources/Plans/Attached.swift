@@ -14,6 +14,8 @@ package struct Attached: Equatable, Sendable {
     package var given: [IPAddress]?
     /// False until ADD has finished: there is no result yet.
     package var isWhole = true
+    /// ADD failed, and so did the undo of a part.
+    package var hasFailed = false
 
     package init(result: CNIResult, saved: [String: String] = [:], given: [IPAddress]? = nil) {
         self.result = result

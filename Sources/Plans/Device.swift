@@ -13,6 +13,8 @@ package struct Device: Hashable, Sendable {
     package var alternativeNames: [String]?
     /// nil in a record of an older version.
     package var identity: LinkIdentity?
+    /// The inode number of the namespace that it is from; 0 in a record of an older version.
+    package var home: UInt64 = 0
     /// What it was like in the host; nil in the record of a version that did not keep it.
     package var settings: LinkSettings?
     /// Of the link as it was found for DEL; 0 before.
@@ -45,6 +47,8 @@ package struct LinkSettings: Hashable, Sendable {
     package var group: UInt32?
     package var gsoSize: UInt32?
     package var gsoSegments: UInt32?
+    package var groSize: UInt32?
+    package var dormant: Bool?
 
     package init() {}
 
@@ -59,6 +63,8 @@ package struct LinkSettings: Hashable, Sendable {
         group = link.group
         if link.gsoSize > 0 { gsoSize = link.gsoSize }
         if link.gsoSegments > 0 { gsoSegments = link.gsoSegments }
+        if link.groSize > 0 { groSize = link.groSize }
+        dormant = link.isDormant
     }
 
     /// What makes a link so that is another way now.
@@ -75,6 +81,8 @@ package struct LinkSettings: Hashable, Sendable {
             change(multicast, link.isMulticast, LinkChange.multicast),
             change(group, link.group, LinkChange.group), change(gsoSize, link.gsoSize, LinkChange.gsoSize),
             change(gsoSegments, link.gsoSegments, LinkChange.gsoSegments),
+            change(groSize, link.groSize, LinkChange.groSize),
+            change(dormant, link.isDormant, LinkChange.dormant),
         ].compactMap(\.self)
     }
 
@@ -84,12 +92,13 @@ package struct LinkSettings: Hashable, Sendable {
         if let mac { json["mac"] = .string("\(mac)") }
         for (key, value) in [
             ("promisc", promiscuous), ("allmulti", allMulticast), ("arp", arp), ("multicast", multicast),
+            ("dormant", dormant),
         ] {
             if let value { json[key] = .bool(value) }
         }
         for (key, value) in [
             ("mtu", mtu), ("txQLen", queueLength), ("group", group), ("gsoMaxSize", gsoSize),
-            ("gsoMaxSegs", gsoSegments),
+            ("gsoMaxSegs", gsoSegments), ("groMaxSize", groSize),
         ] {
             if let value { json[key] = .int(Int64(value)) }
         }
@@ -110,6 +119,8 @@ package struct LinkSettings: Hashable, Sendable {
         group = number("group", from: 0)
         gsoSize = number("gsoMaxSize", from: 1)
         gsoSegments = number("gsoMaxSegs", from: 1)
+        groSize = number("groMaxSize", from: 1)
+        dormant = json["dormant"]?.bool
     }
 }
 
@@ -170,6 +181,7 @@ extension Device {
             if let address = identity.permanentAddress { json["permanentAddress"] = .string(address) }
             if let parent = identity.parent { json["parent"] = .int(Int64(parent)) }
         }
+        if home != 0 { json["home"] = .int(Int64(truncatingIfNeeded: home)) }
         for (key, value) in settings?.json.members ?? [] { json[key] = value }
         return String(decoding: JSON.object(json).sealed(), as: UTF8.self)
     }
@@ -183,6 +195,7 @@ extension Device {
         else { return nil }
         self.init(name: name, interface: interface, wasUp: json["up"]?.bool ?? false)
         alternativeNames = json["alternativeNames"]?.array?.compactMap(\.string)
+        home = UInt64(truncatingIfNeeded: json["home"]?.int ?? 0)
         guard let kind = json["kind"]?.string else { return }
         var identity = LinkIdentity(LinkFacts(kind: kind))
         identity.bus = json["bus"]?.string.flatMap { Self.isBus($0) ? $0 : nil }

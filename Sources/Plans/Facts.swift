@@ -27,6 +27,8 @@ package struct LinkFacts: Equatable, Sendable {
     /// In bytes, and segments; 0 from a kernel that does not say.
     package var gsoSize: UInt32 = 0
     package var gsoSegments: UInt32 = 0
+    package var groSize: UInt32 = 0
+    package var isDormant = false
     package var alias = ""
     /// Further names that it is found by.
     package var alternativeNames: [String] = []
@@ -179,6 +181,10 @@ package struct Facts: Equatable, Sendable {
     package var everyLink: [LinkName] = []
     /// nil without a record that can be read.
     package var taken: TakenDevice?
+    /// The inode number of the host's namespace.
+    package var home: UInt64 = 0
+    /// Links of the sandbox that are other attachments' devices; looked for when there is no `taken`.
+    package var takenByOthers: [LinkName] = []
 
     package init() {}
 }

@@ -38,6 +38,7 @@ extension PodRecord {
     private static func write(_ attached: Attached?, to json: inout JSONObject) throws(Failure) {
         guard let attached else { return }
         if attached.isWhole { json["result"] = try attached.result.json(.newest) }
+        if attached.hasFailed { json["failed"] = true }
         json["saved"] = .object(
             JSONObject(attached.saved.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) }))
         if let index = attached.index { json["index"] = .int(Int64(index)) }
@@ -97,7 +98,11 @@ extension PodRecord {
         var saved: [String: String] = [:]
         for (key, value) in try json.object("saved")?.members() ?? [] { saved[key] = try value.asString() }
         guard let result = try json.object("result") else {
-            return saved.isEmpty ? nil : Attached(saved: saved)
+            let hasFailed = try json.bool("failed") ?? false
+            guard hasFailed || !saved.isEmpty else { return nil }
+            var attached = Attached(saved: saved)
+            attached.hasFailed = hasFailed
+            return attached
         }
         let given = try json.strings("given")?.compactMap { IPAddress(parsing: $0) }
         var attached = Attached(

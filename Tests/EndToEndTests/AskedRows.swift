@@ -125,6 +125,18 @@ import Testing
         ),
         (#""type":"bridge","bridgeName":"b""#, ["write \"bridge\""]),
         (#""type":"bridge","bridge":"b","isolated":true"#, ["write \"portIsolation\""]),
+        (
+            #""type":"bridge","bridge":"b","mode":"private""#,
+            ["portIsolation keeps pods apart", "(key mode)"]
+        ),
+        (macvlan + #","macspoofchk":true"#, ["it checks no source address", "(key macspoofchk)"]),
+        (macvlan + #","isolated":true"#, ["it isolates no port"]),
+        (macvlan + #","vlanTrunk":[{"id":5}]"#, ["it carries no trunk"]),
+        (#""type":"host-device","device":"eth9","portIsolation":true"#, ["it isolates no port"]),
+        (
+            macvlan + #","ipam":{"type":"static","addresses":[{"address":"10.5.0.9/0"}]}"#,
+            ["makes every address the link's own", "(key ipam.addresses[0].address)"]
+        ),
         (#""type":"bridge","bridge":"b","subnet":"10.5.0.0/24""#, ["the section ipam"]),
         (#""type":"macvlan","parent":"eth9""#, ["\"parent\": write \"master\""]),
         (#""type":"macvlan","master":"eth9","vlan":100"#, ["it tags nothing"]),
@@ -408,6 +420,13 @@ import Testing
             ["ipam.routes[0].dev"]
         ),
         (macvlan + #","dns":{"nameserver":["10.0.0.1"]}"#, "", ["dns.nameserver"]),
+        (#""type":"loopback""#, "", ["makes no interface: the pod gets no net1"]),
+        (
+            macvlan
+                + #","ipam":{"type":"static","addresses":[{"address":"10.5.0.9/24","gateway":"10.5.0.9"}]}"#,
+            "",
+            ["10.5.0.9 is the pod's own address and its gateway"]
+        ),
         (#""plugins":[{\#(macvlan)}],"volume":5"#, "", ["volume"]),
         (
             #""plugins":[{\#(macvlan)},{"type":"tuning","ipam":{"type":"static"}}]"#, "",

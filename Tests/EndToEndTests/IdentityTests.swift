@@ -69,6 +69,7 @@ import Testing
         let flags = Set(link["flags"].list.compactMap(\.string))
         let packets = try node.ip("-d link show ens4")[0]
         return packets["gso_max_size"].int == 65536 && packets["gso_max_segs"].int == 65535
+            && packets["gro_max_size"].int == 65536 && link["linkmode"].string == "DEFAULT"
             && link["group"].string == "default" && flags.contains("MULTICAST")
             && link["address"].string == mac && link["mtu"].int == 1500 && link["txqlen"].int == 1000
             && flags.contains("UP") && flags.isDisjoint(with: ["PROMISC", "ALLMULTI", "NOARP"])
@@ -88,6 +89,7 @@ import Testing
             "ip link set net1 address 02:00:00:00:00:99; ip link property add dev net1 altname ens4",
             "ip link set net1 address 02:00:00:00:00:99 mtu 1300 txqueuelen 5 promisc on allmulticast on",
             "ip link set net1 arp off multicast off; ip link set net1 group 7 gso_max_size 4096 gso_max_segs 8",
+            "ip link set net1 mode dormant; ip link set net1 gro_max_size 4096",
         ])
     func device(trick: String) throws {
         for network in ["card", "tuned"] {
@@ -280,6 +282,128 @@ import Testing
         #expect(answer.status == 0, "\(answer.ran)")
         #expect(try isHome())
         #expect(try node.links(pod: "a").isEmpty)
+    }
+
+    @Test(
+        "a device that came home while DEL was killed is as it was at once: the next pod notes that",
+        arguments: 1...14)
+    func killedOnTheWayHome(k: Int) throws {
+        try add("card")
+        let killing = [
+            "strace", "-qq", "-o", "/dev/null", "-e", "trace=sendto", "-e",
+            "inject=sendto:signal=KILL:when=\(k)",
+        ]
+        _ = try node.call(
+            "DEL", id: node.name, netns: netns, args: "IgnoreUnknown=1", prefix: killing,
+            MetaEndToEnd.config(node, networks: "card"))
+        if try node.links().contains("ens4") {
+            let flags = try node.ip("link show ens4")[0]["flags"].list.compactMap(\.string)
+            #expect(flags.contains("UP"), "killed at call \(k)")
+        }
+        #expect(try call("DEL", "card").status == 0)
+        #expect(try isHome(), "killed at call \(k)")
+    }
+
+    @Test("a note that was left when its device came home says nothing once another pod has the device")
+    func takenByTheNext() throws {
+        _ = try node.pod("b")
+        try add("card")
+        try node.sh("ip link set net1 down; ip link set net1 name ens4", pod: "a")
+        try Shell.sh("ip -n \(node.name)-a link set ens4 netns \(node.name)")
+        try node.sh("ip link set ens4 up")
+        try add("card", id: "\(node.name)-b", pod: "b")
+        for pod in ["a", nil] {
+            let answer = try call("DEL", "card", pod: pod)
+            #expect(answer.status == 0, "\(answer.ran)")
+        }
+        #expect(try node.links(pod: "b").contains("net1"))
+        #expect(try call("DEL", "card", id: "\(node.name)-b", pod: "b").status == 0)
+        #expect(try isHome())
+    }
+
+    @Test(
+        "under its own name too a path that is another pod's by now does not lead to that one's device",
+        arguments: [true, false])
+    func devicePathOfOthers(isNoted: Bool) throws {
+        let keys = "\"device\":\"ens4\""
+        let old = "\(node.name)-old"
+        let added = try node.plugin("ADD", "host-device", keys, id: old)
+        try #require(added.status == 0, "\(added.ran)")
+        let note = "/run/plexus/host-device/\(old)_eth0.json"
+        try Shell.sh("cp -p \(note) \(note).kept")
+        #expect(try node.plugin("DEL", "host-device", keys, previous: added, id: old).status == 0)
+        try Shell.sh(isNoted ? "mv \(note).kept \(note)" : "rm \(note).kept")
+        let new = try node.plugin("ADD", "host-device", keys, id: node.name)
+        try #require(new.status == 0, "\(new.ran)")
+        let stale = try node.plugin("DEL", "host-device", keys, previous: added, id: old)
+        #expect(stale.status == 0, "\(stale.ran)")
+        #expect(try node.links(pod: "a").contains("eth0"))
+        #expect(try node.plugin("DEL", "host-device", keys, previous: new, id: node.name).status == 0)
+        #expect(try isHome())
+    }
+
+    @Test(
+        "a device may be named by an alternative name, and comes home under its own",
+        arguments: [true, false])
+    func alternativeName(isNoted: Bool) throws {
+        try node.sh("ip link property add dev ens4 altname slot4")
+        let keys = "\"device\":\"slot4\""
+        let added = try node.plugin("ADD", "host-device", keys, id: node.name)
+        try #require(added.status == 0, "\(added.ran)")
+        if !isNoted { try Shell.sh("rm /run/plexus/host-device/\(node.name)_eth0.json") }
+        let answer = try node.plugin("DEL", "host-device", keys, previous: added, id: node.name)
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try node.links().contains("ens4") && node.links(pod: "a").isEmpty)
+    }
+
+    @Test("the pod's name as an alternative name of the device is named as what is in the way")
+    func ownAlternativeName() throws {
+        try node.sh("ip link property add dev ens4 altname eth0")
+        let answer = try node.plugin("ADD", "host-device", "\"device\":\"ens4\"")
+        #expect(
+            answer.message.contains("failed to move link ens4 and call it eth0")
+                && answer.message.contains("alternative name of ens4 itself"), "\(answer.ran)")
+        #expect(try isHome())
+    }
+
+    @Test("notes of containers whose IDs and interfaces read alike are told apart")
+    func alikeNotes() throws {
+        _ = try node.pod("b")
+        try node.sh(
+            "ip link add ens5 address 02:00:00:00:00:e5 type veth peer name far5 && ip link set ens5 up")
+        let (first, second) = (node.name, "\(node.name)_x")
+        for (id, pod, device, interface) in [(first, "a", "ens4", "x_net1"), (second, "b", "ens5", "net1")] {
+            let keys = "\"device\":\"\(device)\""
+            #expect(
+                try node.plugin("ADD", "host-device", keys, id: id, pod: pod, interface: interface).status
+                    == 0)
+        }
+        let keys = "\"device\":\"ens4\""
+        #expect(try node.plugin("DEL", "host-device", keys, id: first, interface: "x_net1").status == 0)
+        #expect(try isHome() && node.links(pod: "b").contains("net1"))
+        let other = "\"device\":\"ens5\""
+        #expect(
+            try node.plugin("DEL", "host-device", other, id: second, pod: "b", interface: "net1").status == 0)
+        #expect(try node.links().contains("ens5"))
+    }
+
+    @Test(
+        "hundreds of alternative names, on the link or on another one, hide nothing",
+        arguments: ["vlan", "card"], ["net1", "bait"])
+    func manyNames(network: String, link: String) throws {
+        try add("\(network),net-a")
+        if link == "bait" { try node.sh("ip link add bait type bridge", pod: "a") }
+        try node.write(
+            "names",
+            (0..<600).map {
+                "link property add dev \(link) altname x\(String(repeating: "y", count: 100))\($0)"
+            }.joined(separator: "\n"))
+        // The kernel takes some 500.
+        try node.sh("ip -force -batch \(node.directory)/names 2>/dev/null; true", pod: "a")
+        let answer = try call("DEL", "\(network),net-a")
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try node.links(pod: "a").subtracting(["bait"]).isEmpty && leases().isEmpty)
+        #expect(try isHome())
     }
 
     // MARK: Links
@@ -643,7 +767,73 @@ import Testing
         #expect(try leases().isEmpty && node.links(pod: "a").isEmpty && node.files("state").isEmpty)
     }
 
+    @Test(
+        "GC spares the address of a pod that another program attached to a network that the cache has as well"
+    )
+    func addressOfOthers() throws {
+        try node.define(
+            "net",
+            #"{"cniVersion":"1.0.0","type":"bridge","bridge":"b9",\#(Node.ipam("10.7.0.0/24"))}"#.replacing(
+                "DIR", with: node.directory))
+        let keys = "\"device\":\"ens4\",\(Node.ipam("10.7.0.0/24"))"
+        let added = try node.plugin("ADD", "host-device", keys, id: node.name)
+        try #require(added.status == 0, "\(added.ran)")
+        let held = try node.leases()
+        let answer = try collect([])
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try !held.isEmpty && node.leases() == held)
+        #expect(try node.plugin("DEL", "host-device", keys, previous: added, id: node.name).status == 0)
+        #expect(try node.leases().isEmpty)
+    }
+
+    @Test("a plugin that refuses its own configuration keeps neither its pod nor GC")
+    func refusedByPlugin() throws {
+        try node.script("picky", #"echo '{"cniVersion":"1.0.0","code":7,"msg":"no such rate"}'; exit 1"#)
+        try node.define(
+            "picky",
+            #"{"cniVersion":"1.0.0","plugins":[{"type":"macvlan","master":"far"},{"type":"picky","rate":"1M"}]}"#
+        )
+        for verb in ["DEL", "GC", "ADD"] {
+            let failed = try call("ADD", "picky")
+            #expect(failed.status == 1 && failed.message.contains("no such rate"), "\(failed.ran)")
+            let answer = verb == "GC" ? try collect([]) : try call(verb, verb == "ADD" ? "net-a" : "picky")
+            #expect(answer.status == 0, "\(verb): \(answer.ran)")
+            #expect(answer.ran.errors.contains("whose ADD failed: no such rate"), "\(answer.ran)")
+        }
+        #expect(try call("DEL", "net-a").status == 0)
+        #expect(try node.files("state").isEmpty && node.links(pod: "a").isEmpty)
+    }
+
     // MARK: Rules
+
+    @Test("spoof checks of interfaces and containers whose names read alike are told apart")
+    func alikeChecks() throws {
+        _ = try node.pod("b")
+        try node.define(
+            "guarded",
+            """
+            {"cniVersion":"1.0.0","type":"bridge","bridge":"br-g","isGateway":true,"macspoofchk":true,\
+            "ipam":{"type":"host-local","dataDir":"\(node.directory)/ipam","subnet":"10.9.0.0/24"}}
+            """)
+        let alike =
+            #"[{"name":"guarded"},{"name":"guarded","interface":"net1-mac"},{"name":"guarded","interface":"x-net1"}]"#
+        try add(alike)
+        try add("guarded", id: "\(node.name)-x", pod: "b")
+        func count(_ name: String) throws -> Int {
+            try node.sh("nft list ruleset").components(separatedBy: "comment \"macspoofchk-\(name)\"").count
+                - 1
+        }
+        #expect(try count("\(node.name)-net1") == 4 && count("\(node.name)-x-net1") == 4)
+        #expect(try count("\(node.name)-/net1/mac") == 4 && count("\(node.name)-/x/net1") == 4)
+        for (pod, interface) in [("a", "net1"), ("a", "net1-mac"), ("b", "net1")] {
+            try node.sh("ping -c 1 -w 10 -I \(interface) 10.9.0.1", pod: pod)
+        }
+        let answer = try call("DEL", alike)
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try count("\(node.name)-x-net1") == 4)
+        #expect(try call("DEL", "guarded", id: "\(node.name)-x", pod: "b").status == 0)
+        #expect(try !node.sh("nft list ruleset").contains("macspoofchk"))
+    }
 
     private var rules: String {
         get throws { try node.sh("nft list ruleset; iptables-save -t nat; ip6tables-save -t nat") }

@@ -17,7 +17,7 @@ extension LiveRun {
 
     private func take(_ device: Device) throws(SystemError) {
         let index = try index(of: .host(device.name))
-        try kernel.move(index, to: .sandbox, name: device.interface, alias: device.name)
+        try kernel.move(index, to: .sandbox, name: device.interface, alias: device.name, isUp: false)
     }
 
     /// Looks before it moves: the kernel would move the device, and refuse its name then.
@@ -31,7 +31,9 @@ extension LiveRun {
         }
         try requireFree(device.name)
         try dropNames(of: found, device, at: .sandbox)
-        try kernel.move(found.index, to: .host, name: device.name, alias: device.name)
+        // Up at once: the next pod that takes it notes how it was.
+        try kernel.move(
+            found.index, to: .host, name: device.name, alias: device.name, isUp: device.wasUp)
         try settle(device)
     }
 
@@ -81,6 +83,7 @@ extension LiveRun {
     /// The alias goes last: by it a repeated DEL finds a device that is home, but not yet as it was.
     private func settle(_ device: Device) throws(SystemError) {
         try kernel.with(.host) { socket throws(SystemError) in
+            // The next pod may have it already.
             guard let link = try socket.link(named: device.name) else { return }
             // What a link on top of it kept from being restored in the pod has stayed behind there.
             for change in device.settings?.changes(from: LinkFacts(link)) ?? [] {
@@ -89,7 +92,7 @@ extension LiveRun {
                     guard error.isFinal else { throw error }
                 }
             }
-            if device.wasUp { try socket.change(index: link.index, .up(true)) }
+            if device.wasUp, !link.isUp { try socket.change(index: link.index, .up(true)) }
             try socket.clearAlias(index: link.index)
         }
     }
@@ -103,6 +106,16 @@ extension Executor {
         case .giveBack(let device) where code == .alreadyExists: return try rivalCause(device.name)
         case .rename(_, let device) where code == .alreadyExists: return try rivalCause(device.name)
         case .take, .giveBack, .rename: break
+        }
+        // The kernel has moved it when it refuses the name.
+        if case .take(let device) = step, code == .alreadyExists,
+            try found(.sandbox(device.name))?.alternativeNames.contains(device.interface) == true
+        {
+            return Cause(
+                text: "\(device.interface) is an alternative name of \(device.name) itself",
+                fix:
+                    "ip link property del dev \(shellQuoted(device.name)) altname \(shellQuoted(device.interface)),"
+                    + " or call the pod's interface otherwise")
         }
         guard case .take(let device) = step, code == .invalid,
             let kind = try found(.host(device.name))?.kind ?? (device.name == "lo" ? "loopback" : nil),

@@ -7,9 +7,9 @@ extension LiveRun {
     func run(_ step: SpoofCheckStep) throws(SystemError) {
         switch step {
         case .ensure(let check):
-            journal.record(.step(Step(SpoofCheckStep.remove(check.name))))
+            journal.record(.step(Step(SpoofCheckStep.remove(check.name, ports: nil))))
             try kernel.ensureSpoofCheck(check)
-        case .remove(let name): try kernel.removeSpoofCheck(name)
+        case .remove(let name, let ports): try kernel.removeSpoofCheck(name, ports: ports)
         }
     }
 }

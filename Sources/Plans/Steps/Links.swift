@@ -108,6 +108,8 @@ extension LinkFacts {
         case .multicast(let on): isMulticast = on
         case .gsoSize(let bytes): gsoSize = bytes
         case .gsoSegments(let count): gsoSegments = count
+        case .groSize(let bytes): groSize = bytes
+        case .dormant(let on): isDormant = on
         // No plan asks for these.
         case .name, .controller: break
         }
