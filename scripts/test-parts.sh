@@ -12,7 +12,7 @@ check() { # NAME COMMAND...: shows the output of a command that fails
 build_all() {
     check "swift build, with tests" swift build --build-tests --disable-xctest --package-path "$root" \
         --scratch-path "$scratch" --explicit-target-dependency-import-check error
-    ! wants e2e && ! wants faults && ! wants fuzz && ! wants runtimes && ! wants vm || check "scripts/build" "$root/scripts/build"
+    ! wants e2e && ! wants faults && ! wants fuzz && ! wants runtimes && ! wants vm || check "scripts/build --tuned" "$root/scripts/build" --tuned
 }
 
 # without FOLDERS MODULES: no file there imports one of the modules

@@ -18,8 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-// Before main, Swift reads /proc/self/maps to find argv, a twelfth of the start. glibc hands it to every initialiser;
-// weak, so that the linker takes Swift's own where it needs more of it.
+// Swift reads /proc/self/maps to find argv. glibc hands it to every initialiser.
 static int argument_count;
 static char **argument_vector;
 
@@ -32,17 +31,6 @@ char **clinux_arguments(int *count) {
     *count = argument_count;
     return argument_vector;
 }
-
-__attribute__((weak)) char **_swift_stdlib_getUnsafeArgvArgc(int *count) { return clinux_arguments(count); }
-
-// At each start Swift's runtime looks in nine places for a program that would print a crash's stack, which no node
-// has. It is linked in for the sake of these names: the settings, where zeros mean off, and a function that only it
-// would call. Weak, as above.
-__attribute__((weak)) long _swift_backtraceSettings[32];
-__attribute__((weak)) _Bool _swift_backtrace_isThunkFunction(const char *symbol) { return symbol == NULL; }
-
-// Linked statically, glibc asks /proc at each start where the executable lies, for libraries beside it: there are none.
-__attribute__((weak)) const char *_dl_get_origin(void) { return (const char *)-1; }
 
 int clinux_setns_net(int descriptor) { return setns(descriptor, CLONE_NEWNET); }
 
