@@ -122,6 +122,8 @@ void clinux_prepare(void) {
     mallopt(M_TRIM_THRESHOLD, 64 << 20);
 }
 
+int64_t clinux_seconds(void) { return (int64_t)time(NULL); }
+
 int64_t clinux_milliseconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);

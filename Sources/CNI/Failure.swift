@@ -30,6 +30,13 @@ package struct Failure: Error, Equatable, Sendable {
     package var details: String { didSet { details = Self.bounded(details) } }
     /// Another plugin's error: its code is passed on as it is.
     package private(set) var isPassedOn = false
+    /// The external plugin that refused the call; nil for what we refuse.
+    package var plugin: String?
+    /// What was asked cannot work, whenever it is asked again: codes of the specification.
+    package var isOfConfiguration: Bool {
+        let codes: [Code] = [.incompatibleVersion, .unsupportedField, .badEnvironment, .badJSON, .badConfig]
+        return codes.contains { $0.rawValue == code }
+    }
     /// The JSON path of the refused value, as the plugin sees it; nil when no value is to blame.
     package var key: String?
     /// What another attachment of this node may hold: the error can then name the holder.

@@ -54,7 +54,11 @@ package struct ExternalCall: Sendable {
     /// The plugin's result, or its error.
     func result(of answer: ChildResult, forwardsErrors: Bool = false) throws(Failure) -> CNIResult? {
         // An error object is an error, even when the plugin exits with 0.
-        guard case .exited(0) = answer.status, !isError(answer.output) else { throw failure(answer) }
+        guard case .exited(0) = answer.status, !isError(answer.output) else {
+            var failure = failure(answer)
+            failure.plugin = type
+            throw failure
+        }
         if forwardsErrors {
             for line in String(decoding: answer.errors, as: UTF8.self).parts(by: "\n") where !line.isEmpty {
                 writeStandardError(visible(String(line)) + "\n")

@@ -24,9 +24,11 @@ package final class Teardown {
     private var links: [LinkName] = []
     private var hostLinks: [String] = []
     private var leases: [(source: any AddressSource.Type, request: LeaseRequest)] = []
-    /// Of the attachment that is being detached: a plugin that refuses keeps nothing from going. Its ADD failed and so did its
-    /// undo: what it cannot clean up it may never have made.
-    private var isRefused = false
+    /// Of the attachment that is being detached: the plugin whose own ADD failed, as did its undo.
+    private var refusal: Attached.Refusal?
+    /// Seconds for which the DEL of such a plugin has to work. After that it keeps nothing from going: what it cannot clean up
+    /// it may never have made.
+    private static let refusalPatience: Int64 = 300
     /// False once a restore of the attachment failed, or its device cannot be reached: what the next DEL needs is kept.
     private var isRestored = true
     /// Attachments whose device is still out, with its addresses.
@@ -41,7 +43,7 @@ package final class Teardown {
     /// Runs the plugins of one attachment, last one first, up to the deletion of links.
     package func detach(_ spec: AttachmentSpec, _ attached: Attached?) {
         let previous = attached.flatMap { $0.isWhole ? $0.result : nil }
-        isRefused = attached?.hasFailed ?? false
+        refusal = attached?.refusal
         do throws(Failure) { isRestored = try runner.recognize(spec, attached) } catch {
             isRestored = false
             note(error, spec, false)
@@ -55,8 +57,8 @@ package final class Teardown {
                 ).plugin()
                 pending = try plugin.removal()
             } catch {
-                if !isRefused { isRestored = false }
-                note(error, spec, isGuess || isRefused)
+                isRestored = false
+                note(error, spec, isGuess)
                 continue
             }
             let known = problems.count
@@ -64,7 +66,7 @@ package final class Teardown {
                 note(plugin.naming(error), spec, false)
             }
             name(problems[known...], "\(spec.name) on \(spec.id.interface)", spec.place)
-            if let problem = pending.problem { note(problem, spec, isGuess || isRefused) }
+            if let problem = pending.problem { note(problem, spec, isGuess) }
         }
     }
 
@@ -139,19 +141,26 @@ package final class Teardown {
     }
 
     /// Without a record a plugin that cannot be started is ignored: an ADD could not have started it either; and so is one
-    /// that refuses while the pod has no interface of that name.
+    /// that refuses its configuration, or refuses while the pod has no interface of that name.
     private func run(_ call: ExternalCall) throws(Failure) {
         let answer: ChildResult
         do throws(Failure) { answer = try call.execute() } catch {
-            guard isGuess || isRefused else { throw error }
+            guard isGuess else { throw error }
             return tell(error, call.id)
         }
         do throws(Failure) { _ = try call.result(of: answer) } catch {
-            var isTolerated = isRefused
-            if isGuess, try !hasInterface(call.id) { isTolerated = true }
+            var isTolerated = isGivenUp(call, error) || isGuess && error.isOfConfiguration
+            if isGuess, !isTolerated { isTolerated = try !hasInterface(call.id) }
             guard isTolerated else { throw error }
             tell(error, call.id)
         }
+    }
+
+    /// Whether nothing is to be expected of further DELs of a plugin that refused ADD.
+    private func isGivenUp(_ call: ExternalCall, _ error: Failure) -> Bool {
+        guard let refusal, refusal.type == call.type else { return false }
+        let age = secondsSinceEpoch() - refusal.time
+        return error.isOfConfiguration || !(0...Self.refusalPatience).contains(age)
     }
 
     private func hasInterface(_ id: AttachmentID) throws(Failure) -> Bool {

@@ -55,4 +55,7 @@ package enum Environment {
 }
 
 /// CLOCK_MONOTONIC in milliseconds.
+/// Of the clock on the wall, for what outlives a boot.
+package func secondsSinceEpoch() -> Int64 { Int64(clinux_seconds()) }
+
 package func monotonicMilliseconds() -> Int64 { clinux_milliseconds() }

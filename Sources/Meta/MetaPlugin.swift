@@ -204,19 +204,23 @@ package struct MetaPlugin {
         }
         var error = error
         if !problems.isEmpty {
-            problems += keep(saved, in: &record, store)
+            let refusal = error.plugin.map { Attached.Refusal(type: $0, time: secondsSinceEpoch()) }
+            problems += keep(saved, refusal, in: &record, store)
             error.details += (error.details.isEmpty ? "" : "; ") + problems.joined(separator: "; ")
         }
         return error
     }
 
-    /// Tells DEL which attachment failed, and what the undo could not put back.
+    /// Tells DEL what the undo could not put back, and which plugin refused.
     private func keep(
-        _ saved: [String: String], in record: inout PodRecord, _ store: borrowing RecordStore
+        _ saved: [String: String], _ refusal: Attached.Refusal?, in record: inout PodRecord,
+        _ store: borrowing RecordStore
     ) -> [String] {
-        guard let open = record.entries.firstIndex(where: { $0.attached?.isWhole != true }) else { return [] }
+        guard refusal != nil || !saved.isEmpty,
+            let open = record.entries.firstIndex(where: { $0.attached?.isWhole != true })
+        else { return [] }
         var attached = Attached(saved: saved)
-        attached.hasFailed = true
+        attached.refusal = refusal
         record.entries[open].attached = attached
         do throws(Failure) { try store.write(open..<open + 1, of: record) } catch { return [error.message] }
         return []

@@ -14,8 +14,19 @@ package struct Attached: Equatable, Sendable {
     package var given: [IPAddress]?
     /// False until ADD has finished: there is no result yet.
     package var isWhole = true
-    /// ADD failed, and so did the undo of a part.
-    package var hasFailed = false
+    /// The external plugin that refused the ADD, when its undo failed as well.
+    package var refusal: Refusal?
+
+    package struct Refusal: Equatable, Sendable {
+        package var type: String
+        /// Seconds since 1970.
+        package var time: Int64
+
+        package init(type: String, time: Int64) {
+            self.type = type
+            self.time = time
+        }
+    }
 
     package init(result: CNIResult, saved: [String: String] = [:], given: [IPAddress]? = nil) {
         self.result = result

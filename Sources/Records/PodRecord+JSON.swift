@@ -38,7 +38,9 @@ extension PodRecord {
     private static func write(_ attached: Attached?, to json: inout JSONObject) throws(Failure) {
         guard let attached else { return }
         if attached.isWhole { json["result"] = try attached.result.json(.newest) }
-        if attached.hasFailed { json["failed"] = true }
+        if let refusal = attached.refusal {
+            json["refused"] = ["type": .string(refusal.type), "time": .int(refusal.time)]
+        }
         json["saved"] = .object(
             JSONObject(attached.saved.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) }))
         if let index = attached.index { json["index"] = .int(Int64(index)) }
@@ -98,10 +100,13 @@ extension PodRecord {
         var saved: [String: String] = [:]
         for (key, value) in try json.object("saved")?.members() ?? [] { saved[key] = try value.asString() }
         guard let result = try json.object("result") else {
-            let hasFailed = try json.bool("failed") ?? false
-            guard hasFailed || !saved.isEmpty else { return nil }
+            let refusal = try json.object("refused").map { refused throws(JSONError) in
+                Attached.Refusal(
+                    type: try refused.string("type") ?? "", time: try refused.int("time") ?? 0)
+            }
+            guard refusal != nil || !saved.isEmpty else { return nil }
             var attached = Attached(saved: saved)
-            attached.hasFailed = hasFailed
+            attached.refusal = refusal
             return attached
         }
         let given = try json.strings("given")?.compactMap { IPAddress(parsing: $0) }

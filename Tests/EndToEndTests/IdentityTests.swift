@@ -786,9 +786,12 @@ import Testing
         #expect(try node.leases().isEmpty)
     }
 
-    @Test("a plugin that refuses its own configuration keeps neither its pod nor GC")
-    func refusedByPlugin() throws {
-        try node.script("picky", #"echo '{"cniVersion":"1.0.0","code":7,"msg":"no such rate"}'; exit 1"#)
+    @Test(
+        "a plugin that refuses its own configuration keeps neither its pod nor GC; after some minutes no refusal does",
+        arguments: [7, 999])
+    func refusedByPlugin(code: Int) throws {
+        try node.script(
+            "picky", "echo '{\"cniVersion\":\"1.0.0\",\"code\":\(code),\"msg\":\"no such rate\"}'; exit 1")
         try node.define(
             "picky",
             #"{"cniVersion":"1.0.0","plugins":[{"type":"macvlan","master":"far"},{"type":"picky","rate":"1M"}]}"#
@@ -796,12 +799,59 @@ import Testing
         for verb in ["DEL", "GC", "ADD"] {
             let failed = try call("ADD", "picky")
             #expect(failed.status == 1 && failed.message.contains("no such rate"), "\(failed.ran)")
+            if code != 7 {
+                #expect(
+                    try call("DEL", "picky").message.contains("no such rate"), "it may work the next time")
+                try age(seconds: 301)
+            }
             let answer = verb == "GC" ? try collect([]) : try call(verb, verb == "ADD" ? "net-a" : "picky")
             #expect(answer.status == 0, "\(verb): \(answer.ran)")
             #expect(answer.ran.errors.contains("whose ADD failed: no such rate"), "\(answer.ran)")
         }
         #expect(try call("DEL", "net-a").status == 0)
         #expect(try node.files("state").isEmpty && node.links(pod: "a").isEmpty)
+    }
+
+    /// Makes the refusal in the pod's record older.
+    private func age(seconds: Int) throws {
+        try Shell.sh(
+            """
+            python3 - \(node.directory)/state/attachments/\(node.name)@eth0.json <<'END'
+            import json, sys
+            lines = open(sys.argv[1]).read().splitlines()
+            def seal(text):
+                body, hash = text[text.index('",') + 2:], 0xcbf29ce484222325
+                for byte in body.encode(): hash = (hash ^ byte) * 0x100000001b3 % 2**64
+                return '{"sum":"%016x",%s' % (hash, body)
+            import re
+            lines = [seal(re.sub(r'("time": ?)(\\d+)', lambda m: m[1] + str(int(m[2]) - \(seconds)), line)) for line in lines]
+            open(sys.argv[1], "w").write("".join(line + "\\n" for line in lines))
+            END
+            """)
+    }
+
+    @Test("an external IPAM plugin that gave an address has to take it back, however the ADD ended")
+    func undoneLater() throws {
+        try node.script(
+            "xi",
+            """
+            if [ $CNI_COMMAND = ADD ]; then echo '{"cniVersion":"1.0.0","ips":[{"address":"10.82.0.9/24"}]}'; exit; fi
+            [ -e \(node.directory)/answers ] || { echo '{"code":11,"msg":"API server: connection refused"}'; exit 1; }
+            """)
+        try node.define(
+            "xi",
+            #"""
+            {"cniVersion":"1.0.0","plugins":[{"type":"macvlan","master":"far","ipam":{"type":"xi"}},
+             {"type":"route-override","addroutes":[{"dst":"10.1.0.0/16","gw":"10.99.0.1"}]}]}
+            """#)
+        #expect(try call("ADD", "xi").status == 1)
+        for _ in 1...2 {
+            let answer = try call("DEL", "xi")
+            #expect(answer.status == 1 && answer.message.contains("connection refused"), "\(answer.ran)")
+        }
+        try node.write("answers", "")
+        #expect(try call("DEL", "xi").status == 0)
+        #expect(try node.files("state").isEmpty)
     }
 
     // MARK: Rules

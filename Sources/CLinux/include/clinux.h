@@ -50,5 +50,6 @@ void clinux_timestamp(char *text, size_t size);
 void clinux_prepare(void);
 /// CLOCK_MONOTONIC in milliseconds.
 int64_t clinux_milliseconds(void);
+int64_t clinux_seconds(void);
 
 #endif
