@@ -52,7 +52,6 @@ struct BuiltinPlugin<M: Module>: Plugin {
     func add(
         _ journal: inout Journal, _ willSave: ([String: String]) throws(Failure) -> Void
     ) throws(Failure) -> CNIResult? {
-        defer { call.runner.kernel.absent.removeAll { $0 == call.spec.id.interface } }
         let parsed = try parse()
         var attachment = call.attachment
         let facts = try call.worker.observe(M.needs(parsed, attachment, .add))

@@ -45,6 +45,7 @@ package final class ChainRunner {
         for index in spec.list.plugins.indices {
             let plugin = try PluginCall(spec, index, .add, previous: previous, self).plugin()
             do throws(Failure) {
+                defer { kernel.links.forget(absent: spec.id.interface) }
                 previous = try plugin.add(&journal, willSave) ?? previous
             } catch {
                 throw plugin.naming(error)
@@ -96,7 +97,7 @@ package final class ChainRunner {
     /// Which of `names` the sandbox has; the others need not be looked for before they are made.
     package func present(_ names: [String]) throws(Failure) -> [String] {
         let found = try sandboxLinks().map(\.name)
-        kernel.absent = names.filter { !found.contains($0) }
+        kernel.links.note(absent: names.filter { !found.contains($0) })
         return names.filter(found.contains)
     }
 

@@ -77,11 +77,11 @@ extension Kernel {
         }
         let found = Device(record: String(decoding: text, as: UTF8.self), interface: query.interface)
         // The pod's record has a checksum, the note has none.
-        guard let device = devices[query.interface] ?? found else { return nil }
+        guard let device = links.device(query.interface) ?? found else { return nil }
         do throws(SystemError) {
             if let known = try look(for: device) {
                 // Which namespace it is in is proven by the pod's record alone: a path may be another pod's by now.
-                let isProven = devices.contains(query.interface)
+                let isProven = links.device(query.interface) != nil
                 if case .found(_, let name, _) = known, name.place == .host || isProven { return known }
             }
             return try isOthers(device, query) ? .gone(device) : find(device)
@@ -173,7 +173,7 @@ extension Kernel {
         let isLikely =
             switch name.place {
             case .sandbox:
-                known[.sandbox(device.interface)].map { $0.index == link.index }
+                links.known(.sandbox(device.interface)).map { $0.index == link.index }
                     ?? (link.alias == device.name)
             case .host:
                 name.name == device.name || (name.name == device.interface && link.alias == device.name)

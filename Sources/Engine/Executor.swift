@@ -7,7 +7,6 @@ package import Plans
 /// Runs steps in order and keeps the journal. It knows no kernel object: how each step runs is in Steps.
 package final class Executor {
     let kernel: Kernel
-    fileprivate(set) var indexes: SmallMap<LinkName, Int32> = [:]
     var bridges: SmallMap<String, HeldBridge> = [:]
 
     package init(_ kernel: Kernel) { self.kernel = kernel }
@@ -83,7 +82,7 @@ extension LiveRun {
     func index(of link: LinkName) throws(SystemError) -> Int32 { try executor.index(of: link) }
 
     /// nil when the link is deleted, or its index is not known.
-    func note(_ index: Int32?, of link: LinkName) { executor.indexes[link] = index }
+    func note(_ index: Int32?, of link: LinkName) { kernel.links.note(index, of: link) }
 
     /// Runs `body` with the socket of the side that the link is on, and its index.
     func on(
@@ -91,7 +90,7 @@ extension LiveRun {
     ) throws(SystemError) {
         var place = link.place
         var index: Int32?
-        if kernel.known.contains(link), let found = try kernel.link(link) {
+        if kernel.links.known(link) != nil, let found = try kernel.link(link) {
             (place, index) = (found.place, found.info.index)
         }
         let known = if let index { index } else { try self.index(of: link) }
@@ -100,17 +99,15 @@ extension LiveRun {
 }
 
 extension Executor {
-    func isIndexed(_ link: LinkName) -> Bool { indexes[link] != nil }
-
     func index(of link: LinkName) throws(SystemError) -> Int32 {
-        if let known = indexes[link] { return known }
+        if let known = kernel.links.index(of: link) { return known }
         let found = try kernel.with(link.place) { socket throws(SystemError) in
             try socket.link(named: link.name)
         }
         guard let found else {
             throw SystemError(operation: "find link \(link.name)", code: .noSuchDevice)
         }
-        indexes[link] = found.index
+        kernel.links.note(found.index, of: link)
         return found.index
     }
 

@@ -21,23 +21,9 @@ package final class Kernel {
 
     /// The network that a runtime called, for marks on what is shared with other programs; empty under a plugin's own name.
     package var owner = ""
-    /// Links of the host that were looked at already.
-    var seen: SmallMap<String, Look> = [:]
-    /// Names that no link of the sandbox had when all were listed; each is taken out when its link is made.
-    var absent: [String] = []
-    /// Links that a record identifies by index: a pod may have renamed them.
-    var known: SmallMap<LinkName, KnownLink> = [:]
+    var links = LinkCache()
     /// The thread is in the sandbox: `inside` joins several visits.
     private var isInside = false
-
-    /// What a look for a link found; nil when there was none. A type of its own: an optional as a map's value costs
-    /// tens of microseconds of type metadata.
-    struct Look: Sendable {
-        let link: LinkInfo?
-    }
-
-    /// The devices that a pod has by its record, by the pod's names for them.
-    var devices: SmallMap<String, Device> = [:]
 
     private struct Sandbox: ~Copyable {
         let namespace: Namespace

@@ -9,7 +9,7 @@ extension Kernel {
     package func observe(_ query: FactsQuery) throws(Failure) -> Facts {
         var facts = Facts()
         do throws(SystemError) {
-            for name in query.links where name.place == .host || hasSandbox || known.contains(name) {
+            for name in query.links where name.place == .host || hasSandbox || links.known(name) != nil {
                 facts.links[name] = try linkFacts(name, query.addresses.contains(name))
             }
             for bridge in query.ports {
@@ -62,9 +62,9 @@ extension Kernel {
     }
 
     func linkFacts(_ name: LinkName, _ withAddresses: Bool) throws(SystemError) -> LinkFacts? {
-        if name.place == .sandbox, absent.contains(name.name) { return nil }
+        if links.isAbsent(name) { return nil }
         let found = try link(name)
-        if name.place == .host { seen[name.name] = Look(link: found?.info) }
+        if name.place == .host { links.note(found?.info, ofHost: name.name) }
         guard let (link, place) = found else { return nil }
         return try with(place) { socket throws(SystemError) in
             var facts = LinkFacts(link)

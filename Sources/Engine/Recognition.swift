@@ -5,23 +5,15 @@ import Netlink
 import Network
 package import Plans
 
-/// Where a link is that an attachment knows by name.
-struct KnownLink: Sendable {
-    let place: Place
-    let index: Int32
-    /// As ADD told it.
-    var mac: MAC?
-}
-
 extension ChainRunner {
     /// Finds the link of an attachment by what was recorded, whatever its name is now; a device of the host by its
     /// note. Later look-ups of the name then give that link.
     ///
     /// - Returns: whether that device is within reach; true without one.
     func recognize(_ spec: AttachmentSpec, _ attached: Attached?) throws(Failure) -> Bool {
-        kernel.devices[spec.id.interface] = attached?.device
+        kernel.links.note(attached?.device, as: spec.id.interface)
         let name = LinkName.sandbox(spec.id.interface)
-        do throws(SystemError) { kernel.known[name] = try known(name, spec.id, attached) } catch {
+        do throws(SystemError) { kernel.links.note(try known(name, spec.id, attached), for: name) } catch {
             throw Failure(.generic, "\(error)")
         }
         for plugin in spec.list.plugins {
@@ -30,7 +22,7 @@ extension ChainRunner {
             else { continue }
             switch try kernel.find(query) {
             case .found(let device, let found, _):
-                kernel.known[name] = KnownLink(place: found.place, index: device.index)
+                kernel.links.note(KnownLink(place: found.place, index: device.index), for: name)
             case .away: return false
             case .gone, nil: break
             }
@@ -68,7 +60,7 @@ extension ChainRunner {
 extension Kernel {
     /// The link that `name` stands for: the one that is known, if it is there, or the one that is called so.
     func link(_ name: LinkName) throws(SystemError) -> (info: LinkInfo, place: Place)? {
-        if let known = known[name], known.place == .host || hasSandbox {
+        if let known = links.known(name), known.place == .host || hasSandbox {
             let found = try with(known.place) { socket throws(SystemError) in
                 try socket.link(index: known.index)
             }
@@ -111,7 +103,7 @@ extension Kernel {
     func astray(
         _ name: LinkName, _ isIt: (LinkInfo, KnownLink) -> Bool
     ) throws(SystemError) -> (link: LinkInfo, namespace: Int32)? {
-        guard hasSandbox, let known = known[name], known.place == .sandbox else { return nil }
+        guard hasSandbox, let known = links.known(name), known.place == .sandbox else { return nil }
         let host = try hostID()
         return try with(.sandbox) { socket throws(SystemError) in
             for id in try socket.namespaceIDs() where id != host {

@@ -267,7 +267,9 @@ package final class Teardown {
 
     private func among(_ all: [LinkInfo], _ names: [LinkName]) -> [Found] {
         names.compactMap { name in
-            let known = runner.kernel.known[name].flatMap { known in all.first { $0.index == known.index } }
+            let known = runner.kernel.links.known(name).flatMap { known in
+                all.first { $0.index == known.index }
+            }
             return (known ?? all.first { $0.name == name.name }).map { (name.name, $0) }
         }
     }
@@ -277,7 +279,7 @@ package final class Teardown {
         for name in names {
             guard let (link, _) = try runner.kernel.link(name) else { continue }
             // The kernel also finds a link by an alternative name.
-            let isKnown = runner.kernel.known[name]?.index == link.index
+            let isKnown = runner.kernel.links.known(name)?.index == link.index
             if isKnown || link.name == name.name { found.append((name.name, link)) }
         }
         return found
@@ -320,7 +322,7 @@ package final class Teardown {
                     let facts = try runner.observe(module.needs(noteOf: attachment))
                     if case .found(let device, let name, _)? = facts.taken {
                         let known = KnownLink(place: name.place, index: device.index)
-                        runner.kernel.known[.sandbox(interface)] = known
+                        runner.kernel.links.note(known, for: .sandbox(interface))
                     }
                     let removal = module.removal(noteOf: attachment, facts)
                     removals[interface] = removals[interface]?.joined(with: removal) ?? removal
@@ -351,7 +353,8 @@ package final class Teardown {
                 let id = AttachmentID(containerID: containerID, interface: name)
                 let mac = Attachment(of: id).mac(.sandbox)
                 guard let link = all.first(where: { $0.mac == mac }) else { continue }
-                runner.kernel.known[.sandbox(name)] = KnownLink(place: .sandbox, index: link.index, mac: mac)
+                runner.kernel.links.note(
+                    KnownLink(place: .sandbox, index: link.index, mac: mac), for: .sandbox(name))
                 links.append(.sandbox(name))
             }
         } catch {
@@ -375,8 +378,9 @@ package final class Teardown {
                 let lease = leases.first { addresses.contains($0.address) && isOurs($0.id.interface) }
                 guard let lease else { continue }
                 let name = LinkName.sandbox(lease.id.interface)
-                if runner.kernel.known[name] == nil {
-                    runner.kernel.known[name] = KnownLink(place: .sandbox, index: link.index, mac: link.mac)
+                if runner.kernel.links.known(name) == nil {
+                    runner.kernel.links.note(
+                        KnownLink(place: .sandbox, index: link.index, mac: link.mac), for: name)
                 }
                 links.append(name)
             }

@@ -118,6 +118,24 @@ import Testing
         #expect(try Self.snapshot(node) == before)
     }
 
+    /// Beside others: then the pod's links are listed before the first one is made.
+    @Test func whatAnExternalPluginMadeIsTuned() throws {
+        let node = try MetaEndToEnd.node()
+        let netns = try node.pod("a")
+        try node.script(
+            "maker",
+            """
+            [ $CNI_COMMAND = ADD ] || exit 0
+            ip link add maker0 type veth peer name $CNI_IFNAME netns $(basename $CNI_NETNS)
+            echo '{"cniVersion":"1.0.0","interfaces":[{"name":"'$CNI_IFNAME'","sandbox":"'$CNI_NETNS'"}]}'
+            """)
+        try node.define(
+            "made", #"{"cniVersion":"1.0.0","plugins":[{"type":"maker"},{"type":"tuning","mtu":1300}]}"#)
+        let answer = try node.call("ADD", netns: netns, MetaEndToEnd.config(node, networks: "made"))
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(try node.ip("link show net1", pod: "a")[0]["mtu"].int == 1300)
+    }
+
     @Test func anADDStartsNoChildAndFewCalls() throws {
         let node = try MetaEndToEnd.node()
         // The node's first pod also makes the bridges and the directories.

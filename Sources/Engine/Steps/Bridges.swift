@@ -20,19 +20,20 @@ extension LiveRun {
     }
 
     private func ensureBridge(_ spec: BridgeSpec) throws(SystemError) {
+        let name = LinkName.host(spec.name)
         // An earlier attachment of this run already ensured it, under a lock that is still held.
-        if executor.bridges.contains(spec.name), executor.isIndexed(.host(spec.name)) { return }
+        if executor.bridges.contains(spec.name), kernel.links.index(of: name) != nil { return }
         if !executor.bridges.contains(spec.name) {
             executor.bridges[spec.name] = HeldBridge(
                 lock: try BridgeLock(spec.name, in: kernel.number), spec: spec)
         }
-        let name = LinkName.host(spec.name)
-        if !kernel.seen.contains(spec.name) {
-            kernel.seen[spec.name] = try kernel.with(.host) { socket throws(SystemError) in
-                Kernel.Look(link: try socket.link(named: spec.name))
+        if kernel.links.look(spec.name) == nil {
+            let found = try kernel.with(.host) { socket throws(SystemError) in
+                try socket.link(named: spec.name)
             }
+            kernel.links.note(found, ofHost: spec.name)
         }
-        if let existing = kernel.seen[spec.name]?.link {
+        if let existing = kernel.links.look(spec.name)?.link {
             note(existing.index, of: name)
         } else {
             do throws(SystemError) {
@@ -50,7 +51,7 @@ extension LiveRun {
         let change = spec.refusesRouters
         try? kernel.writeSysctl(SysctlName(change.place, change.path), change.value)
         // A new one is up from its first moment on.
-        guard let existing = kernel.seen[spec.name]?.link, !existing.isUp else { return }
+        guard let existing = kernel.links.look(spec.name)?.link, !existing.isUp else { return }
         try on(name) { socket, index throws(SystemError) in try socket.change(index: index, .up(true)) }
     }
 
@@ -82,7 +83,7 @@ extension LiveRun {
         }
         if isThere { return false }
         note(nil, of: .host(name))
-        kernel.seen[name] = Kernel.Look(link: nil)
+        kernel.links.note(nil, ofHost: name)
         try ensureBridge(spec)
         return true
     }
