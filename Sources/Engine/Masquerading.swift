@@ -37,18 +37,47 @@ extension Kernel {
     }
 
     func ensureSpoofCheck(_ check: SpoofCheck) throws(SystemError) {
+        if let other = try otherPort(port(ofSpoofCheck: check.name), than: [check.port]) {
+            throw SystemError(
+                refusing:
+                    "add the MAC spoof check of \(check.port): that of \(other) has its name, \(check.name), as"
+                    + " container ID and interface of both read alike")
+        }
         try nftables { socket throws(SystemError) in try socket.ensureSpoofCheck(check) }
     }
 
     /// - Parameter ports: as in `SpoofCheckStep`.
-    func removeSpoofCheck(_ name: String, ports: [String]?) throws(SystemError) {
-        try nftables { socket throws(SystemError) in
-            if let ports {
-                let found = try socket.spoofChecks().first { $0.name == name }
-                guard let found, ports.contains(found.port) else { return }
-            }
-            try socket.removeSpoofCheck(name)
+    func removeSpoofCheck(_ name: String, ports: [String]) throws(SystemError) {
+        let port = try port(ofSpoofCheck: name)
+        // A chain without a rule that leads to it may be the second one of another check.
+        if port == nil, name.hasSuffix("-mac") { return }
+        guard try otherPort(port, than: ports) == nil else { return }
+        try nftables { socket throws(SystemError) in try socket.removeSpoofCheck(name) }
+    }
+
+    private func port(ofSpoofCheck name: String) throws(SystemError) -> String? {
+        var port: String?
+        try nftables { socket throws(SystemError) in port = try socket.port(ofSpoofCheck: name) }
+        return port
+    }
+
+    /// A check's port, when it is none of these, and of another pod that lives.
+    private func otherPort(_ port: String?, than own: [String]) throws(SystemError) -> String? {
+        guard let port, !own.contains(port) else { return nil }
+        let link = try with(.host) { socket throws(SystemError) in try socket.link(named: port) }
+        guard let link, try !isHostEnd(link) else { return nil }
+        let isOthers = try with(.host) { socket throws(SystemError) in
+            try link.parentNamespaceID.map { id throws(SystemError) in try socket.isAlive(namespace: id) }
+                ?? true
         }
+        return isOthers ? port : nil
+    }
+
+    /// Whether a link of the host is the other end of a veth in the sandbox.
+    func isHostEnd(_ link: LinkInfo) throws(SystemError) -> Bool {
+        guard hasSandbox, link.kind == "veth", let peer = link.parentIndex else { return false }
+        let found = try with(.sandbox) { socket throws(SystemError) in try socket.link(index: peer) }
+        return found?.kind == "veth" && found?.parentIndex == link.index
     }
 
     // MARK: Rules of which nothing else is known
@@ -66,18 +95,19 @@ extension Kernel {
         let hashes = Set(ids.map(Masquerade.hash))
         let names = Set(ids.map(SpoofCheck.name))
         do throws(SystemError) {
+            var checks: [(name: String, port: String)] = []
             try nftables { socket throws(SystemError) in
                 try socket.removeMasquerade { comment, _ in
                     Masquerade.hash(in: comment).map(hashes.contains) ?? false
                 }
-                for (name, port) in try socket.spoofChecks() {
-                    // Another container's ID may begin as this one does: the port's name tells whose it is.
-                    guard let interface = SpoofCheck.interface(in: name, of: containerID) else { continue }
-                    let isDerived =
-                        AttachmentID(containerID: containerID, interface: interface).hostLinkName == port
-                        && isOurs(interface)
-                    if names.contains(name) || isDerived { try socket.removeSpoofCheck(name) }
-                }
+                checks = try socket.spoofChecks()
+            }
+            for (name, port) in checks {
+                // Another container's ID may begin as this one does: the port's name tells whose it is.
+                guard let interface = SpoofCheck.interface(in: name, of: containerID) else { continue }
+                let own = AttachmentID(containerID: containerID, interface: interface).hostLinkName
+                guard names.contains(name) || own == port && isOurs(interface) else { continue }
+                try removeSpoofCheck(name, ports: [own])
             }
             if isAlone { try removeIptables(of: containerID) }
         } catch {

@@ -236,13 +236,10 @@ package final class Teardown {
     /// with the same container ID may have it: it is ours when its peer is in this pod, or in a namespace that is gone.
     private func isOurs(_ link: LinkInfo) throws(SystemError) -> Bool {
         guard link.kind == "veth" else { return false }
-        guard runner.rules.sharesContainerIDs, runner.kernel.hasSandbox, let peer = link.parentIndex else {
+        guard runner.rules.sharesContainerIDs, runner.kernel.hasSandbox, link.parentIndex != nil else {
             return true
         }
-        let found = try runner.kernel.with(.sandbox) { socket throws(SystemError) in
-            try socket.link(index: peer)
-        }
-        if found?.kind == "veth", found?.parentIndex == link.index { return true }
+        if try runner.kernel.isHostEnd(link) { return true }
         return try runner.kernel.with(.host) { socket throws(SystemError) in
             try link.parentNamespaceID.map { id throws(SystemError) in try !socket.isAlive(namespace: id) }
                 ?? false

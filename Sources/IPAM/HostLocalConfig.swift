@@ -145,6 +145,12 @@ package struct HostLocalConfig: Equatable, Sendable {
         for ip in try json.object("runtimeConfig")?.strings("ips") ?? [] {
             texts.append((ip, "runtimeConfig.ips"))
         }
+        // A network has no more sets of ranges.
+        if texts.count > maximumRanges, let source = texts.first?.source {
+            throw JSONError(
+                path: source, problem: "\(texts.count) addresses are asked for, the limit is \(maximumRanges)"
+            )
+        }
         var wishes: [Wish] = []
         for (text, source) in texts {
             let cidr = CIDR(parsing: text)

@@ -1,7 +1,7 @@
 /// What a document may be, JSON or YAML: a value costs up to a hundred times the memory of its text.
 extension JSON {
     /// Bytes.
-    package static let maximumSize = 8 << 20
+    package static let maximumSize = 6 << 20
     /// Values: texts, numbers, lists, objects.
     package static let maximumCount = 32768
     package static let maximumDepth = 128

@@ -168,11 +168,10 @@ package enum Bridge: Module {
             removal.steps.append(.removeMasquerade(masquerade(config, attachment, addresses)))
         }
         if config.macspoofchk {
-            removal.steps.append(.removeSpoofCheck(attachment.id))
-            if SpoofCheck.name(of: attachment.id) != SpoofCheck.referenceName(of: attachment.id) {
-                let ports = (attachment.previous?.interfaces ?? []).filter { $0.sandbox ?? "" == "" }.map(
-                    \.name)
-                removal.steps.append(.removeReferenceSpoofCheck(attachment.id, ports: ports))
+            let others = (attachment.previous?.interfaces ?? []).filter { $0.sandbox ?? "" == "" }.map(\.name)
+            let names = [SpoofCheck.name(of: attachment.id), SpoofCheck.referenceName(of: attachment.id)]
+            for name in names[0] == names[1] ? [names[0]] : names {
+                removal.steps.append(.removeSpoofCheck(name, ports: [attachment.hostLinkName] + others))
             }
         }
         return removal

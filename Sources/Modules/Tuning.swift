@@ -241,7 +241,7 @@ package enum Tuning: Module {
 
     /// The reference's file, so that either program restores what the other changed.
     private static func backup(_ config: Config, _ attachment: Attachment) -> String {
-        "\(config.dataDir)/\(attachment.id.noteName).json"
+        "\(config.dataDir)/\(attachment.id.containerID)_\(attachment.interface).json"
     }
 
     package static func note(_ attachment: Attachment) -> String? { backup(Config(), attachment) }

@@ -32,6 +32,12 @@ extension NftSocket {
         return found
     }
 
+    /// nil without a check of that name.
+    package mutating func port(ofSpoofCheck name: String) throws(SystemError) -> String? {
+        let chains = SpoofChains(name)
+        return try rules(in: chains.prerouting).first { $0.comment == chains.comment }?.interface
+    }
+
     /// Removes the check of that name, and nothing else; the table and its base chain are shared and stay.
     package mutating func removeSpoofCheck(_ name: String) throws(SystemError) {
         let chains = SpoofChains(name)

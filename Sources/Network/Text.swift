@@ -6,6 +6,8 @@ extension Unicode.Scalar {
         if (0xa1...0x24f).contains(value) { return value == 0xad }
         switch properties.generalCategory {
         case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate: return true
+        // The plain one is below.
+        case .spaceSeparator: return true
         // 2800 is Braille's blank.
         default: return properties.isDefaultIgnorableCodePoint || value == 0x2800
         }

@@ -96,24 +96,22 @@ package struct LinkName: Hashable, Sendable {
 }
 
 extension AttachmentID {
-    /// What a plugin's note of the attachment is called, without its ending: as the reference plugin tuning calls its own. With
-    /// a colon, which no container ID and no interface has, where the first underscore is the container ID's.
+    /// What a note of the attachment is called, without its ending: as the reference plugin tuning calls its own, but with a
+    /// colon, which no container ID and no interface has, where the first underscore is the container ID's.
     package var noteName: String {
         let isPlain = !containerID.utf8.contains(UInt8(ascii: "_"))
         return "\(containerID)\(isPlain ? "_" : ":")\(interface)"
     }
 
-    /// The interface that a note is of.
+    /// The interface that a note is of, by its name in either form.
     ///
-    /// - Parameter name: as `noteName` makes it.
     /// - Returns: nil for one of another container.
     package static func interface(noted name: some StringProtocol, of containerID: String) -> String? {
         let rest = name.dropFirst(containerID.count)
         guard name.hasPrefix(containerID), let separator = rest.first, "_:".contains(separator) else {
             return nil
         }
-        let id = AttachmentID(containerID: containerID, interface: String(rest.dropFirst()))
-        return id.noteName == name ? id.interface : nil
+        return String(rest.dropFirst())
     }
 
     /// The host end's name of the attachment's veth pair.

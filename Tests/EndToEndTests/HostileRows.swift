@@ -389,7 +389,7 @@ import Testing
         func call(_ config: String) throws -> Answer {
             try node.call("ADD", netns: netns, args: MetaEndToEnd.pod, prefix: Self.tight, config)
         }
-        let large = list(8_000_000)
+        let large = list(6_000_000)
         let stdin = try call(plain.dropLast() + ",\"x\":\(large)}")
         try refused(stdin, [6], "stdin")
         #expect(stdin.message.contains("document of more than 32768 values"), "\(stdin.ran.output)")
@@ -405,6 +405,22 @@ import Testing
         #expect(
             answer.code == 999 && answer.message.contains("more than 32768 values"), "\(answer.ran.output)")
         #expect(try node.links(pod: "a").isEmpty && node.files("state").isEmpty)
+    }
+
+    @Test("an annotation as large as a configuration may be, and one with many addresses, have their limits")
+    func largeAnnotations() throws {
+        let name = String(repeating: "a", count: 6_000_000)
+        for verb in ["ADD", "DEL"] {
+            let answer = try node.call(
+                verb, netns: netns, args: MetaEndToEnd.pod, prefix: Self.tight,
+                MetaEndToEnd.config(node, networks: name))
+            #expect(answer.status == (verb == "DEL" ? 0 : 1), "\(verb): \(answer.ran.output.prefix(300))")
+        }
+        let ips = (0..<30000).map { "\"10.\($0 >> 16).\($0 >> 8 & 255).\($0 & 255)\"" }.joined(separator: ",")
+        let answer = try node.call(
+            "ADD", netns: netns, args: MetaEndToEnd.pod, prefix: Self.tight,
+            MetaEndToEnd.config(node, networks: "[{\"name\":\"net-a\",\"ips\":[\(ips)]}]"))
+        #expect(answer.message.contains("30000 addresses are asked for, the limit is 1024"), "\(answer.ran)")
     }
 
     /// The same definition asked for again and again: what is too much for a record is not even read.

@@ -868,20 +868,24 @@ import Testing
         let alike =
             #"[{"name":"guarded"},{"name":"guarded","interface":"net1-mac"},{"name":"guarded","interface":"x-net1"}]"#
         try add(alike)
-        try add("guarded", id: "\(node.name)-x", pod: "b")
         func count(_ name: String) throws -> Int {
             try node.sh("nft list ruleset").components(separatedBy: "comment \"macspoofchk-\(name)\"").count
                 - 1
         }
-        #expect(try count("\(node.name)-net1") == 4 && count("\(node.name)-x-net1") == 4)
-        #expect(try count("\(node.name)-/net1/mac") == 4 && count("\(node.name)-/x/net1") == 4)
-        for (pod, interface) in [("a", "net1"), ("a", "net1-mac"), ("b", "net1")] {
-            try node.sh("ping -c 1 -w 10 -I \(interface) 10.9.0.1", pod: pod)
+        #expect(try count("\(node.name)-net1") == 4 && count("\(node.name)-net1-/6dac") == 4)
+        // That one has the name of another container's.
+        let taken = try call("ADD", "guarded", id: "\(node.name)-x", pod: "b")
+        #expect(
+            taken.status == 1 && taken.message.contains("container ID and interface of both read alike"),
+            "\(taken.ran)")
+        #expect(try count("\(node.name)-x-net1") == 4)
+        for interface in ["net1", "net1-mac", "x-net1"] {
+            try node.sh("ping -c 1 -w 10 -I \(interface) 10.9.0.1", pod: "a")
         }
+        #expect(try call("DEL", "guarded", id: "\(node.name)-x", pod: "b").status == 0)
+        #expect(try count("\(node.name)-x-net1") == 4)
         let answer = try call("DEL", alike)
         #expect(answer.status == 0, "\(answer.ran)")
-        #expect(try count("\(node.name)-x-net1") == 4)
-        #expect(try call("DEL", "guarded", id: "\(node.name)-x", pod: "b").status == 0)
         #expect(try !node.sh("nft list ruleset").contains("macspoofchk"))
     }
 

@@ -14,12 +14,13 @@ import Testing
     enum Side: String { case debian, plexus }
 
     private func call(
-        _ verb: String, _ side: Side, _ keys: String, previous: Answer? = nil, pod: String? = "a"
+        _ verb: String, _ side: Side, _ keys: String, previous: Answer? = nil, pod: String? = "a",
+        interface: String = "eth0"
     )
         throws -> Answer
     {
         guard side == .debian else {
-            return try node.plugin(verb, "bridge", keys, previous: previous, pod: pod)
+            return try node.plugin(verb, "bridge", keys, previous: previous, pod: pod, interface: interface)
         }
         let config = [
             #""cniVersion":"1.0.0","name":"net","type":"bridge""#, keys,
@@ -28,7 +29,7 @@ import Testing
         let ran = try Shell.run(
             ["ip", "netns", "exec", node.name, "/usr/lib/cni/bridge"], input: "{\(config)}",
             environment: [
-                "CNI_COMMAND": verb, "CNI_CONTAINERID": "c1", "CNI_IFNAME": "eth0",
+                "CNI_COMMAND": verb, "CNI_CONTAINERID": "c1", "CNI_IFNAME": interface,
                 "CNI_NETNS": pod.map { "/run/netns/\(node.name)-\($0)" } ?? "", "CNI_PATH": "/usr/lib/cni",
             ])
         return Answer(ran: ran)
@@ -64,6 +65,20 @@ import Testing
         let deleted = try call("DEL", .plexus, all, previous: added)
         #expect(deleted.status == 0, "\(deleted.ran)")
         #expect(try leftovers().isEmpty)
+    }
+
+    @Test(
+        "SW-01, SW-02: spoof checks of interfaces that read alike go, whoever made and whoever deletes them",
+        arguments: ["net-1", "net1-mac"], [Side.debian, .plexus])
+    func hyphens(interface: String, side: Side) throws {
+        let keys = #""macspoofchk":true"#
+        let added = try call("ADD", side, keys, interface: interface)
+        #expect(added.status == 0, "\(added.ran)")
+        // What Debian's cannot name it does not find.
+        let other = side == .debian || interface == "net1-mac" ? Side.plexus : .debian
+        let deleted = try call("DEL", other, keys, previous: added, interface: interface)
+        #expect(deleted.status == 0, "\(deleted.ran)")
+        #expect(try !node.sh("nft list ruleset").contains("macspoofchk"))
     }
 
     @Test("SW-01: the namespace died between Debian's ADD and our DEL", arguments: ["with", "without"])

@@ -83,7 +83,7 @@ struct Target: Sendable, CustomTestStringConvertible {
     /// What was read and is printed is read again as the same.
     @Sendable private static func json(_ input: [UInt8]) -> String? {
         guard let value = try? JSON.parse(input).value else { return nil }
-        guard value.depth <= 128, input.count <= 8 << 20 else { return "deeper or larger than allowed" }
+        guard value.depth <= 128, input.count <= 6 << 20 else { return "deeper or larger than allowed" }
         return roundTrip(value, input.count % 3)
     }
 

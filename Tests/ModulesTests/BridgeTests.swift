@@ -311,7 +311,11 @@ import Testing
         let all = try Bridge.removed(#""ipMasq":true,"macspoofchk":true,\#(Self.ipam)"#, attachment)
         let rule = Masquerade(
             networkName: "net", id: attachment.id, addresses: [try Pod.cidr("10.1.2.3/24")])
-        #expect(all.steps == [.removeMasquerade(rule), .removeSpoofCheck(attachment.id)])
+        #expect(
+            all.steps == [
+                .removeMasquerade(rule),
+                .removeSpoofCheck(SpoofCheck.name(of: attachment.id), ports: [attachment.hostLinkName]),
+            ])
         // Without a result the link tells the addresses.
         let link = LinkFacts(kind: "veth", addresses: [try Pod.cidr("10.1.2.3/24")])
         let found = try Bridge.removed(

@@ -183,7 +183,10 @@ private let sandboxRoute = SandboxRoute(Route(.everywhere(.v4), via: gateway), "
                     "drop",
                 ]
             ),
-            (.removeSpoofCheck(id), ["nft delete chain bridge nat cni-br-iface-c1-eth0"]),
+            (
+                .removeSpoofCheck(SpoofCheck.name(of: id), ports: []),
+                ["nft delete chain bridge nat cni-br-iface-c1-eth0"]
+            ),
         ] as [(Step, [String])] {
             let commands = step.kind.commands
             for fragment in fragments {
@@ -213,7 +216,8 @@ private let sandboxRoute = SandboxRoute(Route(.everywhere(.v4), via: gateway), "
             .writeFile(bad, ""), .settle(link), .awaitCarrier(link),
             .sysctl(SysctlChange(.sandbox, "net/ipv4/conf/\(bad)/rp_filter", "1")),
             .masquerade(Masquerade(networkName: "net", id: badID, addresses: [v4])),
-            .spoofCheck(SpoofCheck(id: badID, port: "veth1", mac: mac)), .removeSpoofCheck(badID),
+            .spoofCheck(SpoofCheck(id: badID, port: "veth1", mac: mac)),
+            .removeSpoofCheck(SpoofCheck.referenceName(of: badID), ports: []),
         ]
         for step in steps {
             let commands = step.kind.commands.joined(separator: "\n")
@@ -353,7 +357,7 @@ private let sandboxRoute = SandboxRoute(Route(.everywhere(.v4), via: gateway), "
         for (step, waits, holds) in [
             (.removeFile("/x"), true, false), (.writeFile("/x", ""), false, false),
             (.returnDevice(device), true, true), (.takeDevice(device), false, false),
-            (.removeSpoofCheck(id), false, false),
+            (.removeSpoofCheck(SpoofCheck.name(of: id), ports: []), false, false),
         ] as [(Step, Bool, Bool)] {
             #expect(step.kind.waitsForRestore == waits, "\(step.kind.name)")
             #expect(step.kind.holdsAddresses == holds, "\(step.kind.name)")

@@ -7,7 +7,7 @@ extension LiveRun {
     func run(_ step: SpoofCheckStep) throws(SystemError) {
         switch step {
         case .ensure(let check):
-            journal.record(.step(Step(SpoofCheckStep.remove(check.name, ports: nil))))
+            journal.record(.step(.removeSpoofCheck(check.name, ports: [check.port])))
             try kernel.ensureSpoofCheck(check)
         case .remove(let name, let ports): try kernel.removeSpoofCheck(name, ports: ports)
         }

@@ -5,8 +5,9 @@ package enum SpoofCheckStep: StepKind {
     case ensure(SpoofCheck)
     /// - Parameters:
     ///   - name: as in `SpoofCheck`.
-    ///   - ports: only when the check is of one of these; nil for one whose name is no other's.
-    case remove(_ name: String, ports: [String]?)
+    ///   - ports: those that the attachment may have: of another one that is there it is another attachment's, which reads
+    ///     alike.
+    case remove(_ name: String, ports: [String])
 
     package var name: String {
         switch self {
@@ -26,14 +27,11 @@ package enum SpoofCheckStep: StepKind {
         }
     }
 
-    /// The grammar of nft has no quotes for names; over netlink they may be anything.
+    /// The grammar of nft has no quotes for names; over netlink they may be anything, and the reference plugin's are.
     private static func untypable(_ name: String) -> [String]? {
-        let isPlain = name.utf8.allSatisfy {
-            (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0)
-                || "_-./".utf8.contains($0)
-        }
         let chain = SpoofChains(name).interface.name
-        return isPlain ? nil : ["# nft cannot be told the name of the chain \(visible(chain))"]
+        let isTypable = name.utf8.allSatisfy { SpoofCheck.isPlain($0) || $0 == UInt8(ascii: "/") }
+        return isTypable ? nil : ["# nft cannot be told the name of the chain \(visible(chain))"]
     }
 
     package func run<Runner: StepRunner>(by runner: inout Runner) throws(Runner.Refusal) {
@@ -43,15 +41,8 @@ package enum SpoofCheckStep: StepKind {
 
 extension Step {
     package static func spoofCheck(_ check: SpoofCheck) -> Step { Step(SpoofCheckStep.ensure(check)) }
-    package static func removeSpoofCheck(_ id: AttachmentID) -> Step {
-        Step(SpoofCheckStep.remove(SpoofCheck.name(of: id), ports: nil))
-    }
-
-    /// The check that the reference plugin made, whose name may be another attachment's.
-    ///
-    /// - Parameter ports: what the attachment's may be.
-    package static func removeReferenceSpoofCheck(_ id: AttachmentID, ports: [String]) -> Step {
-        Step(SpoofCheckStep.remove(SpoofCheck.referenceName(of: id), ports: ports))
+    package static func removeSpoofCheck(_ name: String, ports: [String]) -> Step {
+        Step(SpoofCheckStep.remove(name, ports: ports))
     }
 }
 
@@ -60,13 +51,26 @@ extension SpoofCheck {
         self.init(name: Self.name(of: id), port: port, mac: mac)
     }
 
-    /// How rules and chains call an attachment: as the reference plugin does, where that is one attachment's alone. Of an
-    /// interface with a hyphen it is not, nor of one called `mac`, as what is added for the second chain. No container ID and
-    /// no interface has a slash, and nft takes one.
+    /// How rules and chains call an attachment: as the reference plugin does, but for interfaces whose name would make the first
+    /// chain another attachment's second one, and for those that the grammar of nft has no way to write. Of these the bytes in
+    /// question are written as `/` and two hexadecimal digits: no container ID and no interface has a slash.
     package static func name(of id: AttachmentID) -> String {
-        let isPlain = !id.interface.utf8.contains(UInt8(ascii: "-")) && id.interface != "mac"
-        return isPlain
-            ? referenceName(of: id) : "\(id.containerID)-/\(exchanged(id.interface.utf8, "-", "/"))"
+        let isChain = id.interface == "mac" || id.interface.hasSuffix("-mac")
+        var name = "\(id.containerID)-"
+        for (index, byte) in id.interface.utf8.enumerated() {
+            let isAlike = isChain && index == id.interface.utf8.count - 3
+            if !isAlike, isPlain(byte) {
+                name.unicodeScalars.append(Unicode.Scalar(byte))
+            } else {
+                name += "/" + String(decoding: hexadecimal([byte]), as: UTF8.self)
+            }
+        }
+        return name
+    }
+
+    fileprivate static func isPlain(_ byte: UInt8) -> Bool {
+        (0x30...0x39).contains(byte) || (0x41...0x5a).contains(byte) || (0x61...0x7a).contains(byte)
+            || "_-.".utf8.contains(byte)
     }
 
     /// As the reference plugin calls it.
@@ -77,14 +81,17 @@ extension SpoofCheck {
     /// - Returns: nil for a check of another container.
     package static func interface(in name: String, of containerID: String) -> String? {
         guard name.hasPrefix("\(containerID)-") else { return nil }
-        let rest = name.dropFirst(containerID.count + 1)
-        return rest.hasPrefix("/") ? exchanged(rest.dropFirst().utf8, "/", "-") : String(rest)
-    }
-
-    private static func exchanged(
-        _ text: some Sequence<UInt8>, _ old: Unicode.Scalar, _ new: Unicode.Scalar
-    ) -> String {
-        let bytes = text.map { $0 == UInt8(ascii: old) ? UInt8(ascii: new) : $0 }
+        var bytes: [UInt8] = []
+        var rest = name.utf8.dropFirst(containerID.utf8.count + 1)
+        while let byte = rest.popFirst() {
+            let digits = String(decoding: rest.prefix(2), as: UTF8.self)
+            if byte == UInt8(ascii: "/"), digits.utf8.count == 2, let escaped = UInt8(digits, radix: 16) {
+                bytes.append(escaped)
+                rest = rest.dropFirst(2)
+            } else {
+                bytes.append(byte)
+            }
+        }
         return String(decoding: bytes, as: UTF8.self)
     }
 }
