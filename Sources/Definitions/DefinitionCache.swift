@@ -183,6 +183,10 @@ package struct DefinitionCache: Sendable {
                 .io, "cache \(path): \(link) is a symbolic link: links are not followed here",
                 details: "put the file or folder itself in its place, as cp -rL copies it")
         }
+        if isBelowFile(path) {
+            return Failure(
+                .io, "cache \(path): \(error)", details: "it is no folder: correct the key cacheDir")
+        }
         if let obstacle = files.lazy.compactMap({ obstacle(to: $0) }).first {
             return Failure(.io, "cache \(path): \(obstacle.problem)", details: obstacle.fix)
         }

@@ -99,6 +99,7 @@ extension Kernel {
             try nftables { socket throws(SystemError) in
                 try socket.removeMasquerade { comment, _ in
                     Masquerade.hash(in: comment).map(hashes.contains) ?? false
+                        || Masquerade.isOf(containerID, comment: comment, where: isOurs)
                 }
                 checks = try socket.spoofChecks()
             }

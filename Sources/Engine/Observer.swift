@@ -150,6 +150,7 @@ extension LinkFacts {
         gsoSegments = link.gsoSegments
         groSize = link.groSize
         isDormant = link.isDormant
+        xdp = link.xdp
         if !link.busAddress.isEmpty { bus = "\(link.busName)/\(link.busAddress)" }
         if !link.permanentAddress.isEmpty {
             permanentAddress = String(decoding: hexadecimal(link.permanentAddress), as: UTF8.self)

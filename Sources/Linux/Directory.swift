@@ -383,6 +383,17 @@ package func obstacle(to path: String) -> (problem: String, fix: String)? {
     return nil
 }
 
+/// Whether a configured folder is a file, or is to be below one: then the configuration is wrong, and not the file.
+package func isBelowFile(_ folder: String) -> Bool {
+    var place = ""
+    for part in folder.split(separator: "/") {
+        place += "/\(part)"
+        guard let kind = fileKind(place) else { return false }
+        if kind != "directory" { return true }
+    }
+    return false
+}
+
 /// Whether this user may run it.
 package func isExecutable(_ path: String) -> Bool { access(path, X_OK) == 0 }
 

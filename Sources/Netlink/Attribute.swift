@@ -25,6 +25,7 @@ enum BridgeSpace {}
 enum MACVLANSpace {}
 enum IPVLANSpace {}
 enum PortSpace {}
+enum XDPSpace {}
 enum BridgeFamilySpace {}
 enum AddressSpace {}
 enum RouteSpace {}
@@ -46,6 +47,13 @@ extension Attribute where Space == LinkSpace, Value == UInt32 {
     static var gsoSize: Self { .init(IFLA_GSO_MAX_SIZE) }
     static var gsoSegments: Self { .init(IFLA_GSO_MAX_SEGS) }
     static var groSize: Self { .init(IFLA_GRO_MAX_SIZE) }
+}
+extension Attribute where Space == LinkSpace, Value == Nest<XDPSpace> {
+    static var xdp: Self { .init(IFLA_XDP) }
+}
+extension Attribute where Space == XDPSpace, Value == UInt32 {
+    static var program: Self { .init(IFLA_XDP_FD) }
+    static var flags: Self { .init(IFLA_XDP_FLAGS) }
 }
 extension Attribute where Space == LinkSpace, Value == UInt8 {
     static var linkMode: Self { .init(IFLA_LINKMODE) }

@@ -160,6 +160,11 @@ extension RouteSocket {
             case .gsoSegments(let count): $0.put(.gsoSegments, count)
             case .groSize(let bytes): $0.put(.groSize, bytes)
             case .dormant(let on): $0.put(.linkMode, UInt8(on ? 1 : 0))
+            case .withoutXDP(let mode):
+                $0.put(.xdp) {
+                    $0.put(.program, UInt32.max)  // -1: none
+                    $0.put(.flags, mode.rawValue)
+                }
             }
         }
         return request

@@ -38,6 +38,8 @@ package struct LinkInfo: Equatable, Sendable {
     package var groSize: UInt32 = 0
     /// IFLA_LINKMODE.
     package var isDormant = false
+    /// The XDP programs on it.
+    package var xdp: [XDPProgram] = []
     /// IFLA_IFALIAS; empty without one.
     package var alias = ""
     /// IFLA_ALT_IFNAME: further names, by which it is found as well.
@@ -192,6 +194,16 @@ extension LinkInfo {
             case Int(IFLA_GSO_MAX_SIZE): link.gsoSize = value.asUInt32 ?? 0
             case Int(IFLA_GSO_MAX_SEGS): link.gsoSegments = value.asUInt32 ?? 0
             case Int(IFLA_GRO_MAX_SIZE): link.groSize = value.asUInt32 ?? 0
+            case Int(IFLA_XDP):
+                try AttributeReader(bytes: value).forEach { type, value in
+                    guard let id = value.asUInt32 else { return }
+                    switch Int(type) {
+                    case Int(IFLA_XDP_SKB_PROG_ID): link.xdp.append(XDPProgram(mode: .generic, id: id))
+                    case Int(IFLA_XDP_DRV_PROG_ID): link.xdp.append(XDPProgram(mode: .driver, id: id))
+                    case Int(IFLA_XDP_HW_PROG_ID): link.xdp.append(XDPProgram(mode: .hardware, id: id))
+                    default: break
+                    }
+                }
             case Int(IFLA_LINKMODE): link.isDormant = value.asUInt8 == 1
             case Int(IFLA_PROP_LIST):
                 try AttributeReader(bytes: value).forEach { type, value in

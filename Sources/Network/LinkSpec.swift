@@ -100,6 +100,26 @@ package enum LinkChange: Hashable, Sendable {
     case groSize(UInt32)
     /// Whether it is operational only when somebody says so, as after 802.1X: IF_LINK_MODE_DORMANT.
     case dormant(Bool)
+    /// Takes off the program that sees each frame first.
+    case withoutXDP(XDPMode)
+}
+
+/// Where an XDP program runs: XDP_FLAGS_*, linux/if_link.h.
+package enum XDPMode: UInt32, Hashable, Sendable, CaseIterable {
+    case generic = 2
+    case driver = 4
+    case hardware = 8
+}
+
+/// One on a link.
+package struct XDPProgram: Hashable, Sendable {
+    package var mode: XDPMode
+    package var id: UInt32
+
+    package init(mode: XDPMode, id: UInt32) {
+        self.mode = mode
+        self.id = id
+    }
 }
 
 extension LinkChange: CustomStringConvertible {
@@ -121,6 +141,9 @@ extension LinkChange: CustomStringConvertible {
         case .gsoSegments(let count): "gso_max_segs \(count)"
         case .groSize(let bytes): "gro_max_size \(bytes)"
         case .dormant(let on): "mode \(on ? "dormant" : "default")"
+        case .withoutXDP(.generic): "xdpgeneric off"
+        case .withoutXDP(.driver): "xdpdrv off"
+        case .withoutXDP(.hardware): "xdpoffload off"
         }
     }
 }

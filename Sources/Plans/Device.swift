@@ -49,6 +49,8 @@ package struct LinkSettings: Hashable, Sendable {
     package var gsoSegments: UInt32?
     package var groSize: UInt32?
     package var dormant: Bool?
+    /// The IDs of XDP programs; what is not among them is from the pod.
+    package var xdp: [UInt32]?
 
     package init() {}
 
@@ -65,6 +67,7 @@ package struct LinkSettings: Hashable, Sendable {
         if link.gsoSegments > 0 { gsoSegments = link.gsoSegments }
         if link.groSize > 0 { groSize = link.groSize }
         dormant = link.isDormant
+        xdp = link.xdp.map(\.id)
     }
 
     /// What makes a link so that is another way now.
@@ -84,12 +87,14 @@ package struct LinkSettings: Hashable, Sendable {
             change(groSize, link.groSize, LinkChange.groSize),
             change(dormant, link.isDormant, LinkChange.dormant),
         ].compactMap(\.self)
+            + link.xdp.filter { xdp?.contains($0.id) == false }.map { .withoutXDP($0.mode) }
     }
 
     /// Members in the form of tuning's file.
     package var json: JSONObject {
         var json: JSONObject = [:]
         if let mac { json["mac"] = .string("\(mac)") }
+        if let xdp { json["xdp"] = .array(xdp.map { .int(Int64($0)) }) }
         for (key, value) in [
             ("promisc", promiscuous), ("allmulti", allMulticast), ("arp", arp), ("multicast", multicast),
             ("dormant", dormant),
@@ -121,6 +126,7 @@ package struct LinkSettings: Hashable, Sendable {
         gsoSegments = number("gsoMaxSegs", from: 1)
         groSize = number("groMaxSize", from: 1)
         dormant = json["dormant"]?.bool
+        xdp = json["xdp"]?.array?.compactMap { $0.int.flatMap { UInt32(exactly: $0) } }
     }
 }
 

@@ -29,6 +29,7 @@ package struct LinkFacts: Equatable, Sendable {
     package var gsoSegments: UInt32 = 0
     package var groSize: UInt32 = 0
     package var isDormant = false
+    package var xdp: [XDPProgram] = []
     package var alias = ""
     /// Further names that it is found by.
     package var alternativeNames: [String] = []

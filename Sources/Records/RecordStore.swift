@@ -37,6 +37,9 @@ package struct RecordStore: ~Copyable {
 
     private static func refusal(_ error: SystemError, _ cniDir: String) -> Failure {
         let fix = error.hint.isEmpty ? "" : ": \(error.hint)"
+        if isBelowFile(cniDir) {
+            return Failure(.io, "state: \(error)", details: "\(cniDir) is no folder: correct the key cniDir")
+        }
         // A lock would be made in it.
         if let obstacle = obstacle(to: "\(cniDir)/attachments/lock") {
             return Failure(.io, "state: \(error): \(obstacle.problem)", details: obstacle.fix)

@@ -296,6 +296,22 @@ extension Answer {
             "mv \(folder) \(folder).old")
     }
 
+    @Test(
+        "a key that names a file is to be corrected: the file may be anybody's",
+        arguments: ["cniDir", "cacheDir"])
+    func aFolderThatIsAFile(key: String) throws {
+        let file = "\(node.directory)/hosts"
+        try node.write("hosts", "127.0.0.1 localhost")
+        let config = MetaEndToEnd.config(node, networks: "net-a").replacing(
+            "\"\(key)\":\"\(node.directory)/\(key == "cniDir" ? "state" : "cache")\"",
+            with: "\"\(key)\":\"\(file)\"")
+        let answer = try node.call("ADD", netns: netns, args: MetaEndToEnd.pod, config)
+        let details = answer.json["details"].string ?? ""
+        #expect(
+            answer.code == 5 && details.contains("correct the key \(key)") && !details.contains("mv "),
+            "\(answer.ran)")
+    }
+
     @Test func errorsOfLaterVerbsEndWithTheFile() throws {
         try node.script(
             "mine",

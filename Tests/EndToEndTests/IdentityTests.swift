@@ -304,6 +304,35 @@ import Testing
         #expect(try isHome(), "killed at call \(k)")
     }
 
+    @Test(
+        "an XDP program that the pod put on a device stays behind; the host's own comes back",
+        arguments: ["xdpgeneric", "xdp"])
+    func programs(mode: String) throws {
+        // bpf(2): BPF_PROG_LOAD of an XDP program that drops all, BPF_OBJ_PIN.
+        let program = """
+            import ctypes, struct
+            text = struct.pack('<BBhi', 0xb7, 0, 0, 1) + struct.pack('<BBhi', 0x95, 0, 0, 0)
+            code, license = ctypes.create_string_buffer(text), ctypes.create_string_buffer(b'GPL')
+            load = struct.pack('<IIQQ', 6, 2, ctypes.addressof(code), ctypes.addressof(license)) + bytes(112)
+            libc = ctypes.CDLL(None, use_errno=True)
+            fd = libc.syscall(321, 5, ctypes.create_string_buffer(load), len(load))
+            assert fd >= 0, ctypes.get_errno()
+            path = ctypes.create_string_buffer(b'\(node.directory)/bpf/x')
+            pin = struct.pack('<QI', ctypes.addressof(path), fd) + bytes(36)
+            assert libc.syscall(321, 6, ctypes.create_string_buffer(pin), len(pin)) == 0, ctypes.get_errno()
+            """
+        try node.write("load.py", program)
+        try add("card")
+        try Shell.sh(
+            """
+            unshare -m sh -ec 'mkdir -p \(node.directory)/bpf; mount -t bpf none \(node.directory)/bpf; python3 \(node.directory)/load.py
+            nsenter --net=\(netns) ip link set dev net1 \(mode) pinned \(node.directory)/bpf/x'; rmdir \(node.directory)/bpf
+            """)
+        #expect(try node.ip("-d link show net1", pod: "a")[0]["xdp"].exists)
+        #expect(try call("DEL", "card").status == 0)
+        #expect(try isHome() && !node.ip("-d link show ens4")[0]["xdp"].exists)
+    }
+
     @Test("a note that was left when its device came home says nothing once another pod has the device")
     func takenByTheNext() throws {
         _ = try node.pod("b")
@@ -855,6 +884,21 @@ import Testing
     }
 
     // MARK: Rules
+
+    @Test("with everything lost a rule goes that an annotation's interface name is in")
+    func lostRuleOfANamedInterface() throws {
+        try node.define(
+            "masked",
+            """
+            {"cniVersion":"1.0.0","type":"bridge","bridge":"br-m","isGateway":true,"ipMasq":true,\
+            "ipam":{"type":"host-local","dataDir":"\(node.directory)/ipam","subnet":"10.9.0.0/24"}}
+            """)
+        try add("masked@data0")
+        #expect(try node.sh("nft list ruleset").contains("if: data0"))
+        try loseEverything()
+        #expect(try call("DEL", nil).status == 0)
+        #expect(try !node.sh("nft list ruleset").contains("if: data0"))
+    }
 
     @Test("spoof checks of interfaces and containers whose names read alike are told apart")
     func alikeChecks() throws {

@@ -36,6 +36,8 @@ import Testing
             (.allMulticast(true), "allmulticast on"), (.queueLength(0), "txqueuelen 0"),
             (.group(7), "group 7"), (.arp(false), "arp off"), (.multicast(true), "multicast on"),
             (.gsoSize(65536), "gso_max_size 65536"), (.gsoSegments(64), "gso_max_segs 64"),
+            (.groSize(4096), "gro_max_size 4096"), (.dormant(true), "mode dormant"),
+            (.dormant(false), "mode default"), (.withoutXDP(.generic), "xdpgeneric off"),
         ] as [(LinkChange, String)] { #expect("\(change)" == words) }
     }
 }

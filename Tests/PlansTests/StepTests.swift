@@ -268,6 +268,7 @@ private let sandboxRoute = SandboxRoute(Route(.everywhere(.v4), via: gateway), "
             (.queueLength(5), { $0.queueLength == 5 }), (.group(7), { $0.group == 7 }),
             (.arp(false), { !$0.usesARP }), (.multicast(false), { !$0.isMulticast }),
             (.gsoSize(4096), { $0.gsoSize == 4096 }), (.gsoSegments(3), { $0.gsoSegments == 3 }),
+            (.groSize(9), { $0.groSize == 9 }), (.dormant(true), { $0.isDormant }),
         ]
         for (change, isSeen) in changes {
             #expect(facts.after([.change(eth0, change)]).links[eth0].map(isSeen) == true, "\(change)")

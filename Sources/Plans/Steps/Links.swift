@@ -110,6 +110,7 @@ extension LinkFacts {
         case .gsoSegments(let count): gsoSegments = count
         case .groSize(let bytes): groSize = bytes
         case .dormant(let on): isDormant = on
+        case .withoutXDP(let mode): xdp.removeAll { $0.mode == mode }
         // No plan asks for these.
         case .name, .controller: break
         }

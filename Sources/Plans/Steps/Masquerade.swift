@@ -86,6 +86,17 @@ package struct Masquerade: Hashable, Sendable {
         return parts.count == 2 && parts[1].utf8.count == 16 ? String(parts[1]) : nil
     }
 
+    /// Whether a rule with this comment is of an interface of the container's.
+    package static func isOf(_ containerID: String, comment: String, where isOurs: (String) -> Bool) -> Bool {
+        // Shortened, when the names are long: then nothing but the hash tells.
+        guard let hash = hash(in: comment),
+            let part = comment.parts(by: ",").map({ trimmed($0) }).first(where: { $0.hasPrefix("if: ") })
+        else { return false }
+        let interface = String(part.dropFirst(4))
+        return isOurs(interface)
+            && hash == Self.hash(of: AttachmentID(containerID: containerID, interface: interface))
+    }
+
     // MARK: iptables
 
     /// The chain of a container and network, as the reference plugins name it.
