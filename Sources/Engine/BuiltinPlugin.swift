@@ -7,11 +7,18 @@ import Plans
 /// A plugin that is a module of this executable.
 struct BuiltinPlugin<M: Module>: Plugin {
     let call: PluginCall
+    /// Why the configuration cannot be used says whoever uses it.
+    private let parsed: Result<M.Config, Failure>
+
+    init(call: PluginCall) {
+        self.call = call
+        parsed = Self.parse(call)
+    }
 
     func isNamed(in error: Failure) -> Bool { error.message.hasPrefix("\(call.type) ") }
 
     /// Who gives the addresses; nil for a plugin or a network without.
-    private var addresses: (any AddressProvider)? {
+    private func addresses(_ call: PluginCall) -> (any AddressProvider)? {
         M.usesIPAM ? call.config.ipamType.map(call.addresses) : nil
     }
 
@@ -43,22 +50,24 @@ struct BuiltinPlugin<M: Module>: Plugin {
     }
 
     func validate() throws(Failure) {
-        _ = try parse()
-        try addresses?.validate()
+        _ = try parsed.get()
+        try addresses(call)?.validate()
     }
 
     // MARK: ADD
 
     func add(
-        _ journal: inout Journal, _ willSave: ([String: String]) throws(Failure) -> Void
+        after previous: CNIResult?, _ journal: inout Journal,
+        _ willSave: ([String: String]) throws(Failure) -> Void
     ) throws(Failure) -> CNIResult? {
-        let parsed = try parse()
+        let parsed = try parsed.get()
+        let call = call.after(previous)
         var attachment = call.attachment
         let facts = try call.worker.observe(M.needs(parsed, attachment, .add))
         try M.refuse(parsed, attachment, facts)
         if call.rules.judgesWishes { call.say(weighed(try M.judge(parsed, attachment, facts))) }
         var isMade = false
-        if let addresses {
+        if let addresses = addresses(call) {
             if addresses.needsLink {
                 try run(&journal, &attachment) { attachment throws(Failure) in
                     try M.make(parsed, attachment, facts)
@@ -110,10 +119,10 @@ struct BuiltinPlugin<M: Module>: Plugin {
     // MARK: CHECK, DEL, GC, STATUS
 
     func check(_ result: CNIResult) throws(Failure) {
-        let parsed = try parse()
+        let parsed = try parsed.get()
         let facts = try call.worker.observe(M.needs(parsed, call.attachment, .check))
         try M.check(parsed, call.attachment, result, facts)
-        guard let addresses else { return }
+        guard let addresses = addresses(call) else { return }
         try addresses.check()
         if M.hasLink(parsed, facts) { try Verifier(call.runner.kernel).check(result, call.attachment) }
     }
@@ -121,7 +130,7 @@ struct BuiltinPlugin<M: Module>: Plugin {
     func checkLink() throws(Failure) {
         guard M.usesIPAM else { return }
         // A configuration that changed since says nothing of the link.
-        guard let parsed = try? parse() else { return }
+        guard let parsed = try? parsed.get() else { return }
         guard M.hasLink(parsed, try call.worker.observe(M.needs(parsed, call.attachment, .check))) else {
             return
         }
@@ -140,7 +149,7 @@ struct BuiltinPlugin<M: Module>: Plugin {
     func removal() throws(Failure) -> Pending {
         var pending = Pending(removal: try removalSteps())
         let ipam = call.config.ipamType ?? ""
-        if let addresses, !call.wasRefused(call.runner.registry.module(ipam) != nil) {
+        if let addresses = addresses(call), !call.wasRefused(call.runner.registry.module(ipam) != nil) {
             addresses.giveBack(in: &pending)
         }
         return pending
@@ -148,7 +157,7 @@ struct BuiltinPlugin<M: Module>: Plugin {
 
     private func removalSteps() throws(Failure) -> Removal {
         let parsed: M.Config
-        do throws(Failure) { parsed = try parse() } catch {
+        do throws(Failure) { parsed = try self.parsed.get() } catch {
             // Only our pairs have this name.
             guard call.rules.detachesByName else { throw error }
             let spec = call.spec
@@ -162,29 +171,34 @@ struct BuiltinPlugin<M: Module>: Plugin {
         return M.removal(parsed, attachment, try call.worker.observe(M.needs(parsed, attachment, .del)))
     }
 
-    func collect(_ valid: [AttachmentID]) throws(Failure) { try addresses?.collect(valid) }
+    func collect(_ valid: [AttachmentID]) throws(Failure) { try addresses(call)?.collect(valid) }
 
     func status() throws(Failure) {
         try call.validate(self)
-        try addresses?.status()
+        try addresses(call)?.status()
     }
 
     // MARK: Configuration
 
-    private func parse() throws(Failure) -> M.Config {
-        var args = CNIArgs()
-        if let known = M.arguments(call.verb) {
-            args = try CNIArgs.parse(call.spec.args, lenient: call.rules.acceptsForeignArguments)
-            if !call.rules.acceptsForeignArguments { try args.requireKnown(known) }
-        }
-        let input = PluginInput(config: call.config, args: args, verb: call.verb, rules: call.rules)
-        do throws(Failure) { return try M.parse(input) } catch {
-            var error = error
-            let isOurs = error.key.map { !call.rules.tracesWishes || !Failure.isOfTheCall($0) } ?? true
-            if error.details.isEmpty, isOurs {
-                error.details = "correct it in the configuration of \(call.type), network \(call.spec.name)"
+    private static func parse(_ call: PluginCall) -> Result<M.Config, Failure> {
+        do throws(Failure) {
+            var args = CNIArgs()
+            if let known = M.arguments(call.verb) {
+                args = try CNIArgs.parse(call.spec.args, lenient: call.rules.acceptsForeignArguments)
+                if !call.rules.acceptsForeignArguments { try args.requireKnown(known) }
             }
-            throw error
+            let input = PluginInput(config: call.config, args: args, verb: call.verb, rules: call.rules)
+            do throws(Failure) { return .success(try M.parse(input)) } catch {
+                var error = error
+                let isOurs = error.key.map { !call.rules.tracesWishes || !Failure.isOfTheCall($0) } ?? true
+                if error.details.isEmpty, isOurs {
+                    error.details =
+                        "correct it in the configuration of \(call.type), network \(call.spec.name)"
+                }
+                return .failure(error)
+            }
+        } catch {
+            return .failure(error)
         }
     }
 }

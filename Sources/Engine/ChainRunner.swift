@@ -33,20 +33,38 @@ package final class ChainRunner {
         worker = rehearsal
     }
 
+    /// The plugins of an attachment that is to be made, each with its configuration read and found to be right.
+    package struct Chain {
+        let id: AttachmentID
+        fileprivate let plugins: [any Plugin]
+    }
+
+    /// Refuses what can be refused before anything is touched: configurations, and executables that are missing.
+    package func prepare(_ spec: AttachmentSpec) throws(Failure) -> Chain {
+        if rules.judgesWishes { try judge(spec) }
+        var plugins: [any Plugin] = []
+        for index in spec.list.plugins.indices {
+            let plugin = try PluginCall(spec, index, .add, self).plugin()
+            do throws(Failure) { try plugin.call.validate(plugin) } catch { throw plugin.naming(error) }
+            plugins.append(plugin)
+        }
+        return Chain(id: spec.id, plugins: plugins)
+    }
+
     /// Attaches; on failure the caller undoes the journal.
     ///
     /// - Parameter willSave: gets the original values of sysctls, by path, before they are changed.
     package func add(
-        _ spec: AttachmentSpec, _ journal: inout Journal,
+        _ chain: Chain, _ journal: inout Journal,
         willSave: ([String: String]) throws(Failure) -> Void = { (_) throws(Failure) in }
     ) throws(Failure) -> Attached {
         var previous: CNIResult?
         let start = journal.count
-        for index in spec.list.plugins.indices {
-            let plugin = try PluginCall(spec, index, .add, previous: previous, self).plugin()
+        for plugin in chain.plugins {
             do throws(Failure) {
-                defer { kernel.links.forget(absent: spec.id.interface) }
-                previous = try plugin.add(&journal, willSave) ?? previous
+                // It may have made the link.
+                defer { kernel.links.forget(absent: chain.id.interface) }
+                previous = try plugin.add(after: previous, &journal, willSave) ?? previous
             } catch {
                 throw plugin.naming(error)
             }
@@ -55,19 +73,8 @@ package final class ChainRunner {
             result: previous ?? CNIResult(), saved: journal.saved(since: start),
             given: journal.given(since: start))
         attached.device = journal.device(since: start)
-        if rules.keepsRecords { attached.index = try worker.index(of: .sandbox(spec.id.interface)) }
+        if rules.keepsRecords { attached.index = try worker.index(of: .sandbox(chain.id.interface)) }
         return attached
-    }
-
-    /// Refuses what can be refused before anything is touched: configurations, and executables that are missing.
-    package func validate(_ spec: AttachmentSpec) throws(Failure) {
-        if rules.judgesWishes { try judge(spec) }
-        for index in spec.list.plugins.indices {
-            let plugin = try PluginCall(spec, index, .add, previous: nil, self).plugin()
-            do throws(Failure) { try plugin.call.validate(plugin) } catch {
-                throw plugin.naming(error)
-            }
-        }
     }
 
     package func check(_ spec: AttachmentSpec, _ attached: Attached) throws(Failure) {

@@ -17,9 +17,11 @@ struct ExternalPlugin: Plugin {
     func validate() throws(Failure) { _ = try call.external(.add, call.type) }
 
     func add(
-        _ journal: inout Journal, _: ([String: String]) throws(Failure) -> Void
+        after previous: CNIResult?, _ journal: inout Journal,
+        _: ([String: String]) throws(Failure) -> Void
     ) throws(Failure) -> CNIResult? {
-        try call.worker.add(
+        let call = call.after(previous)
+        return try call.worker.add(
             call.external(.add, call.type), undo: call.external(.del, call.type), of: call, &journal)
             ?? call.attachment.previous
     }

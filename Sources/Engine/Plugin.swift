@@ -12,8 +12,10 @@ protocol Plugin {
     /// Judges keys and sections, before any of them is used.
     func judgeKeys() throws(JSONError)
     func validate() throws(Failure)
+    /// - Parameter previous: the result of the plugin before; nil for the first one.
     func add(
-        _ journal: inout Journal, _ willSave: ([String: String]) throws(Failure) -> Void
+        after previous: CNIResult?, _ journal: inout Journal,
+        _ willSave: ([String: String]) throws(Failure) -> Void
     ) throws(Failure) -> CNIResult?
     func check(_ result: CNIResult) throws(Failure)
     /// Whether the link is there that the plugin makes, or takes, when ADD's result is lost.
@@ -34,9 +36,9 @@ extension Plugin {
 struct PluginCall {
     let spec: AttachmentSpec
     let runner: ChainRunner
+    /// Read once, for all that is asked of the plugin.
     let config: PluginConfig
-    let json: JSON
-    let attachment: Attachment
+    private(set) var attachment: Attachment
     let type: String
     let verb: Verb
     /// What ADD left behind; nil when nobody knows.
@@ -45,24 +47,27 @@ struct PluginCall {
     var rules: RoleRules { runner.rules }
     var worker: any Worker { runner.worker }
 
+    /// The plugin's place in the list.
+    private let index: Int
+    /// All that live, for GC.
+    private let valid: [AttachmentID]?
+
     /// - Parameters:
-    ///   - previous: the result of the plugin before, or on DEL and CHECK the chain's.
+    ///   - previous: on DEL and CHECK the chain's result.
     ///   - valid: all that live, for GC.
     init(
-        _ spec: AttachmentSpec, _ index: Int, _ verb: Verb, previous: CNIResult?, _ runner: ChainRunner,
+        _ spec: AttachmentSpec, _ index: Int, _ verb: Verb, previous: CNIResult? = nil, _ runner: ChainRunner,
         attached: Attached? = nil, valid: [AttachmentID]? = nil
     ) throws(Failure) {
         self.spec = spec
+        self.index = index
+        self.valid = valid
         self.runner = runner
         self.verb = verb
         self.attached = attached
-        // DEL has a prevResult from CNI 0.4.0 on; older versions could not even express every result.
-        let isWritten = verb != .del || spec.list.version >= .v0_4_0
-        json = try spec.list.config(
-            at: index, previous: isWritten ? previous : nil, runtimeConfig: spec.runtimeConfig,
-            cniArgs: spec.cniArgs,
-            validAttachments: valid.map { .array($0.map(\.json)) })
-        var config = try PluginConfig(json)
+        // IPAM plugins that are built in compare with it.
+        let compared = verb == .check ? previous : nil
+        var config = try PluginConfig(Self.document(spec, index, previous: compared, valid))
         config.label = spec.name
         self.config = config
         type = config.type
@@ -80,9 +85,33 @@ struct PluginCall {
         return builtin(module)
     }
 
+    private static func document(
+        _ spec: AttachmentSpec, _ index: Int, previous: CNIResult?, _ valid: [AttachmentID]?
+    ) throws(Failure) -> JSON {
+        try spec.list.config(
+            at: index, previous: previous, runtimeConfig: spec.runtimeConfig, cniArgs: spec.cniArgs,
+            validAttachments: valid.map { .array($0.map(\.json)) })
+    }
+
+    /// The same call, when the plugin before has given a result.
+    func after(_ previous: CNIResult?) -> PluginCall {
+        var call = self
+        if let previous { call.attachment.previous = previous }
+        return call
+    }
+
+    /// What an executable gets on stdin.
+    private func input() throws(Failure) -> [UInt8] {
+        // DEL has a prevResult from CNI 0.4.0 on; older versions could not even express every result.
+        let isWritten = verb != .del || spec.list.version >= .v0_4_0
+        let previous = isWritten ? attachment.previous : nil
+        return try Self.document(spec, index, previous: previous, valid).bytes()
+    }
+
     /// Of an external plugin, or an external IPAM plugin of this one.
     func external(_ verb: Verb, _ name: String) throws(Failure) -> ExternalCall {
-        let input = (name == type ? nil : spec.source) ?? json.bytes()
+        let given = name == type ? nil : spec.source
+        let input = if let given { given } else { try input() }
         guard input.count <= JSON.maximumSize else {
             throw Failure(
                 .badConfig, "the configuration is too large to be passed to plugin \(name)",

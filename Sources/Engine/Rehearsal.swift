@@ -85,9 +85,8 @@ extension Rehearsal {
         _ spec: AttachmentSpec, _ runner: ChainRunner
     ) throws(Failure) -> (lines: [Explained], result: CNIResult) {
         lines = []
-        try runner.validate(spec)
         var journal = Journal()
-        let attached = try runner.add(spec, &journal)
+        let attached = try runner.add(runner.prepare(spec), &journal)
         return (lines, attached.result)
     }
 }

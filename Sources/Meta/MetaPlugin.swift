@@ -57,8 +57,9 @@ package struct MetaPlugin {
         let kernel = try Kernel.open(sandbox: invocation.netns, mayBeOwn: invocation.netnsOverride)
         let namespace = try kernel.sandboxIdentity()
         let runner = runner(kernel)
+        var chains: [ChainRunner.Chain] = []
         for delegate in delegates {
-            try named(delegate) { () throws(Failure) in try runner.validate(delegate.spec) }
+            chains.append(try named(delegate) { () throws(Failure) in try runner.prepare(delegate.spec) })
         }
 
         let store = try RecordStore.open(config.cniDir)
@@ -85,7 +86,7 @@ package struct MetaPlugin {
         do throws(Failure) {
             try record.requireRoom()
             try store.write(record)
-            try attach(delegates, runner, store, &record, &journal)
+            try attach(delegates, chains, runner, store, &record, &journal)
             try store.write(record.entries.indices, of: record)
             warnOfCollisions(record, store)
             guard let result = record.entries.first?.attached?.result else {
@@ -157,13 +158,13 @@ package struct MetaPlugin {
     }
 
     private func attach(
-        _ delegates: [Delegate], _ runner: ChainRunner, _ store: borrowing RecordStore,
-        _ record: inout PodRecord, _ journal: inout Journal
+        _ delegates: [Delegate], _ chains: [ChainRunner.Chain], _ runner: ChainRunner,
+        _ store: borrowing RecordStore, _ record: inout PodRecord, _ journal: inout Journal
     ) throws(Failure) {
         for (index, delegate) in delegates.enumerated() {
             let start = monotonicMilliseconds()
             record.entries[index].attached = try named(delegate) { () throws(Failure) in
-                try runner.add(delegate.spec, &journal) { saved throws(Failure) in
+                try runner.add(chains[index], &journal) { saved throws(Failure) in
                     // Written at once, so that a crash does not lose them.
                     let earlier = record.entries[index].attached?.saved ?? [:]
                     record.entries[index].attached = Attached(saved: earlier.merging(saved) { old, _ in old })

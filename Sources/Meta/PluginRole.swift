@@ -39,8 +39,7 @@ package struct PluginRole {
         let runner = runner(kernel)
         var journal = Journal()
         do throws(Failure) {
-            try runner.validate(spec)
-            let result = try runner.add(spec, &journal).result
+            let result = try runner.add(runner.prepare(spec), &journal).result
             // A result that the version cannot express is a failure, and is undone like one.
             let json: JSON
             do throws(Failure) { json = try result.json(config.version) } catch {

@@ -52,9 +52,10 @@ import Testing
         refused(try call(without: ["CNI_NETNS", "CNI_IFNAME"]), 4, "CNI_NETNS,CNI_IFNAME")
         refused(try call(without: ["CNI_PATH"]), 4, "required env variables [CNI_PATH] missing")
         for id in ["a/b", "-a", "a b", "../a", "ä"] { refused(try call(["CNI_CONTAINERID": id]), 4, id) }
-        for name in ["sixteen-bytes-ab", "a/b", ".", "..", "a b", "a:b", "a\u{a0}b"] {
+        for name in ["sixteen-bytes-ab", "a/b", ".", "..", "a b", "a:b"] {
             refused(try call(["CNI_IFNAME": name]), 4, name)
         }
+        refused(try call(["CNI_IFNAME": "a\u{a0}b"]), 4, #"a\\u{a0}b"#)
         refused(try call(["CNI_COMMAND": "FOO"]), 4, "unknown CNI_COMMAND")
         let fifteen = try node.plugin("ADD", "bridge", interface: "a23456789012345")
         #expect(fifteen.status == 0, "\(fifteen.ran)")
