@@ -11,6 +11,9 @@ package struct CNIResult: Equatable, Sendable {
         package var socketPath: String?
         package var pciID: String?
 
+        /// Not in the sandbox: without a path, or with an empty one.
+        package var isInHost: Bool { sandbox ?? "" == "" }
+
         package init(
             name: String, mac: String? = nil, mtu: UInt32? = nil, sandbox: String? = nil,
             socketPath: String? = nil,

@@ -7,7 +7,7 @@ import Plans
 /// A plugin that is a module of this executable.
 struct BuiltinPlugin<M: Module>: Plugin {
     let call: PluginCall
-    /// Why the configuration cannot be used says whoever uses it.
+    /// An error is thrown where the configuration is first used.
     private let parsed: Result<M.Config, Failure>
 
     init(call: PluginCall) {

@@ -75,7 +75,7 @@ extension Kernel {
         } catch {
             throw Failure(.io, "\(error)")
         }
-        let found = Device(record: String(decoding: text, as: UTF8.self), interface: query.interface)
+        let found = Device(note: String(decoding: text, as: UTF8.self), interface: query.interface)
         // The pod's record has a checksum, the note has none.
         guard let device = links.device(query.interface) ?? found else { return nil }
         do throws(SystemError) {
@@ -127,7 +127,7 @@ extension Kernel {
             guard path != query.note, let time = modificationTime(path),
                 let bytes = try? readFile(path, limit: 1 << 16)
             else { return nil }
-            let device = Device(record: String(decoding: bytes, as: UTF8.self), interface: "")
+            let device = Device(note: String(decoding: bytes, as: UTF8.self), interface: "")
             // Plexus may also run in a namespace of its own that shares /run.
             return device.flatMap { $0.home == 0 || $0.home == number ? ($0, time) : nil }
         }

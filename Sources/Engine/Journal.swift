@@ -12,7 +12,7 @@ package struct Journal {
         /// A bridge that this run created, or a VLAN's interface on one; it is deleted only if nobody else uses it.
         case createdShared(String, bridge: String)
         case lease(any AddressSource.Type, LeaseRequest)
-        case delegate(ExternalCall)
+        case external(ExternalCall)
     }
 
     private(set) var entries: [Entry] = []
@@ -27,7 +27,7 @@ package struct Journal {
 
     /// Records the inverse of a step on `link`, unless deleting the link undoes it.
     mutating func record(_ inverse: Step, on link: LinkName) {
-        // Searched from the newest on, which it mostly is.
+        // The link is usually the newest.
         if created.lastIndex(of: link) == nil { entries.append(.step(inverse)) }
     }
 

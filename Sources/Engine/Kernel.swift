@@ -47,6 +47,9 @@ package final class Kernel {
 
     package var hasSandbox: Bool { sandbox != nil }
 
+    private static let noSandbox = SystemError(
+        operation: "reach the pod's namespace", code: .noSuchDevice, text: "it is gone")
+
     /// What tells the sandbox from every other namespace; nil without one.
     package func sandboxIdentity() throws(Failure) -> NamespaceIdentity? {
         do throws(SystemError) { return try sandbox?.identity() } catch { throw Failure(.io, "\(error)") }
@@ -137,8 +140,7 @@ package final class Kernel {
         case .host: return try body(&host)
         case .sandbox:
             guard let result = try sandbox?.use(body) else {
-                throw SystemError(
-                    operation: "reach the pod's namespace", code: .noSuchDevice, text: "it is gone")
+                throw Self.noSandbox
             }
             return result
         }
@@ -159,7 +161,7 @@ package final class Kernel {
     /// A veth pair across the two namespaces, in one request; what the kernel says of the host's end.
     func add(_ veth: VethSpec, controller: Int32?) throws(SystemError) -> LinkInfo? {
         guard let descriptor = sandbox?.namespace.raw else {
-            throw SystemError(operation: "reach the pod's namespace", code: .noSuchDevice, text: "it is gone")
+            throw Self.noSandbox
         }
         return try host.add(veth, sandbox: descriptor, controller: controller)
     }
@@ -167,7 +169,7 @@ package final class Kernel {
     /// A link in the sandbox that sits on one of the host's.
     func addInSandbox(_ spec: LinkSpec, parent: Int32) throws(SystemError) {
         guard let descriptor = sandbox?.namespace.raw else {
-            throw SystemError(operation: "reach the pod's namespace", code: .noSuchDevice, text: "it is gone")
+            throw Self.noSandbox
         }
         try host.add(spec, parent: parent, into: descriptor)
     }
@@ -177,7 +179,7 @@ package final class Kernel {
         _ index: Int32, to place: Place, name: String, alias: String, isUp: Bool
     ) throws(SystemError) {
         guard let descriptor = sandbox?.namespace.raw else {
-            throw SystemError(operation: "reach the pod's namespace", code: .noSuchDevice, text: "it is gone")
+            throw Self.noSandbox
         }
         let target = place == .sandbox ? descriptor : home.raw
         try with(place == .sandbox ? .host : .sandbox) { socket throws(SystemError) in
@@ -196,7 +198,7 @@ package final class Kernel {
         var isStranded = false
         defer { if isStranded { isHome = false } }
         guard let result = try sandbox?.namespace.run(from: home, isStranded: &isStranded, body) else {
-            throw SystemError(operation: "the pod's namespace is gone", code: .noSuchDevice)
+            throw Self.noSandbox
         }
         return result
     }

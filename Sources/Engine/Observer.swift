@@ -53,7 +53,7 @@ extension Kernel {
                 facts.files[path] = String(decoding: try readFile(path, limit: 1 << 20), as: UTF8.self)
             } catch  where error.isNotFound || error.isNoDirectory {
             } catch  where error.isNoFile {
-                facts.files[path] = ""  // there, and spoilt
+                facts.files[path] = ""  // exists, but is not a regular file
             } catch {
                 throw Failure(.io, "\(error)")
             }

@@ -44,7 +44,7 @@ extension ChainRunner {
     private func known(
         _ name: LinkName, _ id: AttachmentID, _ attached: Attached?
     ) throws(SystemError) -> KnownLink? {
-        let promised = attached?.result.interfaces.first { $0.name == name.name && $0.sandbox ?? "" != "" }
+        let promised = attached?.result.interfaces.first { $0.name == name.name && !$0.isInHost }
         // Without a result the link has the address that is derived for it, unless another one was asked for.
         let mac =
             attached == nil ? Attachment(of: id).mac(.sandbox) : promised?.mac.flatMap(MAC.init(parsing:))

@@ -38,14 +38,14 @@ package final class Rehearsal: Worker {
     func add(
         _ call: ExternalCall, undo _: ExternalCall, of plugin: PluginCall, _: inout Journal
     ) throws(Failure) -> CNIResult? {
-        note(.delegate(call.type, path: call.path), plugin)
+        note(.external(call.type, path: call.path), plugin)
         return nil
     }
 
     func take(
         _ call: ExternalCall, undo _: ExternalCall, of plugin: PluginCall, _: inout Journal
     ) throws(Failure) -> Lease? {
-        note(.delegate(call.type, path: call.path), plugin)
+        note(.external(call.type, path: call.path), plugin)
         note(
             .unknown("the steps of \(plugin.type) depend on the addresses that \(call.type) will give"),
             plugin)
@@ -96,7 +96,7 @@ package struct Explained: Sendable {
     package enum Action: Sendable {
         case step(Step)
         case lease(String, [CNIResult.IP])
-        case delegate(String, path: String)
+        case external(String, path: String)
         /// What cannot be told without doing it.
         case unknown(String)
         case remark(String)

@@ -81,7 +81,7 @@ package final class Teardown {
         }
     }
 
-    /// Says of problems whose they are.
+    /// Prefixes problems with their attachment.
     private func name(_ found: ArraySlice<Failure>, _ owner: String, _ place: String = "") {
         guard runner.rules.namesPlugins else { return }
         for index in found.indices { problems[index] = found[index].prefixed(owner).ending(with: place) }

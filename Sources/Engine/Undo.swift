@@ -24,7 +24,7 @@ extension Executor {
                 do throws(Failure) { try source.release(request) } catch {
                     problems.append("undo: release the addresses: \(error.message)")
                 }
-            case .delegate(let call):
+            case .external(let call):
                 // It would run in the pod's namespace. Reported as a problem, so that the record stays and DEL calls
                 // the plugin.
                 guard kernel.isHome else {

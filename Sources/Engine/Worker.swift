@@ -68,7 +68,7 @@ final class LiveWorker: Worker {
         }
         let answer = try call.execute()
         // A plugin that fails half-way is asked to clean up as well.
-        journal.record(.delegate(undo))
+        journal.record(.external(undo))
         return try call.result(of: answer)
     }
 
@@ -77,7 +77,7 @@ final class LiveWorker: Worker {
     ) throws(Failure) -> Lease? {
         // On failure no DEL is called: it could free an address of an earlier attachment.
         let result = try call.run(forwardsErrors: rules.forwardsErrors) ?? CNIResult()
-        journal.record(.delegate(undo))
+        journal.record(.external(undo))
         return Lease(ips: result.ips, routes: result.routes, dns: result.dns)
     }
 

@@ -22,7 +22,6 @@ extension Errno {
     package static var interrupted: Self { .init(rawValue: EINTR) }
     package static var inputOutput: Self { .init(rawValue: EIO) }
     package static var noSuchDeviceOrAddress: Self { .init(rawValue: ENXIO) }
-    package static var wouldBlock: Self { .init(rawValue: EAGAIN) }
     package static var accessDenied: Self { .init(rawValue: EACCES) }
     package static var busy: Self { .init(rawValue: EBUSY) }
     package static var alreadyExists: Self { .init(rawValue: EEXIST) }

@@ -25,8 +25,6 @@ package struct Log: Sendable {
         self.toStderr = toStderr
     }
 
-    package var isDebug: Bool { (toStderr || file != nil) && level >= .debug }
-
     package func error(_ text: @autoclosure () -> String) { write(.error, text) }
     package func verbose(_ text: @autoclosure () -> String) { write(.verbose, text) }
     package func debug(_ text: @autoclosure () -> String) { write(.debug, text) }
@@ -54,8 +52,8 @@ package enum Environment {
     package static func value(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
 }
 
-/// CLOCK_MONOTONIC in milliseconds.
-/// Of the clock on the wall, for what outlives a boot.
+/// Wall clock, for what outlives a boot.
 package func secondsSinceEpoch() -> Int64 { Int64(clinux_seconds()) }
 
+/// CLOCK_MONOTONIC.
 package func monotonicMilliseconds() -> Int64 { clinux_milliseconds() }

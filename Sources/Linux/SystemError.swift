@@ -49,7 +49,7 @@ package struct SystemError: Error, Equatable, Sendable, CustomStringConvertible 
         return operation + (cause.isEmpty ? "" : ": \(cause)") + words
     }
 
-    /// Nor can there be anything of a name that is too long.
+    /// A name that is too long cannot exist either.
     package var isNotFound: Bool { code == .noSuchFile || code == .nameTooLong }
     /// Something is there, but no regular file: a link, a directory, a pipe; or one that we refuse.
     package var isNoFile: Bool {

@@ -123,7 +123,7 @@ extension Explained {
         switch action {
         case .step(let step): step.kind.name
         case .lease: "lease"
-        case .delegate: "delegate"
+        case .external: "delegate"
         case .unknown: "unknown"
         case .remark: "remark"
         }
@@ -133,7 +133,7 @@ extension Explained {
         switch action {
         case .step(let step): return step.kind.commands
         case .lease(let type, let ips): return ips.map { "# \(type) would give \($0.address) now" }
-        case .delegate(let type, let path):
+        case .external(let type, let path):
             return ["# \(visible(type)) is not built in: CNI_COMMAND=ADD \(shellQuoted(path))"]
         case .unknown(let text), .remark(let text): return ["# \(visible(text))"]
         }

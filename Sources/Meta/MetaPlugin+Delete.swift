@@ -83,7 +83,7 @@ extension MetaPlugin {
     /// The namespace of the result that the runtime kept of ADD, if one of its links is in it, as a path may be another
     /// pod's by now; or else the one that has a link of the container's.
     private func openPromised() throws(Failure) -> Kernel {
-        let links = config.plugin.previous?.interfaces.filter { $0.sandbox ?? "" != "" } ?? []
+        let links = config.plugin.previous?.interfaces.filter { !$0.isInHost } ?? []
         let kernel = try Kernel.open(
             sandbox: links.first?.sandbox ?? "", mayBeGone: true, mayBeOwn: true)
         if try runner(kernel).hasLink(withOneOf: links.compactMap(\.mac)) { return kernel }

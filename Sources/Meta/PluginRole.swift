@@ -70,7 +70,7 @@ package struct PluginRole {
     /// The namespace of CNI_NETNS; without one that of the result, if what ADD made or took is in it, as a path may be another
     /// pod's by now.
     private func openForDelete() throws(Failure) -> (Kernel, String) {
-        let links = config.previous?.interfaces.filter { $0.sandbox ?? "" != "" } ?? []
+        let links = config.previous?.interfaces.filter { !$0.isInHost } ?? []
         if invocation.netns.isEmpty, let path = links.first?.sandbox {
             let kernel = try Kernel.open(sandbox: path, mayBeGone: true, mayBeOwn: true)
             let runner = runner(kernel)

@@ -18,7 +18,7 @@ extension Bridge {
         guard let own = previous.interfaces.first(where: { $0.name == config.bridge }) else {
             throw refuse("prevResult has no interface \"\(config.bridge)\"")
         }
-        guard own.sandbox ?? "" == "" else {
+        guard own.isInHost else {
             throw refuse("prevResult has the bridge \"\(config.bridge)\" in the sandbox \(own.sandbox ?? "")")
         }
         if let expected = own.mac, MAC(parsing: expected) != bridge.mac {
@@ -54,7 +54,7 @@ extension Bridge {
     private static func checkPort(
         _ config: Config, _ previous: CNIResult, _ link: LinkFacts, _ facts: Facts
     ) throws(Failure) {
-        for candidate in previous.interfaces where candidate.sandbox ?? "" == "" {
+        for candidate in previous.interfaces where candidate.isInHost {
             guard let host = facts.links[.host(candidate.name)], host.kind == "veth",
                 host.peerIndex == link.index, link.peerIndex == host.index
             else { continue }

@@ -89,7 +89,7 @@ package enum Bridge: Module {
             return query
         case .check:
             // The peer has another name when the reference plugin made the pair.
-            let promised = attachment.previous?.interfaces.filter { $0.sandbox ?? "" == "" } ?? []
+            let promised = attachment.previous?.interfaces.filter(\.isInHost) ?? []
             return FactsQuery(links: ours + promised.map { .host($0.name) })
         case .del:
             // Masquerade rules of iptables go by address; without a result the link tells which.
@@ -168,7 +168,7 @@ package enum Bridge: Module {
             removal.steps.append(.removeMasquerade(masquerade(config, attachment, addresses)))
         }
         if config.macspoofchk {
-            let others = (attachment.previous?.interfaces ?? []).filter { $0.sandbox ?? "" == "" }.map(\.name)
+            let others = (attachment.previous?.interfaces ?? []).filter(\.isInHost).map(\.name)
             let names = [SpoofCheck.name(of: attachment.id), SpoofCheck.referenceName(of: attachment.id)]
             for name in names[0] == names[1] ? [names[0]] : names {
                 removal.steps.append(.removeSpoofCheck(name, ports: [attachment.hostLinkName] + others))

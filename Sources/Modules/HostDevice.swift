@@ -145,7 +145,7 @@ package enum HostDevice: Module {
         let (name, link) = try find(config, facts)
         var device = Device(name: name, interface: attachment.interface, link)
         device.home = facts.home
-        var steps: [Step] = [.writeFile(path(attachment), device.record), .takeDevice(device)]
+        var steps: [Step] = [.writeFile(path(attachment), device.note), .takeDevice(device)]
         // The IPAM plugin that is called next may talk over the device.
         if config.hasIPAM, attachment.lease == nil {
             steps.append(.change(.sandbox(attachment.interface), .up(true)))
@@ -287,7 +287,7 @@ package enum HostDevice: Module {
     /// called dev0 when the host has that name.
     private static func guess(_ config: Config, _ attachment: Attachment, _ facts: Facts) -> LinkName? {
         let promised = attachment.previous?.interfaces.first {
-            $0.name == attachment.interface && $0.sandbox ?? "" != ""
+            $0.name == attachment.interface && !$0.isInHost
         }?.mac.flatMap(MAC.init(parsing:))
         let found = facts.everyLink.filter { name in
             guard let link = facts.links[name], link.kind.isEmpty || link.isTiedToHost,

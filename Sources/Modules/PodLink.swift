@@ -13,7 +13,7 @@ func refuseTaken(_ attachment: Attachment, _ facts: Facts) throws(Failure) {
 /// Whose link has the attachment's name, and what helps.
 func whoHas(_ attachment: Attachment) -> String {
     let name = attachment.interface
-    let isOfList = attachment.previous?.interfaces.contains { $0.name == name && $0.sandbox ?? "" != "" }
+    let isOfList = attachment.previous?.interfaces.contains { $0.name == name && !$0.isInHost }
     return isOfList == true
         ? "an earlier plugin of the list made it: of the plugins that make an interface a list has one"
         : "a link of this name is in \(attachment.sandbox); DEL the attachment first"

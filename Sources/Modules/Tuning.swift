@@ -135,7 +135,7 @@ package enum Tuning: Module {
     /// Links of the host that may be the other end of the pod's.
     private static func peers(_ config: Config, _ attachment: Attachment) -> [LinkName] {
         guard config.raisesPeer, config.mtu != nil, let previous = attachment.previous else { return [] }
-        return previous.interfaces.filter { $0.sandbox ?? "" == "" }.map { .host($0.name) }
+        return previous.interfaces.filter { $0.isInHost }.map { .host($0.name) }
     }
 
     private static func name(_ setting: Config.Setting, _ attachment: Attachment) -> SysctlName {

@@ -44,7 +44,7 @@ package struct LinkInfo: Equatable, Sendable {
     package var alias = ""
     /// IFLA_ALT_IFNAME: further names, by which it is found as well.
     package var alternativeNames: [String] = []
-    /// IFLA_PERM_ADDRESS; empty for what was made with an address of chance.
+    /// IFLA_PERM_ADDRESS; empty for a link that was made with a random address.
     package var permanentAddress: [UInt8] = []
     /// IFLA_PARENT_DEV_BUS_NAME and IFLA_PARENT_DEV_NAME, since Linux 5.14: `pci` and `0000:00:04.0`.
     package var busName = ""

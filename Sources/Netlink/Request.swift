@@ -57,19 +57,6 @@ struct Request: ~Copyable {
 
     private var room: Int { capacity - finished }
 
-    func raw(_ number: UInt16, _ bytes: [UInt8]) {
-        precondition(mnl_attr_put_check(header, room, number, bytes.count, bytes))
-    }
-
-    func begin(_ number: UInt16) -> UnsafeMutablePointer<nlattr> {
-        guard let nest = mnl_attr_nest_start_check(header, room, number & ~UInt16(NLA_F_NESTED)) else {
-            preconditionFailure("netlink request too long")
-        }
-        return nest
-    }
-
-    func end(_ nest: UnsafeMutablePointer<nlattr>) { mnl_attr_nest_end(header, nest) }
-
     /// What attributes of one space are put through.
     func attributes<Space>(of _: Space.Type, _ body: (Builder<Space>) -> Void) { body(Builder(header, room)) }
 }

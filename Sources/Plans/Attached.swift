@@ -8,7 +8,7 @@ package struct Attached: Equatable, Sendable {
     package var saved: [String: String]
     /// The index of the pod's link, which the pod cannot change; nil when there is none, or in a record that does not say.
     package var index: Int32?
-    /// The host's device that the pod has, should the device's own record in /run be lost.
+    /// The host's device that the pod has, should the device's note in /run be lost.
     package var device: Device?
     /// Addresses that built-in sources gave; nil in a record that does not say.
     package var given: [IPAddress]?

@@ -11,11 +11,11 @@ package struct Device: Hashable, Sendable {
     package var wasUp: Bool
     /// Those that it had in the host; nil when they were not noted. All others are from the pod.
     package var alternativeNames: [String]?
-    /// nil in a record of an older version.
+    /// nil in a note of an older version.
     package var identity: LinkIdentity?
-    /// The inode number of the namespace that it is from; 0 in a record of an older version.
+    /// The inode number of the namespace that it is from; 0 in a note of an older version.
     package var home: UInt64 = 0
-    /// What it was like in the host; nil in the record of a version that did not keep it.
+    /// What it was like in the host; nil in the note of a version that did not keep it.
     package var settings: LinkSettings?
     /// Of the link as it was found for DEL; 0 before.
     package var index: Int32 = 0
@@ -174,11 +174,11 @@ package enum TakenDevice: Equatable, Sendable {
     case gone(Device)
 }
 
-// MARK: The record
+// MARK: The note
 
 extension Device {
-    /// Its record: a line with a checksum.
-    package var record: String {
+    /// The text of its note: a line with a checksum.
+    package var note: String {
         var json: JSONObject = ["device": .string(name), "interface": .string(interface), "up": .bool(wasUp)]
         if let names = alternativeNames { json["alternativeNames"] = .array(names.map { .string($0) }) }
         if let identity {
@@ -193,7 +193,7 @@ extension Device {
     }
 
     /// nil for a text that is none, or was damaged.
-    package init?(record text: String, interface: String) {
+    package init?(note text: String, interface: String) {
         let line = Array(text.utf8.prefix { $0 != JSON.lineEnd })
         let json = JSON.isSealed(line[...]) ? try? JSON.parse(sealed: line[...]) : try? JSON.parse(line).value
         guard let json, let name = json["device"]?.string,

@@ -45,7 +45,7 @@ package protocol Module: Sendable {
         _ config: Config, _ attachment: Attachment, _ facts: Facts
     ) throws(Failure) -> Plan
     static func removal(_ config: Config, _ attachment: Attachment, _ facts: Facts) -> Removal
-    /// The record of the host's device that the attachment has; nil for plugins that take none.
+    /// Where the note is of the host's device that the attachment has; nil for plugins that take none.
     static func takenDevice(_ attachment: Attachment) -> TakenQuery?
     /// The file in which the plugin itself notes what DEL needs, beside the pod's record; nil for plugins that keep none.
     static func note(_ attachment: Attachment) -> String?

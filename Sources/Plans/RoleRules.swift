@@ -29,7 +29,7 @@ package struct RoleRules: Sendable {
     /// A link whose result the version cannot express stays where a module says that its reference leaves it.
     package let leavesUntold: Bool
 
-    /// Who calls a plugin by itself passes the path where others are; the meta-plugin's configuration has binDir.
+    /// Whoever calls a plugin by itself sets CNI_PATH; the meta-plugin's configuration has binDir.
     package let requiresPath: Bool
     /// An error of a plugin's own has one code, 999, whatever went wrong: the reference has no others.
     package let hidesCodes: Bool

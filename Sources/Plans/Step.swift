@@ -1,6 +1,6 @@
 import Network
 
-/// One effect on the kernel, as data. The executor runs it and knows its inverse; `commands` prints it.
+/// One effect on the kernel, as data. The executor runs it and knows its inverse; `StepKind.commands` prints it.
 ///
 /// Steps named `ensure…` act on what attachments share: they accept what exists and are never undone, but for what this
 /// very run created.

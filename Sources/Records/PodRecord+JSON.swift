@@ -44,7 +44,7 @@ extension PodRecord {
         json["saved"] = .object(
             JSONObject(attached.saved.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) }))
         if let index = attached.index { json["index"] = .int(Int64(index)) }
-        if let device = attached.device { json["device"] = .string(device.record) }
+        if let device = attached.device { json["device"] = .string(device.note) }
         if let given = attached.given { json["given"] = .array(given.map { .string("\($0)") }) }
     }
 
@@ -113,7 +113,7 @@ extension PodRecord {
         var attached = Attached(
             result: try CNIResult.parse(result.value, assuming: .newest), saved: saved, given: given)
         attached.device = try json.string("device").flatMap {
-            Device(record: $0, interface: interface)
+            Device(note: $0, interface: interface)
         }
         attached.index = try json.int("index", in: 1...Int64(Int32.max)).map { Int32($0) }
         return attached

@@ -8,7 +8,7 @@ package import Plans
 package struct PodRecord: Sendable {
     package struct Entry: Sendable {
         package var spec: AttachmentSpec
-        /// nil from the intent until ADD is through, or has sysctls to save.
+        /// nil until ADD has finished, or has sysctls to save.
         package var attached: Attached?
 
         package init(spec: AttachmentSpec, attached: Attached? = nil) {
@@ -45,8 +45,8 @@ extension PodRecord {
     package static func tooLarge(_ facts: String) -> Failure {
         Failure(
             .badConfig,
-            "the configuration of this attachment cannot be kept: it is too large, too deep, or has a number of"
-                + " no bounds",
+            "the configuration of this attachment cannot be kept: it is too large, too deep, or has an"
+                + " infinite number",
             details:
                 "the record \(facts); the limits are \(JSON.maximumSize) bytes, \(JSON.maximumCount) values"
                 + " and \(JSON.maximumDepth) levels: ask for fewer networks, or write fewer routes")

@@ -11,13 +11,13 @@ import Testing
         link.permanentAddress = "020000000001"
         link.alternativeNames = ["enp0s4"]
         let device = Device(name: "eth9", interface: "eth0", link)
-        #expect(Device(record: device.record, interface: "eth0") == device)
+        #expect(Device(note: device.note, interface: "eth0") == device)
         var veth = LinkFacts(kind: "veth", peerIndex: 7)
         veth.isTiedToHost = true
         let tied = Device(name: "veth1", interface: "eth0", veth)
-        #expect(Device(record: tied.record, interface: "eth0")?.identity?.parent == 7)
-        let damaged = tied.record.replacing("veth1", with: "veth3")
-        #expect(Device(record: damaged, interface: "eth0") == nil)
+        #expect(Device(note: tied.note, interface: "eth0")?.identity?.parent == 7)
+        let damaged = tied.note.replacing("veth1", with: "veth3")
+        #expect(Device(note: damaged, interface: "eth0") == nil)
     }
 
     @Test(
@@ -26,19 +26,19 @@ import Testing
             "", "{", "[]", "{}", #"{"device":5}"#, #"{"device":""}"#, #"{"device":"a/b"}"#,
             #"{"device":"all"}"#,
         ])
-    func badRecords(text: String) { #expect(Device(record: text, interface: "eth0") == nil) }
+    func badRecords(text: String) { #expect(Device(note: text, interface: "eth0") == nil) }
 
     @Test(
         "a bus becomes part of a path: a false one is forgotten",
         arguments: ["..", "pci", "pci/..", "a/b/c", "/x"])
     func badBus(bus: String) throws {
         let text = #"{"device":"eth9","kind":"","bus":"\#(bus)"}"#
-        #expect(try #require(Device(record: text, interface: "eth0")).identity?.bus == nil)
+        #expect(try #require(Device(note: text, interface: "eth0")).identity?.bus == nil)
     }
 
     @Test("an old record has a name alone, and proves nothing")
     func oldRecord() throws {
-        let device = try #require(Device(record: #"{"device":"eth9","up":true}"#, interface: "eth0"))
+        let device = try #require(Device(note: #"{"device":"eth9","up":true}"#, interface: "eth0"))
         #expect(device == Device(name: "eth9", interface: "eth0", wasUp: true))
         #expect(!LinkIdentity(LinkFacts(kind: "dummy")).isProof)
     }
