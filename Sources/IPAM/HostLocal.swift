@@ -245,11 +245,18 @@ package enum HostLocal: AddressSource {
         }
     }
 
+    package static var defaultStore: String? { defaultDirectory }
+
+    package static func store(of ipam: JSON) -> String? {
+        // A relative one is refused.
+        ipam["dataDir"]?.string.flatMap { $0.hasPrefix("/") ? $0 : nil }
+    }
+
     /// Every address of a container, in all networks below `directory`: for a DEL that has no record.
     ///
     /// - Parameter isGone: whether the container no longer has an interface, nil in a file of the old form, and its address.
     package static func releaseEverything(
-        of containerID: String, below directory: String, where isGone: (String?, IPAddress) -> Bool
+        of containerID: String, in directory: String, where isGone: (String?, IPAddress) -> Bool
     ) throws(Failure) {
         try release(below: directory) { store throws(SystemError) in
             try store.entries(of: containerID).filter { entry in
@@ -262,7 +269,7 @@ package enum HostLocal: AddressSource {
 
     /// The same for containers that are gone altogether.
     package static func releaseEverything(
-        of containers: Set<String>, below directory: String
+        of containers: Set<String>, in directory: String
     ) throws(Failure) {
         try release(below: directory) { store throws(SystemError) in
             var gone: [LeaseStore.Entry] = []
@@ -292,7 +299,7 @@ package enum HostLocal: AddressSource {
     ///
     /// - Parameter isWanted: of a container.
     package static func owners(
-        below directory: String, where isWanted: (String) -> Bool = { _ in true }
+        in directory: String, where isWanted: (String) -> Bool
     ) throws(Failure) -> [(id: AttachmentID, address: IPAddress)] {
         var owners: [(id: AttachmentID, address: IPAddress)] = []
         do throws(SystemError) {

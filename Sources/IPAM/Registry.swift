@@ -9,5 +9,8 @@ package import Plans
     }
 }
 
+/// Those that keep what is out.
+@Sendable package func addressSourcesWithStores() -> [any AddressSource.Type] { [HostLocal.self] }
+
 /// Their names.
 package let addressSourceTypes = [HostLocal.type, Static.type]

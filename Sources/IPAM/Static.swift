@@ -8,6 +8,7 @@ package enum Static: AddressSource {
     package static let type = "static"
     package static let capabilities = ["ips"]
     package static let podArguments = ["ips"]
+    package static let keepsApart = false
     package static let vocabulary = Vocabulary(
         ["type", "addresses", "routes", "dns"],
         members: [

@@ -2,7 +2,6 @@ package import CNI
 import Definitions
 import Engine
 import Hashing
-import IPAM
 import JSONC
 import Linux
 import Network
@@ -72,21 +71,21 @@ extension MetaPlugin {
         problems += collectMultus(&census, &dead)
         // A living container without a record may be on any network.
         for id in alive.subtracting(census.recorded).subtracting(census.multus) { census.keep(id, nil) }
-        let directories = storeDirectories([])
-        do throws(Failure) { try keepUnrecorded(&census, directories) } catch {
+        let leases = leaseFolders([])
+        do throws(Failure) { try keepUnrecorded(&census, leases) } catch {
             census.isComplete = false
             problems.append(error)
         }
         // Of networks that nothing knows any more.
         let gone = census.unrecorded.subtracting(census.alive.map(\.containerID))
-        for directory in gone.isEmpty ? [] : directories {
-            do throws(Failure) { try HostLocal.releaseEverything(of: gone, below: directory) } catch {
+        for place in gone.isEmpty ? [] : leases {
+            do throws(Failure) { try place.source.releaseEverything(of: gone, in: place.path) } catch {
                 problems.append(error)
             }
         }
         // Who cannot be counted may live.
         if census.isComplete { problems += collectNetworks(census, store) + collectRules(census) }
-        if store.isNew { try noteUnrecorded(directories, store) }
+        if store.isNew { try noteUnrecorded(leases, store) }
         config.log.verbose(
             "GC of \(subject): \(alive.count) alive, \(dead) dead: \(problems.isEmpty ? "done" : "incomplete"),"
                 + " \(monotonicMilliseconds() - start) ms")
@@ -96,11 +95,11 @@ extension MetaPlugin {
     /// With records lost, another configuration's pods are known by their addresses alone: who has one keeps it while the
     /// host has its pair of links, or libcni's cache has it under another network's name, or a namespace has a link of it or
     /// the address. The latter is all that is known of pods that other programs attached to a network that the cache has too.
-    private func keepUnrecorded(_ census: inout Census, _ directories: Set<String>) throws(Failure) {
+    private func keepUnrecorded(_ census: inout Census, _ leases: [LeaseFolder]) throws(Failure) {
         let runner = runner(try Kernel.open(sandbox: "", mayBeGone: true))
         let known = Set(census.alive.map(\.containerID)).union(census.unrecorded)
-        for directory in directories {
-            let owners = try HostLocal.owners(below: directory) { !known.contains($0) }
+        for place in leases {
+            let owners = try place.source.owners(in: place.path) { !known.contains($0) }
             let pairs = try runner.havingLivingPairs(owners.map(\.id))
             for (id, address) in owners {
                 let results = pairs.contains(id) ? [] : census.results[id.containerID] ?? []
@@ -201,10 +200,7 @@ extension MetaPlugin {
             let likely = Self.likelyInterfaces(id)
             let kernel = try census.pods().kernel(of: likely)
             let teardown = Teardown(runner(kernel), isGuess: true)
-            func isOurs(_ interface: String) -> Bool {
-                (interface == id.interface || !Self.isOfRuntime(interface))
-                    && kept.map { !$0.contains(interface) } ?? (interface == id.interface)
-            }
+            func isOurs(_ interface: String) -> Bool { Self.mayHave(interface, id, besides: kept) }
             teardown.detachByNotes(id, where: isOurs)
             teardown.detachByMAC(id.containerID, likely.map(\.interface), where: isOurs)
             teardown.detachByHostLink(id.containerID, likely.map(\.interface), where: isOurs)

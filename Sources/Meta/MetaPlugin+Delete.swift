@@ -1,7 +1,6 @@
 package import CNI
 import Definitions
 import Engine
-import IPAM
 import JSONC
 import Linux
 import Network
@@ -46,7 +45,7 @@ extension MetaPlugin {
                 besides: multus?.unusable ?? [])
         }
         // Only a hint: on a read-only disk it is left out.
-        if store.isNew { try? noteUnrecorded(storeDirectories([]), store) }
+        if store.isNew { try? noteUnrecorded(leaseFolders([]), store) }
         let isClean = problems.isEmpty && unread.isEmpty
         config.log.verbose(
             "DEL of \(subject): \((record ?? multus?.record)?.logged ?? "what its names find"):"
@@ -95,12 +94,7 @@ extension MetaPlugin {
     /// Whether the container has an address, or a plugin noted something of it.
     private func hasTraces() throws(Failure) -> Bool {
         if try builtins.hasNotes(of: id) { return true }
-        for directory in storeDirectories([]) {
-            if try !HostLocal.owners(below: directory, where: { $0 == id.containerID }).isEmpty {
-                return true
-            }
-        }
-        return false
+        return try !leases(of: id.containerID, []).isEmpty
     }
 
     /// The same for a container without a record of ours.
@@ -231,10 +225,7 @@ extension MetaPlugin {
         _ runner: ChainRunner, _ kept: [String]?, besides interfaces: [String] = []
     ) -> [Failure] {
         let teardown = Teardown(runner, isGuess: true)
-        func isOurs(_ interface: String) -> Bool {
-            (interface == id.interface || !Self.isOfRuntime(interface))
-                && kept.map { !$0.contains(interface) } ?? (interface == id.interface)
-        }
+        func isOurs(_ interface: String) -> Bool { Self.mayHave(interface, id, besides: kept) }
         var delegates: [Delegate] = []
         do throws(Failure) {
             delegates = try DelegateBuilder(config, invocation).buildWhatResolves(config.log)
@@ -266,10 +257,18 @@ extension MetaPlugin {
         of containerID: String, _ delegates: [Delegate]
     ) throws(Failure) -> [(id: AttachmentID, address: IPAddress)] {
         var found: [(id: AttachmentID, address: IPAddress)] = []
-        for directory in storeDirectories(delegates) {
-            found += try HostLocal.owners(below: directory) { $0 == containerID }
+        for place in leaseFolders(delegates) {
+            found += try place.source.owners(in: place.path) { $0 == containerID }
         }
         return found
+    }
+
+    /// Whether an attachment without a record may have an interface.
+    ///
+    /// - Parameter kept: the interfaces of the container's other attachments; nil when they are not known.
+    static func mayHave(_ interface: String, _ id: AttachmentID, besides kept: [String]?) -> Bool {
+        guard let kept else { return interface == id.interface }
+        return (interface == id.interface || !isOfRuntime(interface)) && !kept.contains(interface)
     }
 
     /// `eth1` and the like: runtimes name the interfaces so of which they ask one by one, and each has a DEL of its own.
@@ -293,8 +292,7 @@ extension MetaPlugin {
             return [error]
         }
         func isOurs(_ interface: String) -> Bool {
-            !present.contains(interface) && (interface == id.interface || !Self.isOfRuntime(interface))
-                && kept.map { !$0.contains(interface) } ?? (interface == id.interface)
+            !present.contains(interface) && Self.mayHave(interface, id, besides: kept)
         }
         let interfaces = Self.likelyInterfaces(id).map(\.interface) + delegates.map(\.spec.id.interface)
         do throws(Failure) {
@@ -303,11 +301,11 @@ extension MetaPlugin {
         } catch {
             problems.append(error)
         }
-        for directory in storeDirectories(delegates) {
+        for place in leaseFolders(delegates) {
             do throws(Failure) {
                 // An address that is still on a link is not handed out: another program may have attached it, or the pod
                 // has renamed it.
-                try HostLocal.releaseEverything(of: id.containerID, below: directory) { interface, address in
+                try place.source.releaseEverything(of: id.containerID, in: place.path) { interface, address in
                     isOurs(interface ?? id.interface) && !addresses.contains(address)
                 }
             } catch {
@@ -318,18 +316,22 @@ extension MetaPlugin {
     }
 
     /// Where the addresses of the default, of the delegates and of every cached definition are kept.
-    func storeDirectories(_ delegates: [Delegate]) -> Set<String> {
-        var directories: Set = [HostLocal.defaultDirectory]
+    func leaseFolders(_ delegates: [Delegate]) -> [LeaseFolder] {
+        let sources = builtins.keepers()
+        var paths = sources.map { Set([$0.defaultStore].compactMap(\.self)) }
         func note(_ plugins: [JSON]) {
-            for plugin in plugins {
-                guard let path = plugin["ipam"]?["dataDir"]?.string, path.hasPrefix("/") else { continue }
-                directories.insert(path)
+            for ipam in plugins.compactMap({ $0["ipam"] }) {
+                for (index, source) in sources.enumerated() {
+                    if let path = source.store(of: ipam) { paths[index].insert(path) }
+                }
             }
         }
         for delegate in delegates { note(delegate.spec.list.plugins) }
         for delegate in config.delegates { note(delegate["plugins"]?.array ?? [delegate]) }
         DefinitionCache(path: config.cacheDir).forEachNetwork { _, list, _ in note(list.plugins) }
-        return directories
+        return zip(sources, paths).flatMap { source, paths in
+            paths.sorted().map { LeaseFolder(source: source, path: $0) }
+        }
     }
 
     /// The first problem, with the others in its details.

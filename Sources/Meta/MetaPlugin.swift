@@ -63,7 +63,7 @@ package struct MetaPlugin {
         }
 
         let store = try RecordStore.open(config.cniDir)
-        if store.isNew { try noteUnrecorded(storeDirectories(delegates), store) }
+        if store.isNew { try noteUnrecorded(leaseFolders(delegates), store) }
         var isOld = false
         let lock = try store.lock(id, for: network, &isOld)
         defer { extendLifetime(lock) }
@@ -135,10 +135,10 @@ package struct MetaPlugin {
     /// Records may have been lost with their directory: the containers that have addresses are noted, and their next
     /// ADD releases those first.
     func noteUnrecorded(
-        _ directories: Set<String>, _ store: borrowing RecordStore
+        _ leases: [LeaseFolder], _ store: borrowing RecordStore
     ) throws(Failure) {
         var owners: [AttachmentID] = []
-        for directory in directories { owners += try HostLocal.owners(below: directory).map(\.id) }
+        for place in leases { owners += try place.source.owners(in: place.path) { _ in true }.map(\.id) }
         try store.note(unrecorded: owners)
     }
 
@@ -323,5 +323,6 @@ package struct MetaPlugin {
 /// Every plugin that this executable provides.
 package let builtins = Registry(
     module: module(ofType:), source: addressSource(ofType:), noters: modulesWithNotes,
+    keepers: addressSourcesWithStores,
     externalSources: ["dhcp", "whereabouts"],
     resourceTakers: ["host-device", "sriov", "ib-sriov", "accelerated-bridge"])

@@ -38,7 +38,9 @@ extension MetaPlugin {
     func warnOfCollisions(_ record: PodRecord, _ store: borrowing RecordStore) {
         warnOfSharedSubnets(record)
         for entry in record.entries
-        where entry.spec.list.plugins.contains(where: { $0["ipam"]?["type"]?.string == "static" }) {
+        where entry.spec.list.plugins.contains(where: { plugin in
+            plugin["ipam"]?["type"]?.string.flatMap(builtins.source)?.keepsApart == false
+        }) {
             warnOfSharedAddresses(entry, store)
         }
     }
@@ -101,21 +103,11 @@ extension PodRecord.Entry {
                 $0.sandbox != nil && $0.mac.flatMap(MAC.init(parsing:)) == mac
             } ?? false
         case .address(let address):
-            isOf("ipvlan") && hasAddress(address)
+            hasAddress(address) && aPluginHolds(claim)
         case .lease(let address, let container):
             spec.id.containerID == container && hasAddress(address)
-        case .master(let name):
-            spec.list.plugins.contains {
-                ["macvlan", "ipvlan"].contains($0["type"]?.string) && $0["master"]?.string == name
-            }
-        case .device(let name):
-            spec.runtimeConfig["deviceID"]?.string == name
-                || spec.list.plugins.contains { plugin in
-                    plugin["type"]?.string == "host-device"
-                        && ["device", "hwaddr", "kernelpath", "pciBusID"].contains {
-                            plugin[$0]?.string == name
-                        }
-                }
+        case .master: aPluginHolds(claim)
+        case .device(let name): spec.runtimeConfig["deviceID"]?.string == name || aPluginHolds(claim)
         }
     }
 
@@ -123,7 +115,11 @@ extension PodRecord.Entry {
         attached?.result.ips.contains { $0.address.address == address } ?? false
     }
 
-    private func isOf(_ type: String) -> Bool { spec.list.plugins.contains { $0["type"]?.string == type } }
+    private func aPluginHolds(_ claim: Failure.Claim) -> Bool {
+        spec.list.plugins.contains { plugin in
+            plugin["type"]?.string.flatMap(builtins.module)?.holds(claim, plugin) ?? false
+        }
+    }
 
     /// `pod default/b (net1, network default/net-a)`.
     fileprivate var holder: String {

@@ -1,6 +1,5 @@
 package import CNI
 import Engine
-import IPAM
 package import JSONC
 import Linux
 package import Plans

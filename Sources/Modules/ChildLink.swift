@@ -55,6 +55,11 @@ struct ChildLink: Equatable, Sendable {
         return query
     }
 
+    /// A link of the host's that such links sit on.
+    static func holds(_ claim: Failure.Claim, _ configuration: JSON) -> Bool {
+        if case .master(let name) = claim { configuration["master"]?.string == name } else { false }
+    }
+
     /// The master, as the configuration or the default route has it.
     func master(_ facts: Facts) throws(Failure) -> (name: LinkName, facts: LinkFacts) {
         let side = linkInContainer ? "the pod's namespace" : "the host"

@@ -119,6 +119,11 @@ package enum HostDevice: Module {
         TakenQuery(note: path(attachment), interface: attachment.interface)
     }
 
+    package static func holds(_ claim: Failure.Claim, _ configuration: JSON) -> Bool {
+        guard case .device(let name) = claim else { return false }
+        return ["device", "hwaddr", "kernelpath", "pciBusID"].contains { configuration[$0]?.string == name }
+    }
+
     package static func needs(noteOf attachment: Attachment) -> FactsQuery {
         FactsQuery(taken: takenDevice(attachment))
     }

@@ -59,6 +59,11 @@ package enum Ipvlan: Module {
         try refuseTaken(attachment, facts)
     }
 
+    /// No two ipvlans of one master may have an address.
+    package static func holds(_ claim: Failure.Claim, _ configuration: JSON) -> Bool {
+        if case .address = claim { true } else { ChildLink.holds(claim, configuration) }
+    }
+
     package static func judge(
         _ config: Config, _ attachment: Attachment, _ facts: Facts
     ) throws(Failure) -> [Remark] {

@@ -75,6 +75,10 @@ package enum Macvlan: Module {
         try refuseTaken(attachment, facts)
     }
 
+    package static func holds(_ claim: Failure.Claim, _ configuration: JSON) -> Bool {
+        ChildLink.holds(claim, configuration)
+    }
+
     package static func judge(_ config: Config, _: Attachment, _ facts: Facts) throws(Failure) -> [Remark] {
         config.link.remarks(facts)
     }

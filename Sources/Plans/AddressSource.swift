@@ -42,6 +42,8 @@ package protocol AddressSource: Sendable {
     /// What it reads of `runtimeConfig`, and of `args.cni`.
     static var capabilities: [String] { get }
     static var podArguments: [String] { get }
+    /// Whether no two attachments get one address.
+    static var keepsApart: Bool { get }
     /// Refuses a configuration that `allocate` would refuse, and in the meta role one that cannot work; reads no store.
     static func validate(_ request: LeaseRequest) throws(Failure) -> [Remark]
     static func allocate(_ request: LeaseRequest) throws(Failure) -> Lease
@@ -52,4 +54,52 @@ package protocol AddressSource: Sendable {
     /// GC: gives back what belongs to no attachment in `valid`.
     static func collect(_ request: LeaseRequest, valid: [AttachmentID]) throws(Failure)
     static func status(_ request: LeaseRequest) throws(Failure)
+
+    // For containers of which nothing else is known. A source that keeps nothing has no stores.
+
+    /// The folder in which it keeps what is out, when none is configured.
+    static var defaultStore: String? { get }
+    /// The one that an `ipam` section names.
+    static func store(of ipam: JSON) -> String?
+    /// Whoever has an address there, in whichever network; with an empty interface where that is not known.
+    ///
+    /// - Parameter isWanted: of a container.
+    static func owners(
+        in store: String, where isWanted: (String) -> Bool
+    ) throws(Failure) -> [(id: AttachmentID, address: IPAddress)]
+    /// Gives back every address of a container.
+    ///
+    /// - Parameter isGone: whether the container no longer has an interface, nil where it is not known, and its address.
+    static func releaseEverything(
+        of containerID: String, in store: String, where isGone: (String?, IPAddress) -> Bool
+    ) throws(Failure)
+    /// The same for containers that are gone altogether.
+    static func releaseEverything(of containers: Set<String>, in store: String) throws(Failure)
+}
+
+extension AddressSource {
+    package static var keepsApart: Bool { true }
+    package static var defaultStore: String? { nil }
+    package static func store(of _: JSON) -> String? { nil }
+
+    package static func owners(
+        in _: String, where _: (String) -> Bool
+    ) throws(Failure) -> [(id: AttachmentID, address: IPAddress)] { [] }
+
+    package static func releaseEverything(
+        of _: String, in _: String, where _: (String?, IPAddress) -> Bool
+    ) throws(Failure) {}
+
+    package static func releaseEverything(of _: Set<String>, in _: String) throws(Failure) {}
+}
+
+/// Where a source keeps what is out.
+package struct LeaseFolder: Sendable {
+    package let source: any AddressSource.Type
+    package let path: String
+
+    package init(source: any AddressSource.Type, path: String) {
+        self.source = source
+        self.path = path
+    }
 }

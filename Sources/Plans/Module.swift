@@ -47,6 +47,9 @@ package protocol Module: Sendable {
     static func removal(_ config: Config, _ attachment: Attachment, _ facts: Facts) -> Removal
     /// Where the note is of the host's device that the attachment has; nil for plugins that take none.
     static func takenDevice(_ attachment: Attachment) -> TakenQuery?
+    /// Whether an attachment by this configuration holds what another one wanted: the error of that one can then name it.
+    /// Of `.address` that the attachment has it is known.
+    static func holds(_ claim: Failure.Claim, _ configuration: JSON) -> Bool
     /// The file in which the plugin itself notes what DEL needs, beside the pod's record; nil for plugins that keep none.
     static func note(_ attachment: Attachment) -> String?
     /// What DEL asks and does by that file alone, without a configuration.
@@ -76,6 +79,7 @@ extension Module {
     package static var checksResult: Bool { true }
     package static func make(_: Config, _: Attachment, _: Facts) throws(Failure) -> [Step] { [] }
     package static func takenDevice(_: Attachment) -> TakenQuery? { nil }
+    package static func holds(_: Failure.Claim, _: JSON) -> Bool { false }
     package static func note(_: Attachment) -> String? { nil }
     package static func needs(noteOf _: Attachment) -> FactsQuery { FactsQuery() }
     package static func removal(noteOf _: Attachment, _: Facts) -> Removal { Removal() }
@@ -103,6 +107,8 @@ package struct Registry: Sendable {
     package let source: @Sendable (String) -> (any AddressSource.Type)?
     /// Modules that keep notes; one that takes a device comes before one that changes it.
     package let noters: @Sendable () -> [any Module.Type]
+    /// Address sources that keep what is out.
+    package let keepers: @Sendable () -> [any AddressSource.Type]
     /// IPAM plugins that are known and not built in.
     package let externalSources: [String]
     /// Plugins, built in or not, that take a device plugin's device.
@@ -111,12 +117,14 @@ package struct Registry: Sendable {
     package init(
         module: @escaping @Sendable (String) -> (any Module.Type)?,
         source: @escaping @Sendable (String) -> (any AddressSource.Type)?,
-        noters: @escaping @Sendable () -> [any Module.Type] = { [] }, externalSources: [String] = [],
+        noters: @escaping @Sendable () -> [any Module.Type] = { [] },
+        keepers: @escaping @Sendable () -> [any AddressSource.Type] = { [] }, externalSources: [String] = [],
         resourceTakers: [String] = []
     ) {
         self.module = module
         self.source = source
         self.noters = noters
+        self.keepers = keepers
         self.externalSources = externalSources
         self.resourceTakers = resourceTakers
     }

@@ -35,8 +35,8 @@ import Testing
     @Test("where a file has the directory's name there are no leases, and a new one is refused with the fix")
     func aFileInTheWay() throws {
         #expect(FileManager.default.createFile(atPath: directory, contents: nil))
-        #expect(try HostLocal.owners(below: directory).isEmpty)
-        try HostLocal.releaseEverything(of: "c1", below: directory) { _, _ in true }
+        #expect(try HostLocal.owners(in: directory) { _ in true }.isEmpty)
+        try HostLocal.releaseEverything(of: "c1", in: directory) { _, _ in true }
         let failure = #expect(throws: Failure.self) { try HostLocal.allocate(self.request(Self.small)) }
         #expect(failure?.details.contains("mv \(directory) ") == true)
     }
