@@ -16,8 +16,11 @@ package final class ChainRunner {
 
     package var kernel: Kernel { executor.kernel }
 
-    package init(_ kernel: Kernel, registry: Registry, rules: RoleRules, log: Log) {
-        executor = Executor(kernel)
+    /// - Parameter owner: the network that a runtime called; empty under a plugin's own name.
+    package init(
+        _ kernel: Kernel, registry: Registry, rules: RoleRules, log: Log, owner: String = ""
+    ) {
+        executor = Executor(kernel, owner: owner)
         self.registry = registry
         self.rules = rules
         self.log = log

@@ -7,9 +7,14 @@ package import Plans
 /// Runs steps in order and keeps the journal. It knows no kernel object: how each step runs is in Steps.
 package final class Executor {
     let kernel: Kernel
+    /// The network that a runtime called, for marks on what is shared with other programs; empty under a plugin's own name.
+    let owner: String
     var bridges: SmallMap<String, HeldBridge> = [:]
 
-    package init(_ kernel: Kernel) { self.kernel = kernel }
+    package init(_ kernel: Kernel, owner: String = "") {
+        self.kernel = kernel
+        self.owner = owner
+    }
 
     /// Runs `steps` up to the first that is refused, which it returns, with everything done so far in the journal.
     package func run(_ steps: [Step], _ journal: inout Journal) -> RefusedStep? {

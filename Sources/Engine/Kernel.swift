@@ -19,8 +19,6 @@ package final class Kernel {
     package private(set) var isHome = true
     static let stranded = "the thread could not leave the pod's namespace"
 
-    /// The network that a runtime called, for marks on what is shared with other programs; empty under a plugin's own name.
-    package var owner = ""
     var links = LinkCache()
     /// The thread is in the sandbox: `inside` joins several visits.
     private var isInside = false

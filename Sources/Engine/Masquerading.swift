@@ -6,7 +6,7 @@ package import Plans
 
 /// Masquerade rules and spoof checks, named as the reference plugins name them, so that either removes the other's.
 extension Kernel {
-    func ensureMasquerade(_ rule: Masquerade) throws(SystemError) {
+    func ensureMasquerade(_ rule: Masquerade, owner: String) throws(SystemError) {
         guard rule.backend == .nftables else { return try Iptables.masquerade(rule) }
         try nftables { socket throws(SystemError) in
             try socket.ensureMasquerade(rules: rule.rules(owner: owner), instancePrefix: rule.instance)

@@ -24,13 +24,9 @@ package final class Teardown {
     private var links: [LinkName] = []
     private var hostLinks: [String] = []
     private var leases: [(source: any AddressSource.Type, request: LeaseRequest)] = []
-    /// Of the attachment that is being detached: the plugin whose own ADD failed, as did its undo.
-    private var refusal: Attached.Refusal?
-    /// Seconds for which the DEL of such a plugin has to work. After that it keeps nothing from going: what it cannot clean up
-    /// it may never have made.
+    /// Seconds for which the DEL of a plugin has to work whose own ADD failed. After that it keeps nothing from going: what it
+    /// cannot clean up it may never have made.
     private static let refusalPatience: Int64 = 300
-    /// False once a restore of the attachment failed, or its device cannot be reached: what the next DEL needs is kept.
-    private var isRestored = true
     /// Attachments whose device is still out, with its addresses.
     package private(set) var held: Set<String> = []
     package private(set) var problems: [Failure] = []
@@ -40,12 +36,23 @@ package final class Teardown {
         self.isGuess = isGuess
     }
 
+    /// One attachment on its way out.
+    private struct Detaching {
+        let id: AttachmentID
+        /// Whom a line of the log is about.
+        let subject: String
+        /// The plugin whose own ADD failed, as did its undo.
+        var refusal: Attached.Refusal?
+        /// False once a restore failed, or the device cannot be reached: what the next DEL needs is kept.
+        var isRestored = true
+    }
+
     /// Runs the plugins of one attachment, last one first, up to the deletion of links.
     package func detach(_ spec: AttachmentSpec, _ attached: Attached?) {
         let previous = attached.flatMap { $0.isWhole ? $0.result : nil }
-        refusal = attached?.refusal
-        do throws(Failure) { isRestored = try runner.recognize(spec, attached) } catch {
-            isRestored = false
+        var state = Detaching(id: spec.id, subject: spec.subject, refusal: attached?.refusal)
+        do throws(Failure) { state.isRestored = try runner.recognize(spec, attached) } catch {
+            state.isRestored = false
             note(error, spec, false)
         }
         for index in spec.list.plugins.indices.reversed() {
@@ -57,12 +64,12 @@ package final class Teardown {
                 ).plugin()
                 pending = try plugin.removal()
             } catch {
-                isRestored = false
+                state.isRestored = false
                 note(error, spec, isGuess)
                 continue
             }
             let known = problems.count
-            do throws(Failure) { try detach(pending, spec.id, spec.subject) } catch {
+            do throws(Failure) { try detach(pending, &state) } catch {
                 note(plugin.naming(error), spec, false)
             }
             name(problems[known...], "\(spec.name) on \(spec.id.interface)", spec.place)
@@ -87,51 +94,50 @@ package final class Teardown {
         for index in found.indices { problems[index] = found[index].prefixed(owner).ending(with: place) }
     }
 
-    /// - Parameter subject: whom a line of the log is about.
-    private func detach(_ pending: Pending, _ id: AttachmentID, _ subject: String) throws(Failure) {
-        let (removal, interface) = (pending.removal, id.interface)
+    private func detach(_ pending: Pending, _ state: inout Detaching) throws(Failure) {
+        let removal = pending.removal
         links += removal.links.map { .sandbox($0) }
         hostLinks += removal.hostLinks
         if let lease = pending.lease { leases.append(lease) }
-        for step in removal.restores { restore(step, subject) }
+        for step in removal.restores { restore(step, &state) }
         // What keeps its addresses keeps an IPAM plugin's as well; such a plugin may talk over the link, which the steps may
         // take away.
         let isHeld =
-            removal.problem != nil || !isRestored && removal.steps.contains { $0.kind.holdsAddresses }
+            removal.problem != nil || !state.isRestored && removal.steps.contains { $0.kind.holdsAddresses }
         var refused: Failure?
         if let call = pending.call, !isHeld {
-            do throws(Failure) { try run(call) } catch { refused = error }
+            do throws(Failure) { try run(call, state) } catch { refused = error }
         }
-        for step in removal.steps { remove(step, interface) }
+        for step in removal.steps { remove(step, &state) }
         if let problem = removal.problem {
-            held.insert(interface)
+            held.insert(state.id.interface)
             throw problem
         }
         if let refused { throw refused }
     }
 
-    private func restore(_ step: Step, _ subject: String) {
+    private func restore(_ step: Step, _ state: inout Detaching) {
         guard let refused = run(step, isRepeated: true), !refused.isGone else { return }
         // A pod could ask for what cannot be put back, and must not stay for that.
         if refused.isFinal, runner.rules.retriesRestores {
-            return runner.log.error("DEL of \(subject): it stays as it is: \(refused.error)")
+            return runner.log.error("DEL of \(state.subject): it stays as it is: \(refused.error)")
         }
-        isRestored = false
+        state.isRestored = false
         // In the meta role the next DEL tries again; the reference never does.
         guard runner.rules.retriesRestores else {
-            return runner.log.error("DEL of \(subject): \(refused.error)")
+            return runner.log.error("DEL of \(state.subject): \(refused.error)")
         }
         problems.append(runner.executor.failure(of: refused))
     }
 
-    private func remove(_ step: Step, _ interface: String) {
-        if step.kind.waitsForRestore, !isRestored {
-            if step.kind.holdsAddresses { held.insert(interface) }
+    private func remove(_ step: Step, _ state: inout Detaching) {
+        if step.kind.waitsForRestore, !state.isRestored {
+            if step.kind.holdsAddresses { held.insert(state.id.interface) }
             return
         }
         guard let refused = run(step, isRepeated: false), !refused.isGone else { return }
-        isRestored = false
-        held.insert(interface)
+        state.isRestored = false
+        held.insert(state.id.interface)
         problems.append(runner.executor.failure(of: refused))
     }
 
@@ -142,14 +148,14 @@ package final class Teardown {
 
     /// Without a record a plugin that cannot be started is ignored: an ADD could not have started it either; and so is one
     /// that refuses its configuration, or refuses while the pod has no interface of that name.
-    private func run(_ call: ExternalCall) throws(Failure) {
+    private func run(_ call: ExternalCall, _ state: Detaching) throws(Failure) {
         let answer: ChildResult
         do throws(Failure) { answer = try call.execute() } catch {
             guard isGuess else { throw error }
             return tell(error, call.id)
         }
         do throws(Failure) { _ = try call.result(of: answer) } catch {
-            var isTolerated = isGivenUp(call, error) || isGuess && error.isOfConfiguration
+            var isTolerated = isGivenUp(call, error, state.refusal) || isGuess && error.isOfConfiguration
             if isGuess, !isTolerated { isTolerated = try !hasInterface(call.id) }
             guard isTolerated else { throw error }
             tell(error, call.id)
@@ -157,7 +163,9 @@ package final class Teardown {
     }
 
     /// Whether nothing is to be expected of further DELs of a plugin that refused ADD.
-    private func isGivenUp(_ call: ExternalCall, _ error: Failure) -> Bool {
+    private func isGivenUp(
+        _ call: ExternalCall, _ error: Failure, _ refusal: Attached.Refusal?
+    ) -> Bool {
         guard let refusal, refusal.type == call.type else { return false }
         let age = secondsSinceEpoch() - refusal.time
         return error.isOfConfiguration || !(0...Self.refusalPatience).contains(age)
@@ -329,14 +337,15 @@ package final class Teardown {
             }
         }
         for (interface, removal) in removals.sorted(by: { $0.key < $1.key }) {
-            isRestored = removal.problem == nil
-            let own = AttachmentID(containerID: id.containerID, interface: interface)
-            let subject = "container \(id.containerID) \(interface)"
+            var state = Detaching(
+                id: AttachmentID(containerID: id.containerID, interface: interface),
+                subject: "container \(id.containerID) \(interface)")
+            state.isRestored = removal.problem == nil
             let known = problems.count
-            do throws(Failure) { try detach(Pending(removal: removal), own, subject) } catch {
+            do throws(Failure) { try detach(Pending(removal: removal), &state) } catch {
                 problems.append(error)
             }
-            name(problems[known...], subject)
+            name(problems[known...], state.subject)
         }
     }
 

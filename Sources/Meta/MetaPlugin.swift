@@ -21,8 +21,7 @@ package struct MetaPlugin {
     }
 
     func runner(_ kernel: Kernel) -> ChainRunner {
-        kernel.owner = network
-        return ChainRunner(kernel, registry: builtins, rules: .meta, log: config.log)
+        ChainRunner(kernel, registry: builtins, rules: .meta, log: config.log, owner: network)
     }
 
     /// The configuration that the runtime called. Several of them may share a node, its networks and our cniDir: each

@@ -7,7 +7,7 @@ extension LiveRun {
         switch step {
         case .ensure(let rule):
             journal.record(.step(.removeMasquerade(rule)))
-            try kernel.ensureMasquerade(rule)
+            try kernel.ensureMasquerade(rule, owner: executor.owner)
         case .remove(let rule): try kernel.removeMasquerade(rule)
         }
     }
