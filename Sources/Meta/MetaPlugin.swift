@@ -5,6 +5,7 @@ import IPAM
 package import JSONC
 import Linux
 import Modules
+import Network
 package import Plans
 import Records
 
@@ -182,6 +183,12 @@ package struct MetaPlugin {
                 error.key = "default-route"
                 throw error
             }
+        }
+        let own = Set(record.entries.flatMap { $0.attached?.result.ips ?? [] }.map(\.address.address))
+        for gateway in delegates.flatMap({ $0.defaultRoute ?? [] }) where own.contains(gateway) {
+            config.log.error(
+                "\(subject): default-route asks for \(gateway), which is the pod's own address: nothing is reached through"
+                    + " it; name a router of that network")
         }
         for index in record.entries.indices {
             let entry = record.entries[index]

@@ -496,6 +496,15 @@ import Testing
             ), "\(own.ran)")
     }
 
+    @Test("a default route by the pod's own address is named")
+    func aRouteThatLeadsNowhere() throws {
+        let answer = try add(
+            Self.macvlan + #","ipam":{"type":"static","addresses":[{"address":"10.5.0.9/24"}]}"#,
+            networks: #"[{"name":"net","default-route":["10.5.0.9"]}]"#)
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(answer.ran.errors.contains("default-route asks for 10.5.0.9, which is the pod's own address"))
+    }
+
     @Test("which link a default chose is said where an unknown key may have been meant to choose")
     func aChoiceBesideUnknownKeys() throws {
         let answer = try add(#""type":"bridge","interface":"eth7""#)
