@@ -31,9 +31,11 @@ package final class Teardown {
     package private(set) var held: Set<String> = []
     package private(set) var problems: [Failure] = []
 
-    package init(_ runner: ChainRunner, isGuess: Bool = false) {
+    /// - Parameter holding: interfaces whose addresses are not to be released.
+    package init(_ runner: ChainRunner, isGuess: Bool = false, holding: Set<String> = []) {
         self.runner = runner
         self.isGuess = isGuess
+        held = holding
     }
 
     /// One attachment on its way out.

@@ -262,8 +262,10 @@ extension MetaPlugin {
         let isOurs = namespace.map { found in !census.namespaces.contains { $0.isSame(as: found) } } ?? false
         let hasSandbox = isOurs ? try runner(kernel).hasLink(withOneOf: found.macs) : false
         if !hasSandbox { kernel = try Kernel.open(sandbox: "", mayBeGone: true) }
-        var problems = detach(found.record, sandbox: hasSandbox ? found.sandbox : "", runner(kernel))
-        if !found.isWhole { problems += removeTraces(of: found.record.id, [], runner(kernel), []) }
+        let held = hasSandbox ? [] : try living(found)
+        var problems = detach(
+            found.record, sandbox: hasSandbox ? found.sandbox : "", runner(kernel), holding: held)
+        if !found.isWhole { problems += removeTraces(of: found.record.id, [], runner(kernel), Array(held)) }
         if problems.isEmpty { try found.remove() }
         return problems
     }

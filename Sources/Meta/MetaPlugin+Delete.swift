@@ -31,17 +31,19 @@ extension MetaPlugin {
             unread.append(error)
         }
         var problems: [Failure] = []
+        var held: Set<String> = []
         if let record {
             let (kernel, sandbox) = try open(record, given: invocation.netns)
             problems = detach(record, sandbox: sandbox, runner(kernel))
         } else if let multus {
             let (kernel, sandbox) = try open(multus, store)
-            problems = detach(multus.record, sandbox: sandbox, runner(kernel))
+            held = kernel.hasSandbox ? [] : try living(multus)
+            problems = detach(multus.record, sandbox: sandbox, runner(kernel), holding: held)
         }
         // When an entry of Multus' cannot be used, what it was is looked for as if there were no record.
         if record == nil, multus?.isWhole != true {
             problems += detachUnrecorded(
-                runner(try openUnrecorded(store)), try neighbours(of: id, store),
+                runner(try openUnrecorded(store)), try neighbours(of: id, store).map { $0 + held },
                 besides: multus?.unusable ?? [])
         }
         // Only a hint: on a read-only disk it is left out.
@@ -72,6 +74,17 @@ extension MetaPlugin {
         let kernel = try openUnrecorded(store)
         let isThere = kernel.hasSandbox || !fileExists(invocation.netns)
         return (kernel, isThere ? invocation.netns : "")
+    }
+
+    /// Of a container that Multus attached and whose namespace nobody tells, without results that would: the interfaces whose
+    /// address is on a link of a namespace that lives. It may be another pod's of another network: then a later GC frees it.
+    func living(_ multus: MultusRecord) throws(Failure) -> Set<String> {
+        let entries = multus.record.entries
+        guard entries.contains(where: { $0.attached == nil }) else { return [] }
+        let leases = try leases(of: multus.record.id.containerID, entries.map { Delegate(spec: $0.spec) })
+        guard !leases.isEmpty else { return [] }
+        let pods = try PodSearch()
+        return Set(leases.filter { pods.has($0.address) }.map(\.id.interface))
     }
 
     /// The namespace of CNI_NETNS, if it is there.
@@ -189,8 +202,10 @@ extension MetaPlugin {
         return Set(directories).sorted().map { MultusCache(directory: $0) }
     }
 
-    func detach(_ record: PodRecord, sandbox: String, _ runner: ChainRunner) -> [Failure] {
-        let teardown = Teardown(runner)
+    func detach(
+        _ record: PodRecord, sandbox: String, _ runner: ChainRunner, holding held: Set<String> = []
+    ) -> [Failure] {
+        let teardown = Teardown(runner, holding: held)
         for entry in record.entries.reversed() {
             var spec = entry.spec
             spec.sandbox = sandbox

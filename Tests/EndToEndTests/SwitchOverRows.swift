@@ -369,6 +369,31 @@ import Testing
         #expect(try isClean() && node.links(pod: "a").isEmpty)
     }
 
+    @Test(
+        "without results and path the addresses of a pod that lives are kept; of one that is gone they are free",
+        arguments: ["DEL", "GC"], [true, false])
+    func livingWithoutResults(verb: String, lives: Bool) throws {
+        try attach()
+        try Shell.sh("rm -r \(node.directory)/state/results")
+        if !lives { try node.removePod("a") }
+        // Another test's pods may have addresses of that subnet.
+        let held = try Shell.sh(
+            """
+            for n in $(ls /run/netns); do ip -n $n -br addr 2>/dev/null; done | grep -oE '10\\.77\\.0\\.[0-9]+' | sort -u
+            """)
+        let answer =
+            verb == "DEL"
+            ? try call("DEL", netns: "")
+            : try node.call(
+                "GC", id: "", netns: "",
+                MetaEndToEnd.config(
+                    node, version: "1.1.0", networks: nil, extra: ",\"cni.dev/valid-attachments\":[]"))
+        #expect(answer.status == 0, "\(answer.ran)")
+        let left = try node.files("ipam").filter { $0.contains("/10.77") }
+        #expect(left.allSatisfy { held.contains($0.split(separator: "/").last ?? "?") }, "\(left) \(held)")
+        if lives { #expect(left.count == 2) }
+    }
+
     @Test("CHECK looks for the interface of an entry that nothing tells more of")
     func checkedByName() throws {
         try attach(spoilt: "null")
