@@ -1,7 +1,7 @@
 package import CNI
 import Linux
 import Netlink
-package import Network
+import Network
 package import Plans
 
 /// What DEL of one plugin asks for.
@@ -17,19 +17,19 @@ struct Pending {
 /// First what needs the links (external plugins, restores); then the links, all in one group delete; then the addresses
 /// whose links are gone: no address is handed out while it is still on a link.
 package final class Teardown {
-    private let runner: ChainRunner
+    let runner: ChainRunner
     /// There may never have been such an attachment: a plugin that cannot even be started is no failure.
     private let isGuess: Bool
     /// By the names that the attachments know them by.
-    private var links: [LinkName] = []
-    private var hostLinks: [String] = []
+    var links: [LinkName] = []
+    var hostLinks: [String] = []
     private var leases: [(source: any AddressSource.Type, request: LeaseRequest)] = []
     /// Seconds for which the DEL of a plugin has to work whose own ADD failed. After that it keeps nothing from going: what it
     /// cannot clean up it may never have made.
     private static let refusalPatience: Int64 = 300
     /// Attachments whose device is still out, with its addresses.
     package private(set) var held: Set<String> = []
-    package private(set) var problems: [Failure] = []
+    package internal(set) var problems: [Failure] = []
 
     /// - Parameter holding: interfaces whose addresses are not to be released.
     package init(_ runner: ChainRunner, isGuess: Bool = false, holding: Set<String> = []) {
@@ -39,7 +39,7 @@ package final class Teardown {
     }
 
     /// One attachment on its way out.
-    private struct Detaching {
+    struct Detaching {
         let id: AttachmentID
         /// Whom a line of the log is about.
         let subject: String
@@ -91,12 +91,12 @@ package final class Teardown {
     }
 
     /// Prefixes problems with their attachment.
-    private func name(_ found: ArraySlice<Failure>, _ owner: String, _ place: String = "") {
+    func name(_ found: ArraySlice<Failure>, _ owner: String, _ place: String = "") {
         guard runner.rules.namesPlugins else { return }
         for index in found.indices { problems[index] = found[index].prefixed(owner).ending(with: place) }
     }
 
-    private func detach(_ pending: Pending, _ state: inout Detaching) throws(Failure) {
+    func detach(_ pending: Pending, _ state: inout Detaching) throws(Failure) {
         let removal = pending.removal
         links += removal.links.map { .sandbox($0) }
         hostLinks += removal.hostLinks
@@ -265,7 +265,7 @@ package final class Teardown {
         }
     }
 
-    private func listed() throws(SystemError) -> [LinkInfo] {
+    func listed() throws(SystemError) -> [LinkInfo] {
         try runner.kernel.with(.sandbox) { socket throws(SystemError) in try socket.links() }
     }
 
@@ -316,108 +316,5 @@ package final class Teardown {
             try socket.setGroup(links.map(\.index), group)
             try socket.delete(group: group)
         }
-    }
-
-    /// Without a record of the pod: what plugins noted themselves, such as the devices of the host that it has.
-    package func detachByNotes(_ id: AttachmentID, where isOurs: (String) -> Bool) {
-        var removals: [String: Removal] = [:]
-        for module in runner.registry.noters() {
-            do throws(Failure) {
-                for interface in try Registry.interfaces(notedBy: module, of: id) where isOurs(interface) {
-                    let attachment = Attachment(
-                        of: AttachmentID(containerID: id.containerID, interface: interface))
-                    let facts = try runner.observe(module.needs(noteOf: attachment))
-                    if case .found(let device, let name, _)? = facts.taken {
-                        let known = KnownLink(place: name.place, index: device.index)
-                        runner.kernel.links.note(known, for: .sandbox(interface))
-                    }
-                    let removal = module.removal(noteOf: attachment, facts)
-                    removals[interface] = removals[interface]?.joined(with: removal) ?? removal
-                }
-            } catch {
-                problems.append(error)
-            }
-        }
-        for (interface, removal) in removals.sorted(by: { $0.key < $1.key }) {
-            var state = Detaching(
-                id: AttachmentID(containerID: id.containerID, interface: interface),
-                subject: "container \(id.containerID) \(interface)")
-            state.isRestored = removal.problem == nil
-            let known = problems.count
-            do throws(Failure) { try detach(Pending(removal: removal), &state) } catch {
-                problems.append(error)
-            }
-            name(problems[known...], state.subject)
-        }
-    }
-
-    /// Without a record of the pod: its links whose MAC address is derived for an attachment of the container's, whatever they
-    /// are called.
-    package func detachByMAC(_ containerID: String, _ likely: [String], where isOurs: (String) -> Bool) {
-        guard runner.kernel.hasSandbox else { return }
-        do throws(SystemError) {
-            let all = try listed().filter { $0.kind != nil }
-            for name in likely where isOurs(name) {
-                let id = AttachmentID(containerID: containerID, interface: name)
-                let mac = Attachment(of: id).mac(.sandbox)
-                guard let link = all.first(where: { $0.mac == mac }) else { continue }
-                runner.kernel.links.note(
-                    KnownLink(place: .sandbox, index: link.index, mac: mac), for: .sandbox(name))
-                links.append(.sandbox(name))
-            }
-        } catch {
-            problems.append(Failure(.generic, "\(error)"))
-        }
-    }
-
-    /// Without a record of the pod: its links that are tied to the host and have an address that was given to it, whatever
-    /// became of their names and MAC addresses.
-    package func detachByAddress(
-        _ leases: [(id: AttachmentID, address: IPAddress)], where isOurs: (String) -> Bool
-    ) throws(Failure) {
-        guard runner.kernel.hasSandbox, !leases.isEmpty else { return }
-        do throws(SystemError) {
-            for link in try listed() {
-                // What has an alias may be a device that is to go home.
-                guard link.kind != nil, link.parentNamespaceID != nil, link.alias.isEmpty else { continue }
-                let addresses = try runner.kernel.with(.sandbox) { socket throws(SystemError) in
-                    try socket.addresses(index: link.index).map(\.cidr.address)
-                }
-                let lease = leases.first { addresses.contains($0.address) && isOurs($0.id.interface) }
-                guard let lease else { continue }
-                let name = LinkName.sandbox(lease.id.interface)
-                if runner.kernel.links.known(name) == nil {
-                    runner.kernel.links.note(
-                        KnownLink(place: .sandbox, index: link.index, mac: link.mac), for: name)
-                }
-                links.append(name)
-            }
-        } catch {
-            throw Failure(.generic, "\(error)")
-        }
-    }
-
-    /// Links in the pod of which the name alone is known: what is made by software, and no device that is to go home.
-    package func detachByInterface(_ names: [String]) {
-        do throws(SystemError) {
-            for name in names {
-                guard let (link, place) = try runner.kernel.link(.sandbox(name)), place == .sandbox,
-                    link.kind != nil, link.alias.isEmpty
-                else { continue }
-                links.append(.sandbox(name))
-            }
-        } catch {
-            problems.append(Failure(.generic, "\(error)"))
-        }
-    }
-
-    /// Without a record of the pod: the veth pairs whose host end has the name derived for this container.
-    package func detachByHostLink(_ containerID: String, _ likely: [String], where isOurs: (String) -> Bool) {
-        var names = Set(likely)
-        do throws(Failure) { names.formUnion(try runner.sandboxLinks().map(\.name)) } catch {
-            problems.append(error)
-        }
-        names = names.filter(isOurs)
-        hostLinks += names.sorted().map { AttachmentID(containerID: containerID, interface: $0).hostLinkName }
     }
 }
