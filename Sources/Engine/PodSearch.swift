@@ -46,13 +46,7 @@ extension Kernel {
         guard hasSandbox else { return [] }
         do throws(SystemError) {
             return try with(.sandbox) { socket throws(SystemError) in
-                var found: Set<IPAddress> = []
-                for link in try socket.links() {
-                    for address in try socket.addresses(index: link.index) {
-                        found.insert(address.cidr.address)
-                    }
-                }
-                return found
+                Set(try socket.addressesByLink().values.joined())
             }
         } catch {
             throw Failure(.generic, "\(error)")

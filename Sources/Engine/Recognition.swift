@@ -83,11 +83,12 @@ extension Kernel {
             }
             var byAddress: Int32?
             var byMAC: [Int32] = []
-            for link in try socket.links() {
+            let links = try socket.links()
+            let addressesByLink = try socket.addressesByLink()
+            for link in links {
                 let isTied = link.kind != nil && link.parentNamespaceID != nil
                 guard link.mac == mac || isTied else { continue }
-                let own = try socket.addresses(index: link.index).map(\.cidr.address)
-                let hasAddress = own.contains(where: addresses.contains)
+                let hasAddress = addressesByLink[link.index, default: []].contains(where: addresses.contains)
                 if link.mac == mac, hasAddress { return link.index }
                 if hasAddress { byAddress = byAddress ?? link.index }
                 if link.mac == mac, link.hasOwnAddress { byMAC.append(link.index) }

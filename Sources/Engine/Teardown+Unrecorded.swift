@@ -64,20 +64,22 @@ extension Teardown {
     ) throws(Failure) {
         guard runner.kernel.hasSandbox, !leases.isEmpty else { return }
         do throws(SystemError) {
-            for link in try listed() {
+            let links = try listed()
+            let addresses = try runner.kernel.with(.sandbox) { socket throws(SystemError) in
+                try socket.addressesByLink()
+            }
+            for link in links {
                 // What has an alias may be a device that is to go home.
                 guard link.kind != nil, link.parentNamespaceID != nil, link.alias.isEmpty else { continue }
-                let addresses = try runner.kernel.with(.sandbox) { socket throws(SystemError) in
-                    try socket.addresses(index: link.index).map(\.cidr.address)
-                }
-                let lease = leases.first { addresses.contains($0.address) && isOurs($0.id.interface) }
+                let own = addresses[link.index, default: []]
+                let lease = leases.first { own.contains($0.address) && isOurs($0.id.interface) }
                 guard let lease else { continue }
                 let name = LinkName.sandbox(lease.id.interface)
                 if runner.kernel.links.known(name) == nil {
                     runner.kernel.links.note(
                         KnownLink(place: .sandbox, index: link.index, mac: link.mac), for: name)
                 }
-                links.append(name)
+                self.links.append(name)
             }
         } catch {
             throw Failure(.generic, "\(error)")

@@ -21,15 +21,25 @@ package struct AddressInfo: Equatable, Sendable {
 extension RouteSocket {
     /// Addresses of one link, both families; ENODEV when there is no such link.
     package mutating func addresses(index: Int32) throws(SystemError) -> [AddressInfo] {
+        try listAddresses(index: index)
+    }
+
+    /// Addresses of every link, both families, by the link's index: links come and go while one asks for each.
+    package mutating func addressesByLink() throws(SystemError) -> [Int32: [IPAddress]] {
+        Dictionary(grouping: try listAddresses(index: nil), by: \.index).mapValues { $0.map(\.cidr.address) }
+    }
+
+    private mutating func listAddresses(index: Int32?) throws(SystemError) -> [AddressInfo] {
         let request = Request(RTM_GETADDR, 0)
         var message = ifaddrmsg()
-        message.ifa_index = UInt32(index)
+        message.ifa_index = UInt32(index ?? 0)
         request.extra(message)
         var found: [AddressInfo] = []
         try socket.converse(request, "list addresses", NLM_F_DUMP, isFiltered: true, restart: { found = [] })
         {
             type, payload throws(SystemError) in
-            guard type == UInt16(RTM_NEWADDR), let address = try AddressInfo(payload), address.index == index
+            guard type == UInt16(RTM_NEWADDR), let address = try AddressInfo(payload),
+                index == nil || address.index == index
             else { return }
             found.append(address)
         }
