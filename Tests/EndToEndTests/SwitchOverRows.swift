@@ -376,11 +376,8 @@ import Testing
         try attach()
         try Shell.sh("rm -r \(node.directory)/state/results")
         if !lives { try node.removePod("a") }
-        // Another test's pods may have addresses of that subnet.
-        let held = try Shell.sh(
-            """
-            for n in $(ls /run/netns); do ip -n $n -br addr 2>/dev/null; done | grep -oE '10\\.77\\.0\\.[0-9]+' | sort -u
-            """)
+        // Another test's pods may have addresses of that subnet, before or meanwhile.
+        var held = try Self.addressesInUse()
         let answer =
             verb == "DEL"
             ? try call("DEL", netns: "")
@@ -389,9 +386,17 @@ import Testing
                 MetaEndToEnd.config(
                     node, version: "1.1.0", networks: nil, extra: ",\"cni.dev/valid-attachments\":[]"))
         #expect(answer.status == 0, "\(answer.ran)")
+        held += try Self.addressesInUse()
         let left = try node.files("ipam").filter { $0.contains("/10.77") }
         #expect(left.allSatisfy { held.contains($0.split(separator: "/").last ?? "?") }, "\(left) \(held)")
         if lives { #expect(left.count == 2) }
+    }
+
+    private static func addressesInUse() throws -> String {
+        try Shell.sh(
+            """
+            for n in $(ls /run/netns); do ip -n $n -br addr 2>/dev/null; done | grep -oE '10\\.77\\.0\\.[0-9]+' | sort -u
+            """)
     }
 
     @Test("CHECK looks for the interface of an entry that nothing tells more of")

@@ -54,6 +54,26 @@ import Testing
         }
     }
 
+    /// In one dump, as a link that goes meanwhile would fail a request of its own.
+    @Test func addressesOfAllLinksAreListedAtOnce() throws {
+        try Self.inside { node, _ in
+            try Self.pair(node)
+            try Shell.sh(
+                "ip -n \(node) addr add 10.9.1.2/24 dev b0 && ip -n \(node) link add bare type bridge")
+            var socket = try RouteSocket.open()
+            let found = try socket.addressesByLink()
+            for link in try Tree(parsing: try Shell.sh("ip -n \(node) -j addr show")).list {
+                // Link-local ones come when the kernel likes.
+                let told = link["addr_info"].list.filter { $0["scope"].string != "link" }
+                let index = try #require(link["ifindex"].int)
+                let listed = found[Int32(index), default: []].map { "\($0)" }.filter { !$0.hasPrefix("fe80") }
+                #expect(listed.sorted() == told.compactMap { $0["local"].string }.sorted())
+            }
+            #expect(found.values.joined().contains { "\($0)" == "10.9.1.2" })
+            #expect(found.values.joined().contains { "\($0)" == "fd09::2" })
+        }
+    }
+
     @Test func aLinkIsReadAsIPShowsIt() throws {
         try Self.inside { node, pod in
             try Shell.sh(
