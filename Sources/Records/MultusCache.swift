@@ -25,6 +25,7 @@ package struct MultusCache {
     package func record(
         _ id: AttachmentID, sandbox: String, _ log: Log, _ make: MakeSpec
     ) throws(Failure) -> MultusRecord? {
+        let noted = noted(of: id.containerID)
         var found = MultusRecord(cache: self, record: PodRecord(id: id, sandbox: sandbox, entries: []))
         let bytes: [UInt8]
         do throws(SystemError) {
@@ -33,7 +34,7 @@ package struct MultusCache {
         } catch  where error.isNotFound {
             // The record may be lost, and what libcni noted of each network be there.
             found.isWhole = false
-            found.record.entries = notedEntries(id, make)
+            found.record.entries = entries(noted, id, make)
             return found.record.entries.isEmpty ? nil : found
         } catch  where error.isNoFile {
             // Our own cniDir has directories beside Multus' files; files that others can write to are not trusted.
@@ -47,7 +48,7 @@ package struct MultusCache {
             if delegates.isEmpty { throw JSONError(path: "", problem: "it names no network") }
             for (index, delegate) in delegates.enumerated() {
                 do throws(JSONError) {
-                    found.record.entries.append(try entry(delegate, index, id, make))
+                    found.record.entries.append(try entry(delegate, index, noted, id, make))
                 } catch {
                     found.isWhole = false
                     let name = (try? delegate.string("ifnameRequest")) ?? nil
@@ -61,7 +62,7 @@ package struct MultusCache {
             }
         } catch {
             found.isWhole = false
-            found.record.entries = notedEntries(id, make)
+            found.record.entries = entries(noted, id, make)
             log.error(
                 "\(directory)/\(id.containerID), Multus' record of \(id.interface), is unusable: \(error):"
                     + " DEL goes by libcni's results, names and leases")
@@ -78,21 +79,14 @@ package struct MultusCache {
     /// The attachments that libcni's cache knows, those of the runtime or of Multus' delegates, by container.
     package static func results(below directory: String) -> [String: [(network: String, interface: String)]] {
         var found: [String: [(network: String, interface: String)]] = [:]
-        guard let results = try? Directory.open("\(directory)/results").trusted(),
-            let names = try? results.names()
-        else { return found }
-        for name in names.sorted() {
-            guard let bytes = try? results.read(name, limit: limit, isTrusted: true),
-                let json = try? JSON.parse(bytes).value, let containerID = json["containerId"]?.string,
-                let network = json["networkName"]?.string, let interface = json["ifName"]?.string
-            else { continue }
-            found[containerID, default: []].append((network, interface))
+        for noted in notes(below: directory, where: { _ in true }) {
+            found[noted.containerID, default: []].append((noted.network, noted.interface))
         }
         return found
     }
 
     private func entry(
-        _ json: Reader, _ index: Int, _ id: AttachmentID, _ make: MakeSpec
+        _ json: Reader, _ index: Int, _ noted: [Noted], _ id: AttachmentID, _ make: MakeSpec
     ) throws(JSONError) -> PodRecord.Entry {
         let name = try json.string("Name") ?? ""
         var interface = try json.string("ifnameRequest") ?? ""
@@ -100,8 +94,8 @@ package struct MultusCache {
         let list: NetworkList
         do throws(JSONError) { list = try self.list(json, name) } catch {
             // libcni noted the same configuration.
-            let noted = noted(of: id.containerID).filter { $0.interface == interface }
-            guard noted.count == 1, let other = noted[0].list else { throw error }
+            let likely = noted.filter { $0.interface == interface }
+            guard likely.count == 1, let other = likely[0].list else { throw error }
             list = other
         }
         let own = AttachmentID(containerID: id.containerID, interface: interface)
@@ -114,7 +108,7 @@ package struct MultusCache {
         if let ips = try json.list("ipRequest"), !ips.isEmpty {
             spec.runtimeConfig["ips"] = .array(ips.map(\.value))
         }
-        let added = self.added(spec)
+        let added = noted.first { $0.network == list.name && $0.interface == interface }
         // Nothing protects Multus' file from damage, but libcni noted the same configuration.
         if let other = added?.list, other.types != list.types {
             throw json.error(
@@ -136,41 +130,55 @@ package struct MultusCache {
         }
     }
 
-    /// A file of libcni's cache.
+    /// A file of libcni's cache; nil for a part that says nothing.
     private struct Noted {
+        var containerID: String
+        var network: String
         var interface: String
-        var list: NetworkList?
-        var result: CNIResult?
+        private let json: JSON
 
         init?(_ json: JSON) {
-            guard let network = json["networkName"]?.string, let interface = json["ifName"]?.string else {
-                return nil
-            }
+            guard let containerID = json["containerId"]?.string, let network = json["networkName"]?.string,
+                let interface = json["ifName"]?.string
+            else { return nil }
+            self.containerID = containerID
+            self.network = network
             self.interface = interface
+            self.json = json
+        }
+
+        var list: NetworkList? {
             let config = json["config"]?.string.flatMap(decodedBase64).flatMap { try? JSON.parse($0).value }
-            list = config.flatMap { try? NetworkList.decode($0, defaultName: network) }
-            result = json["result"].flatMap {
-                try? CNIResult.parse($0, assuming: list?.version ?? .newest)
-            }
+            return config.flatMap { try? NetworkList.decode($0, defaultName: network) }
+        }
+
+        var result: CNIResult? {
+            json["result"].flatMap { try? CNIResult.parse($0, assuming: list?.version ?? .newest) }
         }
     }
 
-    /// What libcni noted of a container's networks.
-    private func noted(of containerID: String) -> [Noted] {
+    /// The files of libcni's cache, by name.
+    private static func notes(below directory: String, where isWanted: (String) -> Bool) -> [Noted] {
         guard let results = try? Directory.open("\(directory)/results").trusted(),
             let names = try? results.names()
         else { return [] }
-        return names.filter { $0.contains("-\(containerID)-") }.sorted().compactMap { name in
-            guard let bytes = try? results.read(name, limit: Self.limit, isTrusted: true),
-                let json = try? JSON.parse(bytes).value, json["containerId"]?.string == containerID
-            else { return nil }
-            return Noted(json)
+        return names.filter(isWanted).sorted().compactMap { name in
+            guard let bytes = try? results.read(name, limit: limit, isTrusted: true) else { return nil }
+            return (try? JSON.parse(bytes).value).flatMap(Noted.init)
         }
     }
 
-    private func notedEntries(_ id: AttachmentID, _ make: MakeSpec) -> [PodRecord.Entry] {
+    /// What libcni noted of a container's networks. A file's name is ambiguous, so what it says of itself is compared.
+    private func noted(of containerID: String) -> [Noted] {
+        Self.notes(below: directory) { $0.contains("-\(containerID)-") }
+            .filter { $0.containerID == containerID }
+    }
+
+    private func entries(
+        _ noted: [Noted], _ id: AttachmentID, _ make: MakeSpec
+    ) -> [PodRecord.Entry] {
         var entries: [PodRecord.Entry] = []
-        for noted in noted(of: id.containerID) {
+        for noted in noted {
             let own = AttachmentID(containerID: id.containerID, interface: noted.interface)
             guard let list = noted.list, var spec = try? make(list.name, own, list) else { continue }
             spec.origin = "\(directory)/results"
@@ -178,18 +186,6 @@ package struct MultusCache {
         }
         // The cluster's network was the first.
         return entries.filter { $0.spec.id == id } + entries.filter { $0.spec.id != id }
-    }
-
-    /// What libcni's cache has of an attachment: its configuration and its result; nil for a part that says nothing. A
-    /// file's name is ambiguous, so what it says of itself is compared.
-    private func added(_ spec: AttachmentSpec) -> Noted? {
-        guard
-            let bytes = try? Directory.open("\(directory)/results").trusted().readIfPresent(
-                resultName(spec), limit: Self.limit, isTrusted: true),
-            let json = try? JSON.parse(bytes).value, json["containerId"]?.string == spec.id.containerID,
-            json["ifName"]?.string == spec.id.interface
-        else { return nil }
-        return Noted(json)
     }
 
     private func resultName(_ spec: AttachmentSpec) -> String {
