@@ -7,8 +7,9 @@ protocol AddressProvider {
     /// no link and has no address leaves nothing touched.
     var needsLink: Bool { get }
     func validate() throws(Failure)
-    /// nil when only the source knows what it would give.
-    func take(_ journal: inout Journal) throws(Failure) -> Lease?
+    /// - Parameter call: with the result of the plugin before.
+    /// - Returns: nil when only the source knows what it would give.
+    func take(_ call: PluginCall, _ journal: inout Journal) throws(Failure) -> Lease?
     func check() throws(Failure)
     /// Adds what gives them back.
     func giveBack(in pending: inout Pending)
@@ -20,7 +21,7 @@ extension PluginCall {
     /// By the type in the section `ipam`.
     func addresses(_ type: String) -> any AddressProvider {
         guard let source = builtinSource(type) else { return ExternalAddressProvider(call: self, type: type) }
-        return BuiltinAddressProvider(call: self, source: source)
+        return BuiltinAddressProvider(self, source)
     }
 
     /// The built-in address source for `ipam`, unless its executable is preferred.
@@ -30,29 +31,37 @@ extension PluginCall {
 }
 
 private struct BuiltinAddressProvider: AddressProvider {
-    let call: PluginCall
-    let source: any AddressSource.Type
+    private let call: PluginCall
+    private let source: any AddressSource.Type
+    private let request: LeaseRequest
+    /// Of an ADD, which alone reads all of it; an error is thrown where the configuration is first used.
+    private let parsed: Result<any AddressConfig, Failure>?
 
-    var needsLink: Bool { false }
-
-    private var request: LeaseRequest {
+    init(_ call: PluginCall, _ source: any AddressSource.Type) {
         var request = LeaseRequest(
             config: call.config, id: call.spec.id, args: call.spec.args, rules: call.rules)
         request.given = call.attached?.given ?? []
-        return request
+        self.call = call
+        self.source = source
+        self.request = request
+        guard call.verb == .add else {
+            parsed = nil
+            return
+        }
+        do throws(Failure) { parsed = .success(try source.parse(request)) } catch { parsed = .failure(error) }
     }
+
+    var needsLink: Bool { false }
 
     func validate() throws(Failure) {
         // STATUS has no pod, which might bring addresses of its own.
-        if call.verb == .status {
-            try source.status(request)
-        } else {
-            call.say(try source.validate(request))
-        }
+        if call.verb == .status { try source.status(request) }
+        if let config = try parsed?.get() { call.say(config.remarks(request)) }
     }
 
-    func take(_ journal: inout Journal) throws(Failure) -> Lease? {
-        try call.worker.take(source, request, of: call, &journal)
+    func take(_ call: PluginCall, _ journal: inout Journal) throws(Failure) -> Lease? {
+        guard let config = try parsed?.get() else { return nil }
+        return try call.worker.take(source, config, request, of: call, &journal)
     }
 
     func check() throws(Failure) { try source.check(request) }
@@ -70,7 +79,7 @@ private struct ExternalAddressProvider: AddressProvider {
 
     func validate() throws(Failure) { _ = try call.external(.add, type) }
 
-    func take(_ journal: inout Journal) throws(Failure) -> Lease? {
+    func take(_ call: PluginCall, _ journal: inout Journal) throws(Failure) -> Lease? {
         try call.worker.take(
             call.external(.add, type), undo: call.external(.del, type), of: call, &journal)
     }

@@ -9,18 +9,16 @@ struct BuiltinPlugin<M: Module>: Plugin {
     let call: PluginCall
     /// An error is thrown where the configuration is first used.
     private let parsed: Result<M.Config, Failure>
+    /// Who gives the addresses; nil for a plugin or a network without.
+    private let addresses: (any AddressProvider)?
 
     init(call: PluginCall) {
         self.call = call
         parsed = Self.parse(call)
+        addresses = M.usesIPAM ? call.config.ipamType.map(call.addresses) : nil
     }
 
     func isNamed(in error: Failure) -> Bool { error.message.hasPrefix("\(call.type) ") }
-
-    /// Who gives the addresses; nil for a plugin or a network without.
-    private func addresses(_ call: PluginCall) -> (any AddressProvider)? {
-        M.usesIPAM ? call.config.ipamType.map(call.addresses) : nil
-    }
 
     func judgeKeys() throws(JSONError) {
         let config = call.config
@@ -51,7 +49,7 @@ struct BuiltinPlugin<M: Module>: Plugin {
 
     func validate() throws(Failure) {
         _ = try parsed.get()
-        try addresses(call)?.validate()
+        try addresses?.validate()
     }
 
     // MARK: ADD
@@ -67,14 +65,14 @@ struct BuiltinPlugin<M: Module>: Plugin {
         try M.refuse(parsed, attachment, facts)
         if call.rules.judgesWishes { call.say(weighed(try M.judge(parsed, attachment, facts))) }
         var isMade = false
-        if let addresses = addresses(call) {
+        if let addresses {
             if addresses.needsLink {
                 try run(&journal, &attachment) { attachment throws(Failure) in
                     try M.make(parsed, attachment, facts)
                 }
                 isMade = true
             }
-            attachment.lease = try addresses.take(&journal)
+            attachment.lease = try addresses.take(call, &journal)
             // Only an external plugin knows what it will give, and the plan depends on that.
             if attachment.lease == nil { return attachment.previous ?? CNIResult() }
         }
@@ -122,7 +120,7 @@ struct BuiltinPlugin<M: Module>: Plugin {
         let parsed = try parsed.get()
         let facts = try call.worker.observe(M.needs(parsed, call.attachment, .check))
         try M.check(parsed, call.attachment, result, facts)
-        guard let addresses = addresses(call) else { return }
+        guard let addresses else { return }
         try addresses.check()
         if M.hasLink(parsed, facts) { try Verifier(call.runner.kernel).check(result, call.attachment) }
     }
@@ -149,7 +147,7 @@ struct BuiltinPlugin<M: Module>: Plugin {
     func removal() throws(Failure) -> Pending {
         var pending = Pending(removal: try removalSteps())
         let ipam = call.config.ipamType ?? ""
-        if let addresses = addresses(call), !call.wasRefused(call.runner.registry.module(ipam) != nil) {
+        if let addresses, !call.wasRefused(call.runner.registry.module(ipam) != nil) {
             addresses.giveBack(in: &pending)
         }
         return pending
@@ -171,11 +169,11 @@ struct BuiltinPlugin<M: Module>: Plugin {
         return M.removal(parsed, attachment, try call.worker.observe(M.needs(parsed, attachment, .del)))
     }
 
-    func collect(_ valid: [AttachmentID]) throws(Failure) { try addresses(call)?.collect(valid) }
+    func collect(_ valid: [AttachmentID]) throws(Failure) { try addresses?.collect(valid) }
 
     func status() throws(Failure) {
         try call.validate(self)
-        try addresses(call)?.status()
+        try addresses?.status()
     }
 
     // MARK: Configuration

@@ -28,9 +28,11 @@ package final class Rehearsal: Worker {
     func result(of plan: Plan) throws(Failure) -> CNIResult { plan.result }
 
     func take(
-        _ source: any AddressSource.Type, _ request: LeaseRequest, of plugin: PluginCall, _: inout Journal
+        _ source: any AddressSource.Type, _ config: any AddressConfig, _ request: LeaseRequest,
+        of plugin: PluginCall,
+        _: inout Journal
     ) throws(Failure) -> Lease {
-        let lease = try source.preview(request)
+        let lease = try config.preview(request)
         note(.lease(source.type, lease.ips), plugin)
         return lease
     }

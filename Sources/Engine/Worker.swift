@@ -12,7 +12,8 @@ protocol Worker: AnyObject {
     func result(of plan: Plan) throws(Failure) -> CNIResult
     /// An address of a built-in source.
     func take(
-        _ source: any AddressSource.Type, _ request: LeaseRequest, of plugin: PluginCall,
+        _ source: any AddressSource.Type, _ config: any AddressConfig, _ request: LeaseRequest,
+        of plugin: PluginCall,
         _ journal: inout Journal
     ) throws(Failure) -> Lease
     /// ADD of an external plugin, which `undo` takes back; nil when nobody knows what it would give.
@@ -51,10 +52,12 @@ final class LiveWorker: Worker {
     func result(of plan: Plan) throws(Failure) -> CNIResult { try executor.readBack(plan) }
 
     func take(
-        _ source: any AddressSource.Type, _ request: LeaseRequest, of _: PluginCall, _ journal: inout Journal
+        _ source: any AddressSource.Type, _ config: any AddressConfig, _ request: LeaseRequest,
+        of _: PluginCall,
+        _ journal: inout Journal
     ) throws(Failure) -> Lease {
         var request = request
-        let lease = try source.allocate(request)
+        let lease = try config.allocate(request)
         request.given = lease.ips.map(\.address.address)
         journal.record(.lease(source, request))
         return lease

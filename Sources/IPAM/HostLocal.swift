@@ -13,14 +13,15 @@ package enum HostLocal: AddressSource {
     package static let capabilities = ["ips", "ipRanges"]
     package static let podArguments = ["ips"]
 
-    package static func validate(_ request: LeaseRequest) throws(Failure) -> [Remark] {
+    package static func parse(_ request: LeaseRequest) throws(Failure) -> any AddressConfig {
         let config = try HostLocalConfig(request, mustWork: request.rules.judgesWishes)
         if request.rules.judgesWishes { _ = try wishes(config) }
-        return config.remarks(request)
+        return config
     }
 
-    package static func allocate(_ request: LeaseRequest) throws(Failure) -> Lease {
-        let config = try HostLocalConfig(request)
+    fileprivate static func allocate(
+        _ config: HostLocalConfig, _ request: LeaseRequest
+    ) throws(Failure) -> Lease {
         var lease: Lease?
         var refused: Failure?
         try withStore(config.directory, create: true) { store throws(SystemError) in
@@ -161,8 +162,9 @@ package enum HostLocal: AddressSource {
         return failure
     }
 
-    package static func preview(_ request: LeaseRequest) throws(Failure) -> Lease {
-        let config = try HostLocalConfig(request)
+    fileprivate static func preview(
+        _ config: HostLocalConfig, _ request: LeaseRequest
+    ) throws(Failure) -> Lease {
         let wanted = try wishes(config)
         var lease = Lease(routes: config.routes, dns: config.dns)
         for (index, set) in config.sets.enumerated() {
@@ -353,5 +355,15 @@ package enum HostLocal: AddressSource {
                 .io, "host-local: \(error)",
                 details: "addresses are kept in \(directory)\(fix.isEmpty ? "" : "; \(fix)")")
         }
+    }
+}
+
+extension HostLocalConfig: AddressConfig {
+    package func allocate(_ request: LeaseRequest) throws(Failure) -> Lease {
+        try HostLocal.allocate(self, request)
+    }
+
+    package func preview(_ request: LeaseRequest) throws(Failure) -> Lease {
+        try HostLocal.preview(self, request)
     }
 }

@@ -2,7 +2,7 @@ package import CNI
 import JSONC
 import Linux
 package import Network
-import Plans
+package import Plans
 
 /// The `ipam` section of host-local, with what runtimeConfig, args and CNI_ARGS ask for.
 package struct HostLocalConfig: Equatable, Sendable {
@@ -169,7 +169,7 @@ package struct HostLocalConfig: Equatable, Sendable {
 }
 
 extension HostLocalConfig {
-    func remarks(_ request: LeaseRequest) -> [Remark] {
+    package func remarks(_ request: LeaseRequest) -> [Remark] {
         var remarks: [Remark] = []
         if let ipam = try? request.config.reader.object("ipam"), !ipam.has("subnet") {
             for key in ["rangeStart", "rangeEnd", "gateway"] where ipam.has(key) {

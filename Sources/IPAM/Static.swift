@@ -31,21 +31,25 @@ package enum Static: AddressSource {
         }
     }
 
-    package static func validate(_ request: LeaseRequest) throws(Failure) -> [Remark] {
-        let ips = try lease(request, mustWork: request.rules.judgesWishes).ips
-        var remarks = ips.compactMap { gatewayRemark($0.gateway, $0.address) }
-        if let asked = requested(request, "runtimeConfig"), let other = requested(request, "args"),
-            asked != other
-        {
-            remarks.append(.concern("cni-args.ips is passed over: ips goes before it"))
-        }
+    package static func parse(_ request: LeaseRequest) throws(Failure) -> any AddressConfig {
+        let lease = try lease(request, mustWork: request.rules.judgesWishes)
         // Every plugin with an `ipam` section needs at least one address.
-        guard !ips.isEmpty || !request.rules.judgesWishes else {
+        guard !lease.ips.isEmpty || !request.rules.judgesWishes else {
             throw Failure(
                 .badConfig, "static: there is no address: ipam.addresses is empty, and the pod asks for none",
                 details:
                     "write \"addresses\": [{\"address\": \"10.1.2.3/24\"}] into ipam, or ips into the pod's annotation"
             )
+        }
+        return StaticConfig(lease: lease)
+    }
+
+    fileprivate static func remarks(_ lease: Lease, _ request: LeaseRequest) -> [Remark] {
+        var remarks = lease.ips.compactMap { gatewayRemark($0.gateway, $0.address) }
+        if let asked = requested(request, "runtimeConfig"), let other = requested(request, "args"),
+            asked != other
+        {
+            remarks.append(.concern("cni-args.ips is passed over: ips goes before it"))
         }
         return remarks
     }
@@ -57,8 +61,6 @@ package enum Static: AddressSource {
         return texts.flatMap { $0.isEmpty ? nil : $0 }
     }
 
-    package static func allocate(_ request: LeaseRequest) throws(Failure) -> Lease { try lease(request) }
-    package static func preview(_ request: LeaseRequest) throws(Failure) -> Lease { try lease(request) }
     package static func release(_ request: LeaseRequest) throws(Failure) {}
     package static func collect(_ request: LeaseRequest, valid: [AttachmentID]) throws(Failure) {}
     package static func status(_ request: LeaseRequest) throws(Failure) { _ = try lease(request) }
@@ -214,4 +216,13 @@ package enum Static: AddressSource {
         }
         return ips
     }
+}
+
+/// All that is given is known as soon as it is read.
+private struct StaticConfig: AddressConfig {
+    let lease: Lease
+
+    func remarks(_ request: LeaseRequest) -> [Remark] { Static.remarks(lease, request) }
+    func allocate(_: LeaseRequest) -> Lease { lease }
+    func preview(_: LeaseRequest) -> Lease { lease }
 }

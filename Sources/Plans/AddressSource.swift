@@ -34,7 +34,17 @@ package struct LeaseRequest: Sendable {
     }
 }
 
-/// A built-in IPAM type. All verbs are idempotent but `allocate`.
+/// What an address source has read for one ADD.
+package protocol AddressConfig: Sendable {
+    /// What hardly works, in the meta role.
+    func remarks(_ request: LeaseRequest) -> [Remark]
+    /// The only thing here that is not idempotent.
+    func allocate(_ request: LeaseRequest) throws(Failure) -> Lease
+    /// What `allocate` would give now; touches nothing.
+    func preview(_ request: LeaseRequest) throws(Failure) -> Lease
+}
+
+/// A built-in IPAM type. All verbs are idempotent.
 package protocol AddressSource: Sendable {
     static var type: String { get }
     /// The keys of the `ipam` section, in the reference's spelling.
@@ -44,11 +54,8 @@ package protocol AddressSource: Sendable {
     static var podArguments: [String] { get }
     /// Whether no two attachments get one address.
     static var keepsApart: Bool { get }
-    /// Refuses a configuration that `allocate` would refuse, and in the meta role one that cannot work; reads no store.
-    static func validate(_ request: LeaseRequest) throws(Failure) -> [Remark]
-    static func allocate(_ request: LeaseRequest) throws(Failure) -> Lease
-    /// What `allocate` would give now; touches nothing.
-    static func preview(_ request: LeaseRequest) throws(Failure) -> Lease
+    /// The configuration of an ADD; in the meta role one that cannot work is refused. Reads no store.
+    static func parse(_ request: LeaseRequest) throws(Failure) -> any AddressConfig
     static func release(_ request: LeaseRequest) throws(Failure)
     static func check(_ request: LeaseRequest) throws(Failure)
     /// GC: gives back what belongs to no attachment in `valid`.
@@ -78,6 +85,15 @@ package protocol AddressSource: Sendable {
 }
 
 extension AddressSource {
+    /// For callers that have nothing to do between reading and taking.
+    package static func allocate(_ request: LeaseRequest) throws(Failure) -> Lease {
+        try parse(request).allocate(request)
+    }
+
+    package static func preview(_ request: LeaseRequest) throws(Failure) -> Lease {
+        try parse(request).preview(request)
+    }
+
     package static var keepsApart: Bool { true }
     package static var defaultStore: String? { nil }
     package static func store(of _: JSON) -> String? { nil }

@@ -33,9 +33,9 @@ enum Configurations {
                     if let problem = run(module, plugin, verb, input.count) { return problem }
                 }
             }
+            let request = LeaseRequest(config: plugin, id: id, args: "", rules: .meta)
             for source in ["host-local", "static"].compactMap(builtins.source) {
-                let request = LeaseRequest(config: plugin, id: id, args: "", rules: .meta)
-                _ = try? source.validate(request)
+                _ = (try? source.parse(request))?.remarks(request)
             }
         }
         return nil

@@ -141,7 +141,7 @@ import Testing
         (#"[[{"subnet":"10.0.0.0/24"},{"subnet":"fd00::/64"}]]"#, "mixed address families"),
     ])
     func badRangesAreNamed(ranges: String, problem: String) throws {
-        let error = #expect(throws: Failure.self) { try HostLocal.validate(request(ranges)) }
+        let error = #expect(throws: Failure.self) { try HostLocal.parse(request(ranges)) }
         #expect(error?.message.contains(problem) == true, "\(String(describing: error))")
     }
 

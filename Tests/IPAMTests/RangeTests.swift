@@ -127,7 +127,7 @@ import Testing
         ])
     func impossible(ipam: String, ip: String, problem: String) throws {
         let request = try Self.request(ipam, extra: #","runtimeConfig":{"ips":["\#(ip)"]}"#, rules: .meta)
-        let error = #expect(throws: Failure.self) { try HostLocal.validate(request) }
+        let error = #expect(throws: Failure.self) { try HostLocal.parse(request) }
         #expect(error?.message.contains(problem) == true, "\(String(describing: error))")
         #expect(error?.key?.hasPrefix("runtimeConfig.ips") == true)
     }
@@ -142,7 +142,7 @@ import Testing
         ])
     func strict(ipam: String, problem: String) throws {
         let error = #expect(throws: Failure.self) {
-            try HostLocal.validate(Self.request(ipam, rules: .meta))
+            try HostLocal.parse(Self.request(ipam, rules: .meta))
         }
         #expect(error?.message.contains(problem) == true, "\(String(describing: error))")
     }
