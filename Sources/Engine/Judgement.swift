@@ -34,7 +34,7 @@ extension PluginCall {
     private func isOfTheCall(_ error: Failure) -> Bool { error.key.map(Failure.isOfTheCall) ?? false }
 
     var isAddressSource: Bool {
-        runner.registry.source(type) != nil || runner.registry.externalSources.contains(type)
+        runner.registry.source(type) != nil || runner.registry.traits(type).contains(.givesAddresses)
     }
 
     /// DEL need not call a plugin that our ADD refuses to run, unless a record says that another program ran it.
@@ -147,7 +147,7 @@ extension ChainRunner {
         guard let resource = spec.resource, spec.runtimeConfig["deviceID"] == nil else { return }
         let names = ["device", "hwaddr", "kernelpath", "pciBusID", "deviceID"]
         for plugin in spec.list.plugins.map({ Reader($0) }) {
-            guard let type = try? plugin.string("type"), registry.resourceTakers.contains(type),
+            guard let type = try? plugin.string("type"), registry.traits(type).contains(.takesDevice),
                 !names.contains(where: { (try? plugin.string($0))?.isEmpty == false })
             else { continue }
             throw Failure(

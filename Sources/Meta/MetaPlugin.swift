@@ -329,6 +329,4 @@ package struct MetaPlugin {
 /// Every plugin that this executable provides.
 package let builtins = Registry(
     module: module(ofType:), source: addressSource(ofType:), noters: modulesWithNotes,
-    keepers: addressSourcesWithStores,
-    externalSources: ["dhcp", "whereabouts"],
-    resourceTakers: ["host-device", "sriov", "ib-sriov", "accelerated-bridge"])
+    keepers: addressSourcesWithStores, traits: traits(ofType:))

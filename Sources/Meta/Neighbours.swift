@@ -131,7 +131,9 @@ extension PodRecord.Entry {
 
     /// Its addresses with their subnets; none where a plugin of the chain makes the source decide the route.
     fileprivate var routedSubnets: [CIDR] {
-        let isBySource = spec.list.plugins.contains { ["sbr", "vrf"].contains($0["type"]?.string) }
+        let isBySource = spec.list.plugins.contains { plugin in
+            plugin["type"]?.string.map(builtins.traits)?.contains(.routesBySource) ?? false
+        }
         return isBySource ? [] : attached?.result.ips.map(\.address) ?? []
     }
 }

@@ -6,6 +6,7 @@ package import Plans
 /// Hands a device of the host to the pod, and gives it back under its old name. CNI reference plugin `host-device`.
 package enum HostDevice: Module {
     package static let type = "host-device"
+    package static let traits = PluginTraits.takesDevice
     package static let capabilities = ["deviceID"]
     package static let vocabulary = Vocabulary(["device", "hwaddr", "kernelpath", "pciBusID"]) { key in
         ["vlan", "vlanid", "vlantag"].contains(key)

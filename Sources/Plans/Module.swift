@@ -31,6 +31,7 @@ package protocol Module: Sendable {
     static var linkKind: String? { get }
     /// The keys of the configuration that belong to this plugin, in the reference's spelling.
     static var vocabulary: Vocabulary { get }
+    static var traits: PluginTraits { get }
     /// What it reads of `runtimeConfig`, and of `args.cni`.
     static var capabilities: [String] { get }
     static var podArguments: [String] { get }
@@ -75,6 +76,7 @@ package protocol Module: Sendable {
 extension Module {
     package static var usesIPAM: Bool { true }
     package static var linkKind: String? { nil }
+    package static var traits: PluginTraits { [] }
     package static func arguments(_ verb: Verb) -> [String]? { nil }
     package static var checksResult: Bool { true }
     package static func make(_: Config, _: Attachment, _: Facts) throws(Failure) -> [Step] { [] }
@@ -101,6 +103,20 @@ extension Module {
     }
 }
 
+/// What others must know of a plugin, built in or not.
+package struct PluginTraits: OptionSet, Sendable {
+    package let rawValue: UInt8
+
+    package init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    /// It is an IPAM plugin, and makes no interface.
+    package static let givesAddresses = PluginTraits(rawValue: 1)
+    /// It takes the device that a device plugin gave the pod.
+    package static let takesDevice = PluginTraits(rawValue: 2)
+    /// Routes go by the source address: two networks may have one subnet.
+    package static let routesBySource = PluginTraits(rawValue: 4)
+}
+
 /// The built-in plugins by type; the engine is given one and knows none by name.
 package struct Registry: Sendable {
     package let module: @Sendable (String) -> (any Module.Type)?
@@ -109,23 +125,20 @@ package struct Registry: Sendable {
     package let noters: @Sendable () -> [any Module.Type]
     /// Address sources that keep what is out.
     package let keepers: @Sendable () -> [any AddressSource.Type]
-    /// IPAM plugins that are known and not built in.
-    package let externalSources: [String]
-    /// Plugins, built in or not, that take a device plugin's device.
-    package let resourceTakers: [String]
+    /// Of plugins that are built in, and of others that are known.
+    package let traits: @Sendable (String) -> PluginTraits
 
     package init(
         module: @escaping @Sendable (String) -> (any Module.Type)?,
         source: @escaping @Sendable (String) -> (any AddressSource.Type)?,
         noters: @escaping @Sendable () -> [any Module.Type] = { [] },
-        keepers: @escaping @Sendable () -> [any AddressSource.Type] = { [] }, externalSources: [String] = [],
-        resourceTakers: [String] = []
+        keepers: @escaping @Sendable () -> [any AddressSource.Type] = { [] },
+        traits: @escaping @Sendable (String) -> PluginTraits = { _ in [] }
     ) {
         self.module = module
         self.source = source
         self.noters = noters
         self.keepers = keepers
-        self.externalSources = externalSources
-        self.resourceTakers = resourceTakers
+        self.traits = traits
     }
 }
