@@ -67,22 +67,26 @@ package final class Kernel {
         self.nft = nil
     }
 
+    /// The host's side alone, without a sandbox.
+    package static func ofHost() throws(Failure) -> Kernel {
+        do throws(SystemError) {
+            let host = try RouteSocket.open()
+            let home = try host.namespace()
+            return Kernel(host: host, home: home)
+        } catch {
+            throw Failure(
+                .generic, "\(error)",
+                details: error.code == .notPermitted ? "Plexus runs as root: it needs CAP_NET_ADMIN" : "")
+        }
+    }
+
     /// - Parameters:
     ///   - path: CNI_NETNS; empty or gone is accepted only with `mayBeGone`, and leaves no sandbox.
     ///   - mayBeOwn: CNI_NETNS_OVERRIDE.
     package static func open(
         sandbox path: String, mayBeGone: Bool = false, mayBeOwn: Bool = false
     ) throws(Failure) -> Kernel {
-        let kernel: Kernel
-        do throws(SystemError) {
-            let host = try RouteSocket.open()
-            let home = try host.namespace()
-            kernel = Kernel(host: host, home: home)
-        } catch {
-            throw Failure(
-                .generic, "\(error)",
-                details: error.code == .notPermitted ? "Plexus runs as root: it needs CAP_NET_ADMIN" : "")
-        }
+        let kernel = try ofHost()
         if path.isEmpty, mayBeGone { return kernel }
         guard let namespace = try namespace(path, mayBeGone: mayBeGone) else { return kernel }
         guard mayBeOwn || namespace.number != kernel.number else { throw Failure.ownNamespace(path) }

@@ -36,7 +36,7 @@ package struct PodSearch {
             let kernel = try Kernel.open(sandbox: path, mayBeGone: true)
             if try kernel.tiedMACs().contains(mac) { return kernel }
         }
-        return try Kernel.open(sandbox: "", mayBeGone: true)
+        return try Kernel.ofHost()
     }
 }
 

@@ -34,7 +34,7 @@ package struct Explanation {
         let annotations = networks.map { PodAnnotations(networks: $0) }
         let delegates = try DelegateBuilder(config, invocation).build(annotations)
         try DefaultRoute.validate(delegates)
-        let kernel = try Kernel.open(sandbox: sandbox, mayBeGone: sandbox.isEmpty)
+        let kernel = try sandbox.isEmpty ? Kernel.ofHost() : Kernel.open(sandbox: sandbox)
         let rehearsal = Rehearsal(kernel)
         let runner = ChainRunner(kernel, registry: builtins, rehearsing: rehearsal, log: config.log)
         var explanation = Explanation(version: plugin.version)

@@ -96,7 +96,7 @@ extension MetaPlugin {
     /// host has its pair of links, or libcni's cache has it under another network's name, or a namespace has a link of it or
     /// the address. The latter is all that is known of pods that other programs attached to a network that the cache has too.
     private func keepUnrecorded(_ census: inout Census, _ leases: [LeaseFolder]) throws(Failure) {
-        let runner = runner(try Kernel.open(sandbox: "", mayBeGone: true))
+        let runner = runner(try Kernel.ofHost())
         let known = Set(census.alive.map(\.containerID)).union(census.unrecorded)
         for place in leases {
             let owners = try place.source.owners(in: place.path) { !known.contains($0) }
@@ -261,7 +261,7 @@ extension MetaPlugin {
         let namespace = try kernel.sandboxIdentity()
         let isOurs = namespace.map { found in !census.namespaces.contains { $0.isSame(as: found) } } ?? false
         let hasSandbox = isOurs ? try runner(kernel).hasLink(withOneOf: found.macs) : false
-        if !hasSandbox { kernel = try Kernel.open(sandbox: "", mayBeGone: true) }
+        if !hasSandbox { kernel = try Kernel.ofHost() }
         let held = hasSandbox ? [] : try living(found)
         var problems = detach(
             found.record, sandbox: hasSandbox ? found.sandbox : "", runner(kernel), holding: held)
@@ -273,7 +273,7 @@ extension MetaPlugin {
     /// Rules of containers that are gone, by what the rules say: with records and definitions lost nothing else knows them.
     private func collectRules(_ census: Census) -> [Failure] {
         do throws(Failure) {
-            try Kernel.open(sandbox: "", mayBeGone: true).collectRules(
+            try Kernel.ofHost().collectRules(
                 of: network, sparing: census.alive, census.unread)
             return []
         } catch {
@@ -288,7 +288,7 @@ extension MetaPlugin {
         var seen: Set<[UInt8]> = []
         func collect(_ spec: AttachmentSpec) {
             do throws(Failure) {
-                let runner = runner(try Kernel.open(sandbox: "", mayBeGone: true))
+                let runner = runner(try Kernel.ofHost())
                 var spec = spec
                 spec.list.plugins = runner.collectable(spec)
                 guard !spec.list.disableGC, !spec.list.plugins.isEmpty,
@@ -333,7 +333,7 @@ extension MetaPlugin {
         try requireReadiness(.notAvailable)
         var problems: [Failure] = []
         do throws(Failure) {
-            let kernel = try Kernel.open(sandbox: "", mayBeGone: true)
+            let kernel = try Kernel.ofHost()
             for delegate in try DelegateBuilder(config, invocation).buildDefaults() {
                 do throws(Failure) { try runner(kernel).status(delegate.spec) } catch {
                     problems.append(

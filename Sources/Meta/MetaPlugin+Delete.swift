@@ -100,7 +100,7 @@ extension MetaPlugin {
             sandbox: links.first?.sandbox ?? "", mayBeGone: true, mayBeOwn: true)
         if try runner(kernel).hasLink(withOneOf: links.compactMap(\.mac)) { return kernel }
         // Most have nothing any more: runtimes call DEL twice, and a look into every namespace takes its time.
-        guard try hasTraces() else { return try Kernel.open(sandbox: "", mayBeGone: true) }
+        guard try hasTraces() else { return try Kernel.ofHost() }
         return try PodSearch().kernel(of: Self.likelyInterfaces(id))
     }
 
@@ -129,7 +129,7 @@ extension MetaPlugin {
         config.log.error(
             "DEL of \(subject): \(path.isEmpty ? "what was found" : path) is the namespace of container"
                 + " \(owner.id.containerID) by now: nothing in it is touched")
-        return try Kernel.open(sandbox: "", mayBeGone: true)
+        return try Kernel.ofHost()
     }
 
     /// The namespace that a record identifies: at the given path, or else at the path that ADD got. A path to another
@@ -163,7 +163,7 @@ extension MetaPlugin {
                 "container \(record.id.containerID) \(record.id.interface): \(record.sandbox) is another namespace by now"
             )
         }
-        return (try Kernel.open(sandbox: "", mayBeGone: true), isElsewhere ? "" : given)
+        return (try Kernel.ofHost(), isElsewhere ? "" : given)
     }
 
     /// What Multus knew of a container: in our cniDir when it was Multus's, or in its own.

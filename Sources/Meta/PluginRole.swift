@@ -96,11 +96,11 @@ package struct PluginRole {
     package func collect() throws(Failure) {
         guard let valid = config.validAttachments else { return }
         let alive = valid.map { AttachmentID(containerID: $0.containerID, interface: $0.ifname) }
-        try runner(Kernel.open(sandbox: "", mayBeGone: true)).collect(spec, valid: alive, own: { alive })
+        try runner(Kernel.ofHost()).collect(spec, valid: alive, own: { alive })
     }
 
     package func status() throws(Failure) {
-        try runner(Kernel.open(sandbox: "", mayBeGone: true)).status(spec)
+        try runner(Kernel.ofHost()).status(spec)
     }
 }
 
