@@ -150,7 +150,7 @@ package struct Failure: Error, Equatable, Sendable {
         return .object(json)
     }
 
-    /// An error object that another plugin printed; nil when it is none.
+    /// An error object that another plugin printed; nil if the document is not one.
     package static func parse(_ json: JSON) -> Failure? {
         guard let code = json["code"]?.int, code >= 0 else { return nil }
         var failure = Failure(

@@ -67,8 +67,8 @@ struct BuiltinPlugin<M: Module>: Plugin {
         var isMade = false
         if let addresses {
             if addresses.needsLink {
-                try run(&journal, &attachment) { attachment throws(Failure) in
-                    try M.make(parsed, attachment, facts)
+                _ = try run(&journal, &attachment) { attachment throws(Failure) in
+                    Plan(steps: try M.make(parsed, attachment, facts), result: CNIResult())
                 }
                 isMade = true
             }
@@ -76,29 +76,30 @@ struct BuiltinPlugin<M: Module>: Plugin {
             // Only an external plugin knows what it will give, and the plan depends on that.
             if attachment.lease == nil { return attachment.previous ?? CNIResult() }
         }
-        var plan = Plan(result: CNIResult())
-        try run(&journal, &attachment) { attachment throws(Failure) in
-            plan =
+        let plan = try run(&journal, &attachment) { attachment throws(Failure) in
+            let plan =
                 isMade
                 ? try M.configure(parsed, attachment, facts) : try M.plan(parsed, attachment, facts)
             let saved = facts.saved(by: plan.steps)
             if !saved.isEmpty { try willSave(saved) }
-            return plan.steps
+            return plan
         }
         return try call.worker.result(of: plan)
     }
 
-    /// Runs what `plan` wants done for the attachment, which gets other names when the host has these.
+    /// Runs what is planned for the attachment, which gets other names when the host has these.
+    ///
+    /// - Returns: the plan that was run.
     private func run(
         _ journal: inout Journal, _ attachment: inout Attachment,
-        _ plan: (Attachment) throws(Failure) -> [Step]
-    ) throws(Failure) {
-        var steps = try plan(attachment)
-        guard var refused = call.worker.run(steps, of: call, &journal) else { return }
+        _ make: (Attachment) throws(Failure) -> Plan
+    ) throws(Failure) -> Plan {
+        var plan = try make(attachment)
+        guard var refused = call.worker.run(plan.steps, of: call, &journal) else { return plan }
         if call.rules.sharesContainerIDs, refused.isTakenName {
             attachment.digest = Attachment.randomDigest()
-            steps = try plan(attachment)
-            guard let again = call.worker.run(steps, of: call, &journal) else { return }
+            plan = try make(attachment)
+            guard let again = call.worker.run(plan.steps, of: call, &journal) else { return plan }
             refused = again
         }
         throw failure(of: refused)

@@ -1,6 +1,12 @@
 import CNI
+import Linux
 package import Network
 package import Plans
+
+/// What goes again only if nobody else counts on it.
+protocol SharedObject: Sendable {
+    func removeUnused(by executor: Executor) throws(SystemError)
+}
 
 /// What an attachment did, in order, so that it can be undone in reverse.
 ///
@@ -9,8 +15,8 @@ package struct Journal {
     enum Entry {
         /// The inverse of a step that ran.
         case step(Step)
-        /// A bridge that this run created, or a VLAN's interface on one; it is deleted only if nobody else uses it.
-        case createdShared(String, bridge: String)
+        /// What several attachments may use, and how it goes when this run created it.
+        case shared(any SharedObject)
         case lease(any AddressSource.Type, LeaseRequest)
         case external(ExternalCall)
     }

@@ -4,7 +4,7 @@ import Netlink
 package import Network
 package import Plans
 
-/// Pods of which nothing is written down: their links have MAC addresses that are derived from the container's ID, and sit
+/// Attachments without a record: their links have MAC addresses that are derived from the container's ID, and sit
 /// on links of this host. Those that other programs attached have at least their addresses.
 package struct PodSearch {
     /// A path to the namespace of each link.
@@ -15,7 +15,7 @@ package struct PodSearch {
     /// Looks into every other namespace that can be reached.
     package init() throws(Failure) {
         for (path, _, _) in networkNamespaces() {
-            // Our own, and what goes meanwhile.
+            // Our own namespace, and those that are removed meanwhile.
             guard let kernel = try? Kernel.open(sandbox: path, mayBeGone: true) else { continue }
             for mac in try kernel.tiedMACs() { paths[mac] = path }
             addresses.formUnion(try kernel.sandboxAddresses())

@@ -4,7 +4,7 @@ import Netlink
 package import Network
 package import Plans
 
-/// DEL of a pod of which no record tells: what else shows that a link is its own.
+/// DEL of a pod without a record: what else shows that a link is its own.
 extension Teardown {
     /// By what plugins noted themselves, such as the devices of the host that it has.
     package func detachByNotes(_ id: AttachmentID, where isOurs: (String) -> Bool) {

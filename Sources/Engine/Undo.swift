@@ -1,6 +1,5 @@
 package import CNI
 import Linux
-import Netlink
 import Plans
 
 extension Executor {
@@ -16,8 +15,8 @@ extension Executor {
                 if let refused = run([inverse], &scrap), !refused.isGone {
                     problems.append("undo: \(refused.error)")
                 }
-            case .createdShared(let name, let bridge):
-                do throws(SystemError) { try removeUnused(name, bridge) } catch {
+            case .shared(let object):
+                do throws(SystemError) { try object.removeUnused(by: self) } catch {
                     problems.append("undo: \(error)")
                 }
             case .lease(let source, let request):
@@ -39,17 +38,5 @@ extension Executor {
             }
         }
         return problems
-    }
-
-    private func holdsBridgeAlone(_ name: String) -> Bool { bridges[name]?.lock.isAlone() ?? false }
-
-    /// Deletes a link that this run created, unless another ADD holds the bridge's lock or it has ports.
-    private func removeUnused(_ name: String, _ bridge: String) throws(SystemError) {
-        guard holdsBridgeAlone(bridge) else { return }
-        try kernel.with(.host) { socket throws(SystemError) in
-            guard let link = try socket.link(named: name) else { return }
-            guard try !socket.links().contains(where: { $0.controllerIndex == link.index }) else { return }
-            try socket.delete(index: link.index)
-        }
     }
 }

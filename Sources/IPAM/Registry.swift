@@ -9,7 +9,7 @@ package import Plans
     }
 }
 
-/// Those that keep what is out.
+/// Those that store their leases.
 @Sendable package func addressSourcesWithStores() -> [any AddressSource.Type] { [HostLocal.self] }
 
 /// Their names.

@@ -1,7 +1,7 @@
 internal import Glibc
 internal import Network
 
-/// What a symbolic link says; nil when it is none.
+/// What a symbolic link says; nil if the path is not one.
 package func linkTarget(_ path: String) -> String? {
     var buffer = [CChar](repeating: 0, count: 4096)
     let count = readlink(path, &buffer, buffer.count)

@@ -31,7 +31,7 @@ extension MetaPlugin {
         return error
     }
 
-    private var ownNamespace: String? { Meta.pod(invocation.args)?.namespace }
+    private var ownNamespace: String? { Pod(ofArgs: invocation.args)?.namespace }
 
     /// Names in the log what is attached as it was asked for and yet hardly works. It is no reason to refuse: whether
     /// two addresses meet is the network's matter, and a pod that is being replaced may have its successor's.
@@ -85,16 +85,6 @@ extension MetaPlugin {
     }
 }
 
-/// The pod that CNI_ARGS name.
-private func pod(_ args: String) -> Pod? {
-    (try? CNIArgs.parse(args, lenient: true)).flatMap { try? Pod($0) } ?? nil
-}
-
-extension PodRecord {
-    /// nil for a container that belongs to no pod.
-    var pod: Pod? { entries.first?.pod }
-}
-
 extension PodRecord.Entry {
     fileprivate func has(_ claim: Failure.Claim) -> Bool {
         switch claim {
@@ -127,8 +117,6 @@ extension PodRecord.Entry {
             + " (\(spec.id.interface), network \(spec.name))"
     }
 
-    var pod: Pod? { Meta.pod(spec.args) }
-
     /// Its addresses with their subnets; none where a plugin of the chain makes the source decide the route.
     fileprivate var routedSubnets: [CIDR] {
         let isBySource = spec.list.plugins.contains { plugin in
@@ -154,10 +142,18 @@ private func listed(_ texts: [String]) -> String {
 }
 
 extension AttachmentSpec {
-    /// The same kind of link on the same link of the host, in the same VLAN.
+    /// Whether the links of both meet. What another program makes is only known to meet on one and the same network.
     fileprivate func isOnTheLinkLayer(of other: AttachmentSpec) -> Bool {
-        guard let own = list.plugins.first, let others = other.list.plugins.first else { return false }
-        return ["type", "bridge", "master", "vlan"].allSatisfy { own[$0] == others[$0] }
+        guard let own = segment, let others = other.segment else { return false }
+        return own == others
+    }
+
+    private var segment: String? {
+        guard let plugin = list.plugins.first, let type = plugin["type"]?.string else { return nil }
+        guard let module = external.contains(type) ? nil : builtins.module(type) else {
+            return "network \(name)"
+        }
+        return module.segment(plugin)
     }
 }
 

@@ -284,6 +284,10 @@ package enum Bridge: Module {
 // MARK: Configuration
 
 extension Bridge {
+    package static func segment(_ configuration: JSON) -> String? {
+        "bridge \(configuration["bridge"]?.string ?? "cni0"), VLAN \(configuration["vlan"]?.print() ?? "0")"
+    }
+
     package static func parse(_ input: PluginInput) throws(Failure) -> Config {
         var config = Config()
         let json = input.config.reader

@@ -60,6 +60,10 @@ struct ChildLink: Equatable, Sendable {
         if case .master(let name) = claim { configuration["master"]?.string == name } else { false }
     }
 
+    static func segment(_ configuration: JSON) -> String? {
+        "link \(configuration["master"]?.string ?? "of the default route")"
+    }
+
     /// The master, as the configuration or the default route has it.
     func master(_ facts: Facts) throws(Failure) -> (name: LinkName, facts: LinkFacts) {
         let side = linkInContainer ? "the pod's namespace" : "the host"

@@ -60,6 +60,8 @@ package enum Ipvlan: Module {
     }
 
     /// No two ipvlans of one master may have an address.
+    package static func segment(_ configuration: JSON) -> String? { ChildLink.segment(configuration) }
+
     package static func holds(_ claim: Failure.Claim, _ configuration: JSON) -> Bool {
         if case .address = claim { true } else { ChildLink.holds(claim, configuration) }
     }

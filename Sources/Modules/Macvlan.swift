@@ -75,6 +75,8 @@ package enum Macvlan: Module {
         try refuseTaken(attachment, facts)
     }
 
+    package static func segment(_ configuration: JSON) -> String? { ChildLink.segment(configuration) }
+
     package static func holds(_ claim: Failure.Claim, _ configuration: JSON) -> Bool {
         ChildLink.holds(claim, configuration)
     }

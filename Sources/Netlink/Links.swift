@@ -57,8 +57,7 @@ package struct LinkInfo: Equatable, Sendable {
     package var usesARP: Bool { flags & UInt32(IFF_NOARP) == 0 }
     package var isMulticast: Bool { flags & UInt32(IFF_MULTICAST) != 0 }
     package var isOperational: Bool { operationalState == 6 }
-    /// An ipvlan has the address of the link that it sits on.
-    package var hasOwnAddress: Bool { kind != "ipvlan" }
+    package var hasOwnAddress: Bool { !kindsSharingAddresses.contains(kind ?? "") }
     /// False for one that is down, and for one whose cable or lower link is; "unknown" counts as up.
     package var hasCarrier: Bool { !(1...4).contains(operationalState) }
 }

@@ -64,11 +64,11 @@ package protocol AddressSource: Sendable {
 
     // For containers of which nothing else is known. A source that keeps nothing has no stores.
 
-    /// The folder in which it keeps what is out, when none is configured.
+    /// The folder in which it stores its leases, when none is configured.
     static var defaultStore: String? { get }
     /// The one that an `ipam` section names.
     static func store(of ipam: JSON) -> String?
-    /// Whoever has an address there, in whichever network; with an empty interface where that is not known.
+    /// The owners of the leases that are stored there, in all networks; with an empty interface where that is not known.
     ///
     /// - Parameter isWanted: of a container.
     static func owners(
@@ -109,7 +109,7 @@ extension AddressSource {
     package static func releaseEverything(of _: Set<String>, in _: String) throws(Failure) {}
 }
 
-/// Where a source keeps what is out.
+/// Where a source stores its leases.
 package struct LeaseFolder: Sendable {
     package let source: any AddressSource.Type
     package let path: String

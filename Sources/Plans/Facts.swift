@@ -99,7 +99,7 @@ package struct FactsQuery: Equatable, Sendable {
     }
 }
 
-/// Of which device that a pod may have: where its note is, and what the pod calls it.
+/// A device that a pod may have: where its note is, and what the pod calls it.
 package struct TakenQuery: Equatable, Sendable {
     package var note: String
     package var interface: String

@@ -51,6 +51,9 @@ package protocol Module: Sendable {
     /// Whether an attachment by this configuration holds what another one wanted: the error of that one can then name it.
     /// Of `.address` that the attachment has it is known.
     static func holds(_ claim: Failure.Claim, _ configuration: JSON) -> Bool
+    /// What of the node its links meet on, such as `link eth1`: two attachments with one of them reach each other's
+    /// addresses. nil where nothing tells, and for a link that is the pod's alone.
+    static func segment(_ configuration: JSON) -> String?
     /// The file in which the plugin itself notes what DEL needs, beside the pod's record; nil for plugins that keep none.
     static func note(_ attachment: Attachment) -> String?
     /// What DEL asks and does by that file alone, without a configuration.
@@ -82,6 +85,7 @@ extension Module {
     package static func make(_: Config, _: Attachment, _: Facts) throws(Failure) -> [Step] { [] }
     package static func takenDevice(_: Attachment) -> TakenQuery? { nil }
     package static func holds(_: Failure.Claim, _: JSON) -> Bool { false }
+    package static func segment(_: JSON) -> String? { nil }
     package static func note(_: Attachment) -> String? { nil }
     package static func needs(noteOf _: Attachment) -> FactsQuery { FactsQuery() }
     package static func removal(noteOf _: Attachment, _: Facts) -> Removal { Removal() }
@@ -123,7 +127,7 @@ package struct Registry: Sendable {
     package let source: @Sendable (String) -> (any AddressSource.Type)?
     /// Modules that keep notes; one that takes a device comes before one that changes it.
     package let noters: @Sendable () -> [any Module.Type]
-    /// Address sources that keep what is out.
+    /// Address sources that store their leases.
     package let keepers: @Sendable () -> [any AddressSource.Type]
     /// Of plugins that are built in, and of others that are known.
     package let traits: @Sendable (String) -> PluginTraits

@@ -574,6 +574,29 @@ extension Answer {
         #expect(try add("st", pod: "f").ran.errors.isEmpty)
     }
 
+    /// Each is its pod's alone, whatever network it is wired to.
+    @Test func oneAddressOnTwoDevicesIsNotNamed() throws {
+        for (pod, device) in [("b", "dev0"), ("d", "dev1")] {
+            try node.sh("ip link add \(device) type veth peer name \(device)p")
+            let config =
+                #"{"cniVersion":"1.0.0","type":"host-device","device":"DEV","ipam":{"type":"static","addresses":[{"address":"10.5.0.9/24"}]}}"#
+            try define(device, config.replacing("DEV", with: device))
+            let answer = try add(device, pod: pod)
+            #expect(answer.status == 0 && !answer.ran.errors.contains("10.5.0.9 too"), "\(answer.ran)")
+        }
+    }
+
+    /// Whatever networks they are of.
+    @Test func linksMeetOnTheirMaster() throws {
+        try node.sh("ip link add up0 type veth peer name up1 && ip link set up0 up && ip link set up1 up")
+        let config =
+            #"{"cniVersion":"1.0.0","type":"macvlan","master":"up0","ipam":{"type":"static","addresses":[{"address":"10.5.0.9/24"}]}}"#
+        try define("mv", config)
+        try define("mv-too", config)
+        #expect(try !add("mv", pod: "b").ran.errors.contains("10.5.0.9 too"))
+        #expect(try add("mv-too", pod: "d").ran.errors.contains("has the address 10.5.0.9 too"))
+    }
+
     @Test func twoNetworksInOneSubnetAreNamedInTheLog() throws {
         try define(
             "st",

@@ -41,7 +41,7 @@ extension LiveRun {
                     try socket.addUp(LinkSpec(spec.name, spec.kind, mtu: spec.mtu, mac: spec.mac))
                 }
                 note(made?.index, of: name)
-                journal.record(.createdShared(spec.name, bridge: spec.name))
+                recordShared(spec.name, on: spec.name)
                 executor.bridges.update(spec.name) { $0.mac = spec.mac }
             } catch  where error.code == .alreadyExists {
                 // Another ADD made it meanwhile: it has the lock shared too.
@@ -64,7 +64,7 @@ extension LiveRun {
                     return found.isUp ? () : try socket.change(index: found.index, .up(true))
                 }
                 try socket.addPair(name: link.name, peer: link.peer, mtu: link.mtu)
-                journal.record(.createdShared(link.name, bridge: link.bridge))
+                recordShared(link.name, on: link.bridge)
                 guard let peer = try socket.link(named: link.peer) else { return }
                 try socket.change(index: peer.index, .controller(bridge))
                 try socket.setVLANs(index: peer.index, link.portVLANs)
@@ -73,6 +73,11 @@ extension LiveRun {
         } catch  where error.code == .alreadyExists {
             // Another ADD was faster.
         }
+    }
+
+    private func recordShared(_ link: String, on bridge: String) {
+        guard let lock = executor.bridges[bridge]?.lock else { return }
+        journal.record(.shared(BridgePart(link: link, lock: lock)))
     }
 
     /// Makes a bridge anew that another ADD's undo deleted before we held its lock; false when it is there.
@@ -86,6 +91,22 @@ extension LiveRun {
         kernel.links.note(nil, ofHost: name)
         try ensureBridge(spec)
         return true
+    }
+}
+
+/// A bridge that this run created, or a VLAN's interface on one.
+private struct BridgePart: SharedObject {
+    let link: String
+    let lock: BridgeLock
+
+    /// Deletes it unless another ADD holds the bridge's lock, or it has ports.
+    func removeUnused(by executor: Executor) throws(SystemError) {
+        guard lock.isAlone() else { return }
+        try executor.kernel.with(.host) { socket throws(SystemError) in
+            guard let found = try socket.link(named: link) else { return }
+            guard try !socket.links().contains(where: { $0.controllerIndex == found.index }) else { return }
+            try socket.delete(index: found.index)
+        }
     }
 }
 

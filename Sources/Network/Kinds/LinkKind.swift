@@ -22,3 +22,6 @@ package protocol LinkKindEncoder {
     func encode(_ kind: IpvlanKind)
     func encode(_ kind: MacvlanKind)
 }
+
+/// Kinds whose links have the MAC address of the link that they sit on, so that it tells no pod from another.
+package let kindsSharingAddresses = [IpvlanKind.name, "ipvtap", "vlan"]

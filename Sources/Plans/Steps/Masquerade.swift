@@ -39,7 +39,7 @@ package struct Masquerade: Hashable, Sendable {
     package var id: AttachmentID
     /// Addresses with the prefix length of the network they reach untranslated.
     package var addresses: [CIDR]
-    /// Who gets the rules on ADD; on DEL those of both go.
+    /// The program that makes the rules on ADD; DEL removes those of both.
     package var backend: Backend
 
     package init(networkName: String, id: AttachmentID, addresses: [CIDR], backend: Backend = .nftables) {
