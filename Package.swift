@@ -53,7 +53,7 @@ let package = Package(
         .target(
             name: "Commands",
             dependencies: [
-                "Meta", "Definitions", "Engine", "Plans", "Linux", "CNI", "JSONC", "Network",
+                "Meta", "Definitions", "Records", "Engine", "Plans", "Linux", "CNI", "JSONC", "Network",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: safe),

@@ -18,7 +18,7 @@ struct PlexusCommand: ParsableCommand {
             \(Role.pluginNames.joined(separator: ", ")).
             """,
         version: version,
-        subcommands: [Explain.self])
+        subcommands: [Explain.self, Status.self])
 }
 
 /// Parses and runs the arguments of a command, and ends the process.
@@ -65,15 +65,15 @@ private func run(_ help: PluginHelp, _ arguments: [String]) -> Never {
 /// `plexus help`, of a command or of a plugin.
 private func explainUse(of words: [String]) {
     let subject = words.joined(separator: " ")
-    let command = Explain.configuration.commandName ?? ""
+    let commands = PlexusCommand.configuration.subcommands.compactMap { $0.configuration.commandName }
     if words.isEmpty {
         start(["--help"])
-    } else if subject == command {
-        start([command, "--help"])
+    } else if commands.contains(subject) {
+        start([subject, "--help"])
     } else if let help = PluginHelp.of(subject) {
         writeStandardOutput(help.text)
     } else {
-        let subjects = ([command] + Role.pluginNames).joined(separator: ", ")
+        let subjects = (commands + Role.pluginNames).joined(separator: ", ")
         writeStandardError("plexus help: there is no \"\(visible(subject))\": write one of \(subjects)\n")
         exitProcess(ExitCode.validationFailure.rawValue)
     }

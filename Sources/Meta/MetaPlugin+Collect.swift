@@ -84,7 +84,11 @@ extension MetaPlugin {
             }
         }
         // Who cannot be counted may live.
-        if census.isComplete { problems += collectNetworks(census, store) + collectRules(census) }
+        if census.isComplete {
+            problems += collectNetworks(census, store) + collectRules(census)
+            // A record that cannot be read may be of a pod that lives.
+            if census.unread.isEmpty { unpublish(allBut: census.published) }
+        }
         if store.isNew { try noteUnrecorded(leases, store) }
         config.log.verbose(
             "GC of \(subject): \(alive.count) alive, \(dead) dead: \(problems.isEmpty ? "done" : "incomplete"),"
@@ -124,6 +128,8 @@ extension MetaPlugin {
         var namespaces: Set<NamespaceIdentity> = []
         /// Those with a record of ours, and with one of Multus'.
         var recorded: [AttachmentID] = []
+        /// The pods of those that are kept.
+        var published: [Pod] = []
         var multus: [AttachmentID] = []
         var hasOthers = false
         /// Containers that may have interfaces of any name.
@@ -154,6 +160,7 @@ extension MetaPlugin {
                 return
             }
             networks += record.entries.map { ($0.spec.id, $0.spec.list.name) }
+            if let pod = record.pod { published.append(pod) }
             if let namespace = record.namespace { namespaces.insert(namespace) }
             alive.formUnion(record.entries.map(\.spec.id))
         }
@@ -209,6 +216,7 @@ extension MetaPlugin {
             if kept?.isEmpty == true, problems.isEmpty { census.unrecorded.insert(id.containerID) }
         }
         if problems.isEmpty {
+            if let record { unpublish(record) }
             do throws(Failure) { try store.remove(id) } catch { problems.append(error) }
         }
         return problems

@@ -67,12 +67,13 @@ package struct MetaPlugin {
         var isOld = false
         let lock = try store.lock(id, for: network, &isOld)
         defer { extendLifetime(lock) }
-        var isThere = false
         do throws(Failure) {
-            if let existing = try store.read(id, config.log, &isThere) {
-                try clearAway(existing)
-            } else if isOld || isThere || store.isUnrecorded(id) {
+            switch try store.find(id, config.log) {
+            case .record(let existing): try clearAway(existing)
+            case .unusable: try clearAwayUnrecorded(delegates, runner, store)
+            case .nothing where isOld || store.isUnrecorded(id):
                 try clearAwayUnrecorded(delegates, runner, store)
+            case .nothing: break
             }
             try refusePresent(delegates, runner)
         } catch {
@@ -87,7 +88,9 @@ package struct MetaPlugin {
             try record.requireRoom()
             try store.write(record)
             try attach(delegates, chains, runner, store, &record, &journal)
+            if record.pod != nil { record.status = NetworkStatus.text(of: record) }
             try store.write(record.entries.indices, of: record)
+            publish(record)
             warnOfCollisions(record, store)
             guard let result = record.entries.first?.attached?.result else {
                 throw Failure(.badConfig, "there is no network to attach to")
@@ -205,6 +208,8 @@ package struct MetaPlugin {
         _ store: borrowing RecordStore
     ) -> Failure {
         let saved = journal.saved()
+        unpublish(record)
+        record.status = nil
         var problems = runner.undo(&journal, after: error)
         if problems.isEmpty {
             do throws(Failure) { try store.remove(id) } catch { problems.append(error.message) }

@@ -25,7 +25,9 @@ package enum Role {
     }
 
     /// `plexus` or `multus` for a name that begins so, whose defaults are used; nil for any other.
-    static func metaName(_ name: String) -> String? { ["plexus", "multus"].first { name.hasPrefix($0) } }
+    static func metaName(_ name: String) -> String? { metaNames.first { name.hasPrefix($0) } }
+
+    package static let metaNames = ["plexus", "multus"]
 
     /// Every name that is no meta-plugin's.
     package static var pluginNames: [String] { moduleTypes + addressSourceTypes }

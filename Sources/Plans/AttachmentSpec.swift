@@ -49,11 +49,7 @@ package struct AttachmentSpec: Sendable {
 
     /// For whom and where, in a log.
     package var subject: String {
-        let args = try? CNIArgs.parse(args, lenient: true)
-        let pod = args?["K8S_POD_NAMESPACE"].flatMap { namespace in
-            args?["K8S_POD_NAME"].map { "pod \(namespace)/\($0)" }
-        }
-        return "\(pod ?? "container \(id.containerID)"), \(name) on \(id.interface)"
+        "\(Pod(ofArgs: args)?.logged ?? "container \(id.containerID)"), \(name) on \(id.interface)"
     }
 
     /// Whether the value at this path was passed by a runtime, and is not from a configuration.

@@ -18,6 +18,7 @@ extension PodRecord {
         ]
         if let namespace { json["namespace"] = namespace.json }
         json["delegates"] = .array(list)
+        if let status { json["status"] = .string(status) }
         return .object(json)
     }
 
@@ -56,7 +57,9 @@ extension PodRecord {
             try Self.write(entry.attached, to: &json)
             list.append(.object(json))
         }
-        return ["first": .int(Int64(entries.lowerBound)), "attached": .array(list)]
+        var json: JSONObject = ["first": .int(Int64(entries.lowerBound)), "attached": .array(list)]
+        if let status { json["status"] = .string(status) }
+        return .object(json)
     }
 
     /// - Parameter version: the one that the record must have.
@@ -73,6 +76,7 @@ extension PodRecord {
         namespace = try json.object("namespace").map { json throws(JSONError) in try NamespaceIdentity(json) }
         entries = []
         for entry in try json.list("delegates") ?? [] { entries.append(try Self.entry(entry, id, sandbox)) }
+        status = try json.string("status")
     }
 
     private static func entry(_ json: Reader, _ id: AttachmentID, _ sandbox: String) throws(JSONError)
@@ -130,6 +134,7 @@ extension PodRecord {
             entries[index].attached = try Self.attached(
                 attached, interface: entries[index].spec.id.interface)
         }
+        status = try json.string("status") ?? status
     }
 }
 

@@ -25,6 +25,8 @@ package struct PodRecord: Sendable {
     package var sandbox: String
     package var namespace: NamespaceIdentity?
     package var entries: [Entry]
+    /// The text of the pod's annotation `network-status`; nil before ADD has finished, and without a pod.
+    package var status: String?
 
     package init(
         id: AttachmentID, network: String = "", sandbox: String, namespace: NamespaceIdentity? = nil,
@@ -36,6 +38,9 @@ package struct PodRecord: Sendable {
         self.namespace = namespace
         self.entries = entries
     }
+
+    /// nil for a container that belongs to no pod.
+    package var pod: Pod? { entries.first?.pod }
 
     /// For the log.
     package var logged: String { entries.map(\.logged).joined(separator: ", ") }
@@ -54,6 +59,8 @@ extension PodRecord {
 }
 
 extension PodRecord.Entry {
+    package var pod: Pod? { Pod(ofArgs: spec.args) }
+
     /// For the log: interface, network and addresses.
     package var logged: String {
         let addresses = attached?.result.ips.map { "\($0.address)" } ?? []

@@ -92,33 +92,34 @@ package struct RecordStore: ~Copyable {
         try Lock.takeRemovable(in: directory, fileName(id) + ".lock")
     }
 
-    package func read(_ id: AttachmentID, _ log: Log) throws(Failure) -> PodRecord? {
-        var isThere = false
-        return try read(id, log, &isThere)
+    /// What is in a record's place.
+    package enum Found {
+        case nothing
+        /// A torn, damaged or foreign file; the log names it.
+        case unusable
+        case record(PodRecord)
     }
 
-    /// nil when there is none; a torn, damaged or foreign file counts as none, and is named in the log.
-    ///
-    /// - Parameter isThere: becomes true when there is a file where a record would be, also one that says nothing.
-    package func read(
-        _ id: AttachmentID, _ log: Log, _ isThere: inout Bool
-    ) throws(Failure) -> PodRecord? {
-        isThere = true
+    /// nil when there is none that can be used.
+    package func read(_ id: AttachmentID, _ log: Log) throws(Failure) -> PodRecord? {
+        if case .record(let record) = try find(id, log) { record } else { nil }
+    }
+
+    package func find(_ id: AttachmentID, _ log: Log) throws(Failure) -> Found {
         let bytes: [UInt8]
         do throws(SystemError) {
             bytes = try directory.read(fileName(id), limit: Self.limit)
         } catch  where error.isNotFound {
-            isThere = false
-            return nil
+            return .nothing
         } catch  where error.isNoFile {
             tell("\(error)", id, log)
-            return nil
+            return .unusable
         } catch {
             throw Failure(.io, "state: \(error)", details: error.hint)
         }
-        do throws(JSONError) { return try PodRecord(sealed: bytes, id) } catch {
+        do throws(JSONError) { return .record(try PodRecord(sealed: bytes, id)) } catch {
             tell("\(path)/\(fileName(id)): \(error)", id, log)
-            return nil
+            return .unusable
         }
     }
 
@@ -250,6 +251,33 @@ package struct RecordStore: ~Copyable {
             start = end + 1
         }
         return nil
+    }
+
+    /// The records of a pod below a directory, which is not made; of a sandbox that is made anew there may be two.
+    ///
+    /// - Throws: when they cannot be read, or there is no such directory.
+    package static func records(named pod: Pod, below cniDir: String) throws(Failure) -> [PodRecord] {
+        guard fileExists("\(cniDir)/attachments") else {
+            throw Failure(
+                .io, "there are no records in \(cniDir)", details: "name the directory that is the key cniDir"
+            )
+        }
+        return try open(cniDir).records(ofPodsNamed: pod.name).filter { $0.pod?.namespace == pod.namespace }
+    }
+
+    /// Whether this very pod has one.
+    package func hasRecord(of pod: Pod) throws(Failure) -> Bool {
+        try records(ofPodsNamed: pod.name).contains { $0.pod == pod }
+    }
+
+    private func records(ofPodsNamed name: String) throws(Failure) -> [PodRecord] {
+        var found: [PodRecord] = []
+        // A node has hundreds, of which those alone are parsed that have the name in them.
+        for id in try all() where directory.contains([Array(name.utf8)], in: fileName(id), limit: Self.limit)
+        {
+            if let record = try read(id, .none), record.pod?.name == name { found.append(record) }
+        }
+        return found
     }
 
     /// The records of living pods besides `own` that have one of these texts in them. Only those are parsed: a node has

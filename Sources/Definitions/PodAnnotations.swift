@@ -3,49 +3,6 @@ import JSONC
 import Linux
 import Network
 
-/// The pod that a call is for, as CNI_ARGS name it.
-package struct Pod: Equatable, Sendable {
-    package var namespace: String
-    package var name: String
-    package var uid: String
-
-    /// nil when the runtime is not Kubernetes: then a name alone, or nothing, is given.
-    package init?(_ args: CNIArgs) throws(Failure) {
-        guard let namespace = args["K8S_POD_NAMESPACE"], let name = args["K8S_POD_NAME"], !namespace.isEmpty,
-            !name.isEmpty
-        else { return nil }
-        guard Names.isLabel(namespace), Names.isSubdomain(name) else {
-            throw Failure(
-                .badEnvironment, "CNI_ARGS: \"\(namespace)/\(name)\" does not name a pod",
-                details:
-                    "K8S_POD_NAMESPACE and K8S_POD_NAME are Kubernetes names: lower-case letters, digits, '-'"
-            )
-        }
-        self.namespace = namespace
-        self.name = name
-        self.uid = args["K8S_POD_UID"] ?? ""
-    }
-
-    package init(namespace: String, name: String, uid: String = "") {
-        self.namespace = namespace
-        self.name = name
-        self.uid = uid
-    }
-
-    package var description: String { "\(namespace)/\(name)" }
-}
-
-extension Invocation {
-    /// For the log: the pod, if the runtime says which, the container and its interface.
-    package var subject: String {
-        let pairs = try? CNIArgs.parse(args, lenient: true)
-        // podman has a name alone.
-        let name = pairs?["K8S_POD_NAME"].flatMap { Names.isIdentifier($0) ? $0 : nil }
-        let pod = pairs.flatMap { try? Pod($0) }?.description ?? name
-        return "\(pod.map { "pod \($0), " } ?? "")container \(containerID) \(interface)"
-    }
-}
-
 /// The annotations that select networks.
 package struct PodAnnotations: Sendable {
     package static let networksKey = "k8s.v1.cni.cncf.io/networks"
