@@ -93,6 +93,27 @@ int clinux_spawn(pid_t *pid, const char *path, char *const arguments[], char *co
     return status;
 }
 
+void clinux_spawn_detached(const char *path, const char *first, const char *second) {
+    sigset_t all, before, none;
+    char *const arguments[] = {(char *)path, (char *)first, (char *)second, NULL};
+    char *const environment[] = {NULL};
+    sigfillset(&all);
+    sigemptyset(&none);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    if (vfork() == 0) {
+        setsid();
+        int nothing = open("/dev/null", O_RDWR);
+        // A runtime waits until nobody holds our stdout.
+        if (nothing >= 0 && dup2(nothing, 0) >= 0 && dup2(nothing, 1) >= 0 && dup2(nothing, 2) >= 0) {
+            close_inherited();
+            sigprocmask(SIG_SETMASK, &none, NULL);
+            execve(path, arguments, environment);
+        }
+        _exit(127);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 ssize_t clinux_getdents(int directory, void *buffer, size_t size) { return getdents64(directory, buffer, size); }
 
 int clinux_renameat(int directory, const char *from, const char *to) {
@@ -108,6 +129,16 @@ void clinux_timestamp(char *text, size_t size) {
     struct tm parts;
     gmtime_r(&now, &parts);
     strftime(text, size, "%Y-%m-%dT%H:%M:%SZ", &parts);
+}
+
+void clinux_filestamp(char *text, size_t size, int64_t ago) {
+    struct timespec now;
+    struct tm parts;
+    clock_gettime(CLOCK_REALTIME, &now);
+    time_t seconds = now.tv_sec - (time_t)ago;
+    gmtime_r(&seconds, &parts);
+    size_t length = strftime(text, size, "%Y-%m-%dT%H-%M-%S", &parts);
+    snprintf(text + length, size - length, ".%03ld", now.tv_nsec / 1000000);
 }
 
 void clinux_prepare(void) {

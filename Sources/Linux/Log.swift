@@ -16,10 +16,12 @@ package struct Log: Sendable {
     private let level: LogLevel
     private let file: String?
     private let toStderr: Bool
+    private let rotation: LogRotation
 
     package static let none = Log(level: .panic, file: nil, toStderr: false)
 
-    package init(level: LogLevel, file: String?, toStderr: Bool) {
+    package init(level: LogLevel, file: String?, toStderr: Bool, rotation: LogRotation = LogRotation()) {
+        self.rotation = rotation
         self.level = level
         self.file = file
         self.toStderr = toStderr
@@ -37,13 +39,26 @@ package struct Log: Sendable {
         let line = "\(stamp) [\(level.rawValue)] \(visible(text()))\n"
         if toStderr { writeStandardError(line) }
         guard let file else { return }
+        let bytes = Array(line.utf8)
         do throws(SystemError) {
-            // A pipe that nobody reads must not hold us.
-            try Descriptor.open(file, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK, mode: 0o644)
-                .writeAll(Array(line.utf8))
+            let open = try Self.open(file)
+            let info = try open.status(file)
+            guard info.st_mode & S_IFMT == S_IFREG, rotation.isFull(Int(info.st_size), with: bytes.count)
+            else {
+                return try open.writeAll(bytes)
+            }
+            rotation.rotate(file, open)
+            try Self.open(file).writeAll(bytes)
         } catch {
             writeStandardError(visible("log file: \(error)") + "\n")
         }
+    }
+}
+
+extension Log {
+    private static func open(_ file: String) throws(SystemError) -> Descriptor {
+        // A pipe that nobody reads must not hold us.
+        try Descriptor.open(file, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK, mode: 0o644)
     }
 }
 

@@ -38,6 +38,8 @@ int clinux_openat(int directory, const char *path, int flags, unsigned int mode)
 /// 0, or the errno.
 int clinux_spawn(pid_t *pid, const char *path, char *const arguments[], char *const environment[], int input,
                  int output, int errors);
+/// Starts a program with two arguments that may outlive us and has no descriptor of ours; nobody learns how it ends.
+void clinux_spawn_detached(const char *path, const char *first, const char *second);
 /// getdents64(2).
 ssize_t clinux_getdents(int directory, void *buffer, size_t size);
 /// memmem(3): whether some bytes occur in others.
@@ -45,6 +47,8 @@ int clinux_contains(const void *bytes, size_t count, const void *wanted, size_t 
 int clinux_renameat(int directory, const char *from, const char *to);
 /// The current time in UTC as RFC 3339, at least 32 bytes.
 void clinux_timestamp(char *text, size_t size);
+/// The time some seconds ago in UTC, to the millisecond, as file names have it: 2026-01-02T03-04-05.006; at least 32 bytes.
+void clinux_filestamp(char *text, size_t size, int64_t ago);
 /// Opens standard descriptors that are closed, ignores SIGPIPE, and lets the heap grow in large steps and never
 /// shrink: the process lives for milliseconds.
 void clinux_prepare(void);
