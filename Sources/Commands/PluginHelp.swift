@@ -142,6 +142,13 @@ package struct PluginHelp: Sendable {
                 {"cniVersion": "1.0.0", "name": "example", "type": "loopback"}
                 """),
         PluginHelp(
+            type: "passthru",
+            about: "does nothing and gives an empty result: the head of a chain that makes no interface.",
+            keys: [],
+            example: """
+                {"cniVersion": "1.0.0", "name": "example", "type": "passthru"}
+                """),
+        .init(
             type: "host-local",
             about: "addresses from ranges of this node, for the key ipam of another plugin.",
             keys: [

@@ -1,5 +1,5 @@
 package import CNI
-import JSONC
+package import JSONC
 package import Linux
 import Network
 
@@ -57,15 +57,24 @@ package enum NetworkFiles {
         guard wholeInFile?.bool != true, wholeInFile?.string?.lowercased() != "true", var list = json.object,
             let name = list["name"]?.string, Names.isIdentifier(name)
         else { return json }
-        let parts = path.parts(by: "/")
-        let directory = "\(parts.dropLast().joined(separator: "/"))/\(name)"
-        var further: [JSON] = []
-        for file in candidates(directory) where file.hasSuffix(".conf") {
-            further.append(try read("\(directory)/\(file)").value)
-        }
+        let further = try plugins(in: directory(name, beside: path))
         if further.isEmpty { return json }
         list["plugins"] = .array((list["plugins"]?.array ?? []) + further)
         return .object(list)
+    }
+
+    /// A directory in the one that a file is in.
+    package static func directory(_ name: String, beside path: String) -> String {
+        "\(path.parts(by: "/").dropLast().joined(separator: "/"))/\(name)"
+    }
+
+    /// The plugins whose configurations are the files of a directory, in the order of their names.
+    package static func plugins(in directory: String) throws(Failure) -> [JSON] {
+        var plugins: [JSON] = []
+        for file in candidates(directory) where file.hasSuffix(".conf") {
+            plugins.append(try read("\(directory)/\(file)").value)
+        }
+        return plugins
     }
 
     private static func read(_ path: String) throws(Failure) -> JSONDocument {

@@ -208,8 +208,8 @@ package struct Selection: Equatable, Sendable {
 
     private static func macAddress(_ json: Reader) throws(JSONError) -> String? {
         guard let mac = try json.string("mac"), !mac.isEmpty else { return nil }
-        guard MAC(parsing: mac) != nil else {
-            throw json.error("mac", "\"\(mac)\" is no MAC address of six octets")
+        guard isHardwareAddress(mac) else {
+            throw json.error("mac", "\"\(mac)\" is no MAC address of 6 octets, nor one of 8 or 20")
         }
         return mac
     }
@@ -239,6 +239,11 @@ package struct Selection: Equatable, Sendable {
             selection.capabilities["bandwidth"] = .object(rates)
         }
         if let guid = try json.string("infiniband-guid"), !guid.isEmpty {
+            guard isHardwareAddress(guid) else {
+                throw json.error(
+                    "infiniband-guid",
+                    "\"\(guid)\" is no GUID: write eight octets, as 02:00:00:00:00:00:00:01")
+            }
             selection.capabilities["infinibandGUID"] = .string(guid)
         }
         if let device = try json.string("deviceID"), !device.isEmpty {

@@ -57,6 +57,9 @@ package struct DelegateBuilder {
         for selection in selections {
             delegates.append(try delegate(try finder.find(selection, &allowance), index: delegates.count))
         }
+        if let network = try finder.auxiliary() {
+            delegates.append(try delegate(network, index: delegates.count))
+        }
         for delegate in delegates { try delegate.selection?.refuseImpossible() }
         try refuseDuplicates(delegates)
         return delegates
@@ -79,6 +82,13 @@ package struct DelegateBuilder {
                 log.error("DEL of \(invocation.subject) without a record: \(error.message)")
             }
         }
+        do throws(Failure) {
+            if let network = try finder.auxiliary() {
+                delegates.append(try delegate(network, index: delegates.count))
+            }
+        } catch {
+            log.error("DEL of \(invocation.subject) without a record: \(error.message)")
+        }
         return delegates
     }
 
@@ -87,7 +97,8 @@ package struct DelegateBuilder {
         guard pod != nil, let annotations = try? ownAnnotations(),
             let defaults = try? defaultLists(annotations), let selections = try? selections(annotations)
         else { return nil }
-        return defaults.count + selections.count
+        let auxiliary = (try? finder.auxiliary()).map { _ in 1 } ?? 0
+        return defaults.count + selections.count + auxiliary
     }
 
     /// The networks that every pod gets.
@@ -156,7 +167,14 @@ package struct DelegateBuilder {
                 details: "further networks stand in the annotation \(PodAnnotations.networksKey)")
         }
         let namespace = selection.namespace ?? config.multusNamespace
-        if namespace != config.multusNamespace { try finder.checkIsolation(selection) }
+        if namespace != config.multusNamespace {
+            do throws(Failure) { try finder.checkIsolation(selection) } catch {
+                throw error.ending(
+                    with:
+                        "or of \(config.multusNamespace), which a name without a namespace means in this annotation"
+                )
+            }
+        }
         // The interface's name is the runtime's to choose: it looks for that one.
         if selection.interface.take() != nil { selection.others.append("interface") }
         let advice =

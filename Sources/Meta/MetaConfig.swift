@@ -22,22 +22,33 @@ package struct MetaConfig: Sendable {
     package var readinessFile: String?
     /// Types whose executable in binDir or CNI_PATH is run instead of the built-in module.
     package var externalPlugins: [String]
+    /// The directory beside `clusterNetwork` whose plugins are chained behind all networks; nil for none.
+    package var auxiliaryChain: String?
     package var log: Log
     /// Keys that nobody looks at, and why where that is not plain.
     package private(set) var passedOver: [String] = []
 
-    package static let vocabulary = Vocabulary([
-        "cniVersion", "cniVersions", "name", "type", "capabilities", "runtimeConfig", "prevResult", "ipam",
-        "dns", "args",
-        "confDir",
-        "cniDir", "binDir", "cacheDir", "delegates", "clusterNetwork", "defaultNetworks", "networks",
-        "namespaceIsolation", "globalNamespaces", "systemNamespaces", "multusNamespace",
-        "readinessindicatorfile",
-        "externalPlugins", "logLevel", "logFile", "logToStderr", "kubeconfig", "retryDeleteOnError",
-        "cni.dev/valid-attachments", "cni.dev/attachments", "disableCheck", "disableGC",
-    ])
-    /// Keys of Multus that change what happens and have no counterpart here.
-    private static let refused = ["auxiliaryCNIChainName", "logOptions", "daemonSocketDir"]
+    package static let vocabulary = Vocabulary(
+        [
+            "cniVersion", "cniVersions", "name", "type", "capabilities", "runtimeConfig", "prevResult",
+            "ipam",
+            "dns", "args",
+            "confDir",
+            "cniDir", "binDir", "cacheDir", "delegates", "clusterNetwork", "defaultNetworks", "networks",
+            "namespaceIsolation", "globalNamespaces", "systemNamespaces", "multusNamespace",
+            "readinessindicatorfile",
+            "externalPlugins", "logLevel", "logFile", "logToStderr", "logOptions", "kubeconfig",
+            "retryDeleteOnError",
+            "auxiliaryCNIChainName",
+            "cni.dev/valid-attachments", "cni.dev/attachments", "disableCheck", "disableGC",
+        ] + meaningless,
+        members: [.init("logOptions", Vocabulary(["maxAge", "maxSize", "maxBackups", "compress"]))])
+    /// Keys of Multus' daemon and of its installers: there is no daemon here.
+    private static let meaningless = [
+        "daemonSocketDir", "socketDir", "chrootDir", "cniConf", "cniConfigDir", "multusConfigFile",
+        "multusAutoconfigDir", "multusMasterCNI", "forceCNIVersion", "overrideNetworkName", "metricsPort",
+        "perNodeCertificate", "connectionLimit", "enablePprof", "allowTryDeleteOnErr",
+    ]
 
     /// - Parameter role: `plexus` or `multus`, the name under which the executable runs: it decides the defaults.
     /// - Parameter isTolerant: for DEL, which must work with a configuration that was damaged since ADD.
@@ -66,9 +77,6 @@ package struct MetaConfig: Sendable {
         var unknown: [String] = []
         do throws(JSONError) {
             if !isTolerant {
-                for key in Self.refused where json.has(key) {
-                    throw json.error(key, "\(unsupported) of Multus")
-                }
                 unknown = try json.judge(Self.vocabulary)
             }
             confDir = try path("confDir") ?? "/etc/cni/\(role)/net.d"
@@ -87,12 +95,14 @@ package struct MetaConfig: Sendable {
             multusNamespace = try read { () throws(JSONError) in try Self.namespace(json) } ?? "kube-system"
             readinessFile = try path("readinessindicatorfile")
             externalPlugins = try strings("externalPlugins") ?? []
+            auxiliaryChain = try read { () throws(JSONError) in try Self.auxiliaryChain(json) }
             _ = try bool("retryDeleteOnError")  // a record is always kept until every DEL has succeeded
             log = try Self.log(
-                toStderr: bool("logToStderr"), file: path("logFile"), level: string("logLevel"))
+                toStderr: bool("logToStderr"), file: path("logFile"), level: string("logLevel"),
+                read { () throws(JSONError) in try Self.rotation(json) } ?? LogRotation())
         } catch {
             throw Failure(
-                error.problem.hasPrefix(unsupported) ? .unsupportedField : .badConfig, "\(error)",
+                .badConfig, "\(error)",
                 details: "correct it in the configuration \(plugin.name) of type \(plugin.type)")
         }
         if clusterNetwork != nil, !delegates.isEmpty {
@@ -105,6 +115,10 @@ package struct MetaConfig: Sendable {
         passedOver += plugin.doubled.map { "the first \($0) (the key stands twice)" }
         if json.has("kubeconfig") {
             log.verbose("kubeconfig is not used: definitions come from \(cacheDir)")
+        }
+        let idle = Self.meaningless.filter(json.has)
+        if !idle.isEmpty {
+            log.debug("of no meaning without Multus' daemon: \(idle.joined(separator: ", "))")
         }
         guard clusterNetwork != nil || !delegates.isEmpty || isTolerant else {
             throw Failure(
@@ -134,14 +148,35 @@ package struct MetaConfig: Sendable {
         return try json.string("networks")
     }
 
-    private static func log(toStderr: Bool?, file: String?, level text: String?) -> Log {
+    private static func auxiliaryChain(_ json: Reader) throws(JSONError) -> String? {
+        guard let name = try json.string("auxiliaryCNIChainName"), !name.isEmpty else { return nil }
+        guard Names.isIdentifier(name) else {
+            throw json.error("auxiliaryCNIChainName", "\"\(name)\" is no network name")
+        }
+        return name
+    }
+
+    private static func rotation(_ json: Reader) throws(JSONError) -> LogRotation {
+        var rotation = LogRotation()
+        guard let options = try json.object("logOptions") else { return rotation }
+        func number(_ key: String, _ most: Int64) throws(JSONError) -> Int? {
+            try options.int(key, in: 0...most).map { Int($0) }
+        }
+        rotation.maxAge = try number("maxAge", 36500) ?? rotation.maxAge
+        rotation.maxSize = try number("maxSize", 1 << 20) ?? rotation.maxSize
+        rotation.maxBackups = try number("maxBackups", 1 << 20) ?? rotation.maxBackups
+        rotation.compress = try options.bool("compress") ?? rotation.compress
+        return rotation
+    }
+
+    private static func log(
+        toStderr: Bool?, file: String?, level text: String?, _ rotation: LogRotation
+    ) -> Log {
         let level = LogLevel(rawValue: text ?? "error")
-        let log = Log(level: level ?? .error, file: file, toStderr: toStderr ?? true)
+        let log = Log(level: level ?? .error, file: file, toStderr: toStderr ?? true, rotation: rotation)
         if level == nil {
             log.error("cannot set logLevel to \"\(text ?? "")\": panic, error, verbose or debug")
         }
         return log
     }
 }
-
-private let unsupported = "this version does not provide the key"

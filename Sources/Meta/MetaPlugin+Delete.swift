@@ -49,9 +49,12 @@ extension MetaPlugin {
         // Only a hint: on a read-only disk it is left out.
         if store.isNew { try? noteUnrecorded(leaseFolders([]), store) }
         let isClean = problems.isEmpty && unread.isEmpty
-        config.log.verbose(
-            "DEL of \(subject): \((record ?? multus?.record)?.logged ?? "what its names find"):"
-                + " \(isClean ? "done" : "incomplete"), \(monotonicMilliseconds() - start) ms")
+        let known = (record ?? multus?.record)?.entries.reversed().map(\.logged)
+        for what in known ?? ["what its names find"] {
+            config.log.verbose(
+                "DEL of \(subject): \(what): \(isClean ? "done" : "incomplete"),"
+                    + " \(monotonicMilliseconds() - start) ms")
+        }
         if !isClean, unread.isEmpty, !store.has(id) { store.forgetLock(id) }
         try report(problems + unread)
         if record == nil { store.forget(unrecorded: id) }

@@ -69,6 +69,31 @@ struct NetworkFinder {
         }
     }
 
+    /// `auxiliaryCNIChainName`: plugins that a node's vendor put into a directory beside the default network's file, behind
+    /// one that does nothing; nil when there are none.
+    func auxiliary() throws(Failure) -> FoundNetwork? {
+        guard let name = config.auxiliaryChain else { return nil }
+        guard let path = config.clusterNetwork, path.hasPrefix("/") else {
+            throw Failure(
+                .badConfig,
+                "auxiliaryCNIChainName: its directory is beside the file that clusterNetwork names",
+                details: "write the path of a file into clusterNetwork, or remove auxiliaryCNIChainName")
+        }
+        let directory = NetworkFiles.directory(name, beside: path)
+        let plugins = try NetworkFiles.plugins(in: directory)
+        if plugins.isEmpty { return nil }
+        let json: JSON = [
+            "cniVersion": .string(config.plugin.version.rawValue), "name": .string(name),
+            "plugins": .array([["type": "passthru", "name": "passthru-cni"]] + plugins),
+        ]
+        do throws(Failure) {
+            return FoundNetwork(
+                list: try NetworkList.decode(json, defaultName: name), name: name, origin: directory)
+        } catch {
+            throw error.ending(with: "correct the files in \(directory)")
+        }
+    }
+
     private static func network(_ found: NetworkFiles.Found) -> FoundNetwork {
         FoundNetwork(list: found.list, name: found.list.name, origin: found.file)
     }
@@ -97,7 +122,10 @@ struct NetworkFinder {
         let target = namespace(of: selection)
         guard !mayName(target) else { return }
         let own = pod?.namespace ?? "default"
-        let allowed = [own] + config.globalNamespaces.filter { $0 != own }
+        var allowed = [own]
+        for namespace in config.globalNamespaces where !allowed.contains(namespace) {
+            allowed.append(namespace)
+        }
         throw Failure(
             .badConfig,
             "namespace isolation enabled, annotation violates permission, pod is in namespace \(own)"

@@ -9,6 +9,7 @@ package import Plans
     case Ipvlan.type: Ipvlan.self
     case Loopback.type: Loopback.self
     case Macvlan.type: Macvlan.self
+    case Passthru.type: Passthru.self
     case RouteOverride.type: RouteOverride.self
     case Tuning.type: Tuning.self
     default: nil
@@ -21,5 +22,5 @@ package func modulesWithNotes() -> [any Module.Type] { [HostDevice.self, Tuning.
 /// Their names, in the order of the documentation.
 package let moduleTypes = [
     Bridge.type, Macvlan.type, Ipvlan.type, HostDevice.type, Dummy.type, Tuning.type, RouteOverride.type,
-    Loopback.type,
+    Loopback.type, Passthru.type,
 ]

@@ -10,20 +10,8 @@ package struct MAC: Hashable, Sendable, CustomStringConvertible {
 
     /// `02:00:00:00:00:01`, `02-00-…` or `0200.0000.0001`, in any case (Go's `net.ParseMAC`, 48 bits only).
     package init?(parsing text: String) {
-        let separator: Unicode.Scalar =
-            text.utf8.contains(UInt8(ascii: ":")) ? ":" : text.utf8.contains(UInt8(ascii: "-")) ? "-" : "."
-        let digits = separator == "." ? 4 : 2
-        let groups = text.parts(by: separator)
-        guard groups.count == 12 / digits else { return nil }
-        var bytes: [UInt8] = []
-        for group in groups {
-            guard group.utf8.count == digits, group.utf8.allSatisfy(isHexDigit),
-                let value = UInt16(group, radix: 16)
-            else { return nil }
-            if digits == 4 { bytes.append(UInt8(value >> 8)) }
-            bytes.append(UInt8(truncatingIfNeeded: value))
-        }
-        self.bytes = bytes
+        guard let bytes = octets(parsing: text) else { return nil }
+        self.init(bytes: bytes)
     }
 
     /// Lower case with colons, as the kernel prints it.
@@ -64,3 +52,27 @@ package func hexadecimal(_ bytes: [UInt8]) -> [UInt8] {
 }
 
 private func hexDigit(_ value: UInt8) -> UInt8 { value < 10 ? 0x30 + value : 0x57 + value }
+
+/// The octets of a hardware address in one of the three forms, of whatever length; nil for another text.
+private func octets(parsing text: String) -> [UInt8]? {
+    let separator: Unicode.Scalar =
+        text.utf8.contains(UInt8(ascii: ":")) ? ":" : text.utf8.contains(UInt8(ascii: "-")) ? "-" : "."
+    let digits = separator == "." ? 4 : 2
+    // The longest has 20 octets.
+    guard text.utf8.count < 64 else { return nil }
+    var bytes: [UInt8] = []
+    for group in text.parts(by: separator) {
+        guard group.utf8.count == digits, group.utf8.allSatisfy(isHexDigit),
+            let value = UInt16(group, radix: 16)
+        else { return nil }
+        if digits == 4 { bytes.append(UInt8(value >> 8)) }
+        bytes.append(UInt8(truncatingIfNeeded: value))
+    }
+    return bytes
+}
+
+/// Whether `text` is a hardware address of 6 octets (MAC), 8 (EUI-64, InfiniBand's GUID) or 20 (IP over InfiniBand), as
+/// Go's `net.ParseMAC` takes them.
+package func isHardwareAddress(_ text: String) -> Bool {
+    [6, 8, 20].contains(octets(parsing: text)?.count)
+}

@@ -205,7 +205,8 @@ import Testing
         #expect(said.contains(whose), "\(said)")
     }
 
-    @Test func theLogNamesPodNetworkAddressAndDuration() throws {
+    @Test("L04: a line for each network, with whose it is, its addresses and how long it took")
+    func theLogNamesPodNetworkAddressAndDuration() throws {
         let node = try MetaEndToEnd.node()
         let netns = try node.pod("a")
         let config = MetaEndToEnd.config(node, extra: ",\"logLevel\":\"verbose\"")
@@ -218,7 +219,7 @@ import Testing
         let gone = try node.call("DEL", netns: netns, args: MetaEndToEnd.pod, config)
         #expect(
             gone.ran.errors.contains(
-                /DEL of pod default\/pod-a, container c1 eth0: eth0 on .*net1 on default\/net-a with 192.168.12.10\/24: done, \d+ ms\n/
+                /DEL of pod default\/pod-a, container c1 eth0: net1 on default\/net-a with 192.168.12.10\/24: done, \d+ ms\n.*eth0 on .*: done, \d+ ms\n/
             ), "\(gone.ran)")
         let failed = try node.call(
             "ADD", netns: netns, args: MetaEndToEnd.pod, MetaEndToEnd.config(node, networks: "none"))

@@ -137,7 +137,9 @@ import Testing
         Refusal(networks: "[{\"name\":\"net-a\",\"ips\":\"1\"}]", code: 7, words: ["networks[0].ips"]),
         Refusal(networks: "[null]", code: 7, words: ["networks[0]"]),
         Refusal(networks: "net-a@eth0", code: 7, words: ["eth0", "asked for by both"]),
-        Refusal(networks: "net-a", extra: ",\"logOptions\":{}", code: 2, words: ["logOptions"]),
+        Refusal(
+            networks: "net-a", extra: ",\"logOptions\":{\"maxSize\":-1}", code: 7,
+            words: ["logOptions.maxSize"]),
         Refusal(networks: "net-a", delegate: ",\"vlan\":5000", code: 7, words: ["vlan", "5000"]),
     ])
     func badInputIsNamedAndChangesNothing(refusal: Refusal) throws {

@@ -3,7 +3,7 @@ import Testing
 
 /// The annotation network-status: in the record, in a file for whoever publishes it, and for people.
 @Suite struct StatusRows {
-    private static func args(_ uid: String = "6a1-22") -> String {
+    static func args(_ uid: String = "6a1-22") -> String {
         "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=pod-a;K8S_POD_UID=\(uid)"
     }
 

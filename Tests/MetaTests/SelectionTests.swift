@@ -62,11 +62,25 @@ import Testing
         (#"[{"name":"a","cni-args":[]}]"#, "networks[0].cni-args"),
         (#"[{"name":"a","ips":["0.0.0.0"]}]"#, "networks[0].ips[0]"),
         (#"[{"name":"a","ips":["::/64"]}]"#, "networks[0].ips[0]"),
+        (#"[{"name":"a","mac":"02:00:00:00:00"}]"#, "networks[0].mac"),
+        (#"[{"name":"a","infiniband-guid":"zz"}]"#, "networks[0].infiniband-guid"),
         (#"[{"name":"a","interfaceReqest":"x"}]"#, "did you mean \"interfaceRequest\"?"),
     ])
     func malformedValuesNameTheirPlace(text: String, problem: String) {
         let error = #expect(throws: Failure.self) { try Self.parse(text) }
         #expect(error?.message.contains(problem) == true, "\(String(describing: error))")
+    }
+
+    @Test(
+        "A08: addresses of 6, 8 and 20 octets are an interface's; what a plugin makes of them is its own",
+        arguments: [
+            "02:00:00:00:00:01", "02-00-00-00-00-01", "0200.0000.0001", "02:00:00:00:00:00:00:01",
+            "0200.0000.0000.0001", "00:00:00:00:fe:80:00:00:00:00:00:00:02:00:5e:10:00:00:00:01",
+        ])
+    func hardwareAddresses(text: String) throws {
+        let json = "[{\"name\":\"a\",\"mac\":\"\(text)\",\"infiniband-guid\":\"\(text)\"}]"
+        let selection = try #require(try Self.parse(json).first)
+        #expect(selection.mac == text && selection.capabilities["infinibandGUID"] == .string(text))
     }
 
     @Test(
@@ -92,7 +106,7 @@ import Testing
     func aPluginsKeyIsTracedBack(key: String, written: String?) throws {
         let text = """
             [{"name":"b"},{"name":"a","mac":"02:00:00:00:00:01","ips":["10.0.0.1"],"default-route":["10.0.0.2"],
-              "cni-args":{"mtu":1},"deviceID":"x","infiniband-guid":"y"}]
+              "cni-args":{"mtu":1},"deviceID":"x","infiniband-guid":"02:00:00:00:00:00:00:01"}]
             """
         let selections = try Self.parse(text)
         #expect(selections[1].place(of: key) == written.map { "annotation networks, networks[1].\($0)" })

@@ -20,7 +20,7 @@ package final class Node: Sendable {
         )
         for role in [
             "plexus", "multus", "bridge", "dummy", "host-device", "host-local", "ipvlan", "loopback",
-            "macvlan",
+            "macvlan", "passthru",
             "route-override",
             "static", "tuning",
         ] {
@@ -195,5 +195,6 @@ package struct Answer: Sendable {
     package var status: Int32 { ran.status }
     package var json: Tree { (try? Tree(parsing: ran.output)) ?? Tree(nil) }
     package var message: String { json["msg"].string ?? "" }
+    package var details: String { json["details"].string ?? "" }
     package var code: Int { json["code"].int ?? -1 }
 }
