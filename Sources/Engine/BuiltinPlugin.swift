@@ -31,6 +31,11 @@ struct BuiltinPlugin<M: Module>: Plugin {
     }
 
     private var vocabulary: Vocabulary {
+        // Keys that the pod's device is told by.
+        call.spec.deviceID == nil ? ownVocabulary : ownVocabulary.with(Vocabulary(["deviceID", "pciBusID"]))
+    }
+
+    private var ownVocabulary: Vocabulary {
         guard M.usesIPAM else { return M.vocabulary.with(PluginConfig.vocabulary) }
         let all = M.vocabulary.with(PluginConfig.interfaceVocabulary)
         guard let source = call.config.ipamType.flatMap(call.builtinSource) else { return all }

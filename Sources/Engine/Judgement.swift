@@ -109,7 +109,6 @@ extension ChainRunner {
             let keys = listed(spec.list.doubled)
             worker.say(.concern("keys that stand twice, of which the last one counts: \(keys)"), spec, "")
         }
-        try requireDevice(spec)
         let unmet = unmetWishes(spec)
         guard !unmet.isEmpty else { return }
         worker.say(.concern("asked for and not given: \(listed(unmet))"), spec, "")
@@ -118,7 +117,9 @@ extension ChainRunner {
     /// What the pod asks for and no plugin of the list would take.
     private func unmetWishes(_ spec: AttachmentSpec) -> [String] {
         // These a runtime passes to every plugin that declares them: nobody asked for them.
-        let told = ["io.kubernetes.cri.pod-annotations", "cgroupPath", "dns", "aliases"]
+        var told = ["io.kubernetes.cri.pod-annotations", "cgroupPath", "dns", "aliases"]
+        // The plugins have it as keys too.
+        if spec.deviceID != nil { told += ["deviceID", "CNIDeviceInfoFile"] }
         let asked = spec.runtimeConfig.members.filter { !$0.value.saysNothing && !told.contains($0.key) }
         let arguments = spec.cniArgs?.members ?? []
         guard !asked.isEmpty || !arguments.isEmpty || !spec.wishes.isEmpty else { return [] }
@@ -140,22 +141,6 @@ extension ChainRunner {
             unmet.append("cni-args.\(key)")
         }
         return unmet + (takers.allSatisfy(\.isBuiltin) ? spec.wishes : [])
-    }
-
-    /// A device plugin's resource is a scheduling hint, unless a plugin of the list takes a device.
-    private func requireDevice(_ spec: AttachmentSpec) throws(Failure) {
-        guard let resource = spec.resource, spec.runtimeConfig["deviceID"] == nil else { return }
-        let names = ["device", "hwaddr", "kernelpath", "pciBusID", "deviceID"]
-        for plugin in spec.list.plugins.map({ Reader($0) }) {
-            guard let type = try? plugin.string("type"), registry.traits(type).contains(.takesDevice),
-                !names.contains(where: { (try? plugin.string($0))?.isEmpty == false })
-            else { continue }
-            throw Failure(
-                .badConfig, "\(type) needs a device of \(resource), and the pod was given none",
-                details:
-                    "this version takes no device from a device plugin: name one in the annotation's deviceID,"
-                    + " or in the definition")
-        }
     }
 }
 

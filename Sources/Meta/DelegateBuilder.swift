@@ -62,6 +62,8 @@ package struct DelegateBuilder {
         }
         for delegate in delegates { try delegate.selection?.refuseImpossible() }
         try refuseDuplicates(delegates)
+        var devices = DeviceAllocator(config, pod)
+        try devices.allocate(&delegates)
         return delegates
     }
 

@@ -20,6 +20,8 @@ package struct MetaConfig: Sendable {
     package var systemNamespaces: [String]
     package var multusNamespace: String
     package var readinessFile: String?
+    /// The kubelet's `--root-dir`.
+    package var kubeletDir: String
     /// Types whose executable in binDir or CNI_PATH is run instead of the built-in module.
     package var externalPlugins: [String]
     /// The directory beside `clusterNetwork` whose plugins are chained behind all networks; nil for none.
@@ -39,7 +41,7 @@ package struct MetaConfig: Sendable {
             "readinessindicatorfile",
             "externalPlugins", "logLevel", "logFile", "logToStderr", "logOptions", "kubeconfig",
             "retryDeleteOnError",
-            "auxiliaryCNIChainName",
+            "auxiliaryCNIChainName", "kubeletDir",
             "cni.dev/valid-attachments", "cni.dev/attachments", "disableCheck", "disableGC",
         ] + meaningless,
         members: [.init("logOptions", Vocabulary(["maxAge", "maxSize", "maxBackups", "compress"]))])
@@ -94,6 +96,7 @@ package struct MetaConfig: Sendable {
             systemNamespaces = try strings("systemNamespaces") ?? ["kube-system"]
             multusNamespace = try read { () throws(JSONError) in try Self.namespace(json) } ?? "kube-system"
             readinessFile = try path("readinessindicatorfile")
+            kubeletDir = try path("kubeletDir") ?? "/var/lib/kubelet"
             externalPlugins = try strings("externalPlugins") ?? []
             auxiliaryChain = try read { () throws(JSONError) in try Self.auxiliaryChain(json) }
             _ = try bool("retryDeleteOnError")  // a record is always kept until every DEL has succeeded

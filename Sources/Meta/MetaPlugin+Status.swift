@@ -1,5 +1,7 @@
 import CNI
+import JSONC
 import Linux
+import Plans
 import Records
 
 /// The annotation `network-status`, for whoever publishes it: an agent, or a person.
@@ -17,6 +19,7 @@ extension MetaPlugin {
 
     /// Removes it with the record.
     func unpublish(_ record: PodRecord) {
+        removeDeviceInfo(record)
         guard let pod = record.pod, let text = record.status else { return }
         do throws(SystemError) { try statusFiles.remove(pod, with: text) } catch {
             config.log.error("\(subject): the published network-status stays: \(error)\(hint(error))")
@@ -25,6 +28,9 @@ extension MetaPlugin {
 
     /// Removes it when the record is lost, unless the pod has another sandbox.
     func unpublishUnrecorded(_ store: borrowing RecordStore) {
+        do throws(SystemError) { try deviceInfoFiles.removeAll(of: id.containerID) } catch {
+            config.log.error("\(subject): device information stays: \(error)\(hint(error))")
+        }
         guard let pod = Pod(ofArgs: invocation.args), statusFiles.has(pod) else { return }
         // What cannot be read may be the record of that sandbox.
         guard (try? store.hasRecord(of: pod)) == false else { return }
@@ -40,6 +46,33 @@ extension MetaPlugin {
         do throws(SystemError) { try statusFiles.removeAll(but: pods) } catch {
             config.log.error(
                 "\(subject): published network-status of pods that are gone stays: \(error)\(hint(error))")
+        }
+    }
+
+    // MARK: Devices
+
+    private var deviceInfoFiles: DeviceInfoFiles { DeviceInfoFiles() }
+
+    /// Before the plugins run, which may read it, or write it where the device plugin did not.
+    func prepareDeviceInfo(_ spec: AttachmentSpec) {
+        do throws(SystemError) { try deviceInfoFiles.copy(for: spec) } catch {
+            config.log.error("\(spec.subject): device information is not copied: \(error)\(hint(error))")
+        }
+    }
+
+    /// nil for an attachment without a device, and for one of which nobody says what it is.
+    func deviceInfo(_ spec: AttachmentSpec) -> JSON? {
+        do throws(Failure) { return try deviceInfoFiles.read(for: spec) } catch {
+            config.log.error("\(spec.subject): \(error.message): network-status goes without")
+            return nil
+        }
+    }
+
+    private func removeDeviceInfo(_ record: PodRecord) {
+        for entry in record.entries {
+            do throws(SystemError) { try deviceInfoFiles.remove(for: entry.spec) } catch {
+                config.log.error("\(entry.spec.subject): device information stays: \(error)\(hint(error))")
+            }
         }
     }
 

@@ -167,13 +167,15 @@ package struct MetaPlugin {
         for (index, delegate) in delegates.enumerated() {
             let start = monotonicMilliseconds()
             record.entries[index].attached = try named(delegate) { () throws(Failure) in
-                try runner.add(chains[index], &journal) { saved throws(Failure) in
+                prepareDeviceInfo(delegate.spec)
+                return try runner.add(chains[index], &journal) { saved throws(Failure) in
                     // Written at once, so that a crash does not lose them.
                     let earlier = record.entries[index].attached?.saved ?? [:]
                     record.entries[index].attached = Attached(saved: earlier.merging(saved) { old, _ in old })
                     try store.write(index..<index + 1, of: record)
                 }
             }
+            record.entries[index].attached?.deviceInfo = deviceInfo(delegate.spec)
             config.log.verbose(
                 "ADD of \(subject): \(record.entries[index].logged), \(monotonicMilliseconds() - start) ms")
         }

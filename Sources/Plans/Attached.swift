@@ -1,4 +1,5 @@
 package import CNI
+package import JSONC
 package import Network
 
 /// What an ADD left behind that DEL and CHECK want to know.
@@ -14,6 +15,8 @@ package struct Attached: Equatable, Sendable {
     package var given: [IPAddress]?
     /// False until ADD has finished: there is no result yet.
     package var isWhole = true
+    /// What the device is, for network-status: NPWG device information.
+    package var deviceInfo: JSON?
     /// The external plugin that refused the ADD, when its undo failed as well.
     package var refusal: Refusal?
 

@@ -25,6 +25,8 @@ package struct AttachmentSpec: Sendable {
     package var wishes: [String] = []
     /// The device plugin's resource that the definition names.
     package var resource: String?
+    /// The device of that resource that this attachment has: `deviceID` and `pciBusID` of each plugin.
+    package var deviceID: String?
     /// Where the network's configuration stands: a file, or a key of the meta-plugin's own.
     package var origin = ""
 

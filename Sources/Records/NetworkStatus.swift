@@ -13,6 +13,7 @@ package enum NetworkStatus {
             guard let result = entry.attached?.result else { continue }
             let given = Given(
                 name: entry.spec.name, interface: entry.spec.id.interface, result: result,
+                deviceInfo: entry.attached?.deviceInfo,
                 isDefault: index == 0)
             elements += given.elements.map { JSON.object($0).print(indent: 4) }
         }
@@ -26,6 +27,7 @@ private struct Given {
     /// The one that was asked for.
     let interface: String
     let result: CNIResult
+    let deviceInfo: JSON?
     let isDefault: Bool
 
     /// One for each interface in the pod; a result with a single interface, or with none and addresses, has one.
@@ -66,6 +68,7 @@ private struct Given {
         if let mtu = link?.mtu, mtu != 0 { json["mtu"] = .int(Int64(mtu)) }
         if isDefault { json["default"] = true }
         json["dns"] = dns
+        if let deviceInfo { json["device-info"] = deviceInfo }
         if !gateways.isEmpty { json["gateway"] = .array(gateways.map { .string("\($0)") }) }
         return json
     }

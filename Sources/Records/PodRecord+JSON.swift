@@ -31,6 +31,7 @@ extension PodRecord {
             "external": .array(spec.external.map { .string($0) }),
         ]
         if let cniArgs = spec.cniArgs { json["cniArgs"] = .object(cniArgs) }
+        if let deviceID = spec.deviceID { json["deviceID"] = .string(deviceID) }
         if !spec.origin.isEmpty { json["origin"] = .string(spec.origin) }
         try write(entry.attached, to: &json)
         return .object(json)
@@ -45,6 +46,7 @@ extension PodRecord {
         json["saved"] = .object(
             JSONObject(attached.saved.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) }))
         if let index = attached.index { json["index"] = .int(Int64(index)) }
+        if let info = attached.deviceInfo { json["deviceInfo"] = info }
         if let device = attached.device { json["device"] = .string(device.note) }
         if let given = attached.given { json["given"] = .array(given.map { .string("\($0)") }) }
     }
@@ -97,6 +99,7 @@ extension PodRecord {
             searchPath: try json.strings("searchPath") ?? [],
             external: try json.strings("external") ?? [])
         spec.origin = try json.string("origin") ?? ""
+        spec.deviceID = try json.string("deviceID")
         return Entry(spec: spec, attached: try attached(json, interface: spec.id.interface))
     }
 
@@ -116,6 +119,7 @@ extension PodRecord {
         let given = try json.strings("given")?.compactMap { IPAddress(parsing: $0) }
         var attached = Attached(
             result: try CNIResult.parse(result.value, assuming: .newest), saved: saved, given: given)
+        attached.deviceInfo = try json.object("deviceInfo")?.value
         attached.device = try json.string("device").flatMap {
             Device(note: $0, interface: interface)
         }
