@@ -49,11 +49,14 @@ extension MetaPlugin {
         // Only a hint: on a read-only disk it is left out.
         if store.isNew { try? noteUnrecorded(leaseFolders([]), store) }
         let isClean = problems.isEmpty && unread.isEmpty
-        let known = (record ?? multus?.record)?.entries.reversed().map(\.logged)
-        for what in known ?? ["what its names find"] {
+        let end = isClean ? "done" : "incomplete"
+        let entries = (record ?? multus?.record)?.entries ?? []
+        // As they went, the last one first.
+        for place in 1...max(entries.count, 1) {
             config.log.verbose(
-                "DEL of \(subject): \(what): \(isClean ? "done" : "incomplete"),"
-                    + " \(monotonicMilliseconds() - start) ms")
+                "DEL of \(subject): "
+                    + (entries.isEmpty ? "what its names find" : entries[entries.count - place].logged)
+                    + ": \(end), \(monotonicMilliseconds() - start) ms")
         }
         if !isClean, unread.isEmpty, !store.has(id) { store.forgetLock(id) }
         try report(problems + unread)
