@@ -22,3 +22,20 @@ package func decodedBase64(_ text: String) -> [UInt8]? {
     }
     return count < 6 ? bytes : nil
 }
+
+/// RFC 4648, section 4, with padding.
+package func encodedBase64(_ bytes: [UInt8]) -> String {
+    let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
+    var text: [UInt8] = []
+    text.reserveCapacity((bytes.count + 2) / 3 * 4)
+    for start in stride(from: 0, to: bytes.count, by: 3) {
+        let group = bytes[start..<min(start + 3, bytes.count)]
+        var bits = group.reduce(0) { $0 << 8 | UInt32($1) }
+        bits <<= UInt32(8 * (3 - group.count))
+        for digit in 0..<4 {
+            let value = Int(bits >> UInt32(18 - 6 * digit) & 63)
+            text.append(digit <= group.count ? digits[value] : UInt8(ascii: "="))
+        }
+    }
+    return String(decoding: text, as: UTF8.self)
+}

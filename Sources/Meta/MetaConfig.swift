@@ -20,6 +20,8 @@ package struct MetaConfig: Sendable {
     package var systemNamespaces: [String]
     package var multusNamespace: String
     package var readinessFile: String?
+    /// Whether the files are kept that Multus would have: a node may go back to it.
+    package var keepsMultusFiles: Bool
     /// The kubelet's `--root-dir`.
     package var kubeletDir: String
     /// Types whose executable in binDir or CNI_PATH is run instead of the built-in module.
@@ -41,7 +43,7 @@ package struct MetaConfig: Sendable {
             "readinessindicatorfile",
             "externalPlugins", "logLevel", "logFile", "logToStderr", "logOptions", "kubeconfig",
             "retryDeleteOnError",
-            "auxiliaryCNIChainName", "kubeletDir",
+            "auxiliaryCNIChainName", "kubeletDir", "multusFiles",
             "cni.dev/valid-attachments", "cni.dev/attachments", "disableCheck", "disableGC",
         ] + meaningless,
         members: [.init("logOptions", Vocabulary(["maxAge", "maxSize", "maxBackups", "compress"]))])
@@ -96,6 +98,7 @@ package struct MetaConfig: Sendable {
             systemNamespaces = try strings("systemNamespaces") ?? ["kube-system"]
             multusNamespace = try read { () throws(JSONError) in try Self.namespace(json) } ?? "kube-system"
             readinessFile = try path("readinessindicatorfile")
+            keepsMultusFiles = try bool("multusFiles") ?? (role == "multus")
             kubeletDir = try path("kubeletDir") ?? "/var/lib/kubelet"
             externalPlugins = try strings("externalPlugins") ?? []
             auxiliaryChain = try read { () throws(JSONError) in try Self.auxiliaryChain(json) }

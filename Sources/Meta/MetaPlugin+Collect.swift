@@ -234,7 +234,9 @@ extension MetaPlugin {
             census.alive.map { ($0.containerID, $0.interface) }, uniquingKeysWith: min)
         for cache in multusCaches {
             let results = MultusCache.results(below: cache.directory)
-            for containerID in Set(cache.containers() + results.keys).sorted() {
+            // Of those with a record of ours, Multus' files are a copy.
+            let recorded = Set(census.recorded.map(\.containerID))
+            for containerID in Set(cache.containers() + results.keys).subtracting(recorded).sorted() {
                 let living = living[containerID]
                 let known = census.results[containerID] ?? []
                 let isOthers = !known.isEmpty && !known.contains { $0.network == network }

@@ -4,13 +4,18 @@ import Linux
 import Plans
 import Records
 
-/// The annotation `network-status`, for whoever publishes it: an agent, or a person.
+/// What others read of a pod, beside its record: the annotation `network-status`, device information, Multus' own files.
 extension MetaPlugin {
     private var statusFiles: StatusFiles { StatusFiles(cniDir: config.cniDir) }
 
     /// Writes the text of a pod's annotation into a file of its own. A status that is not published stops no pod: the
     /// record has it too.
     func publish(_ record: PodRecord) {
+        if config.keepsMultusFiles {
+            do throws(SystemError) { try MultusFiles(directory: config.cniDir).write(record) } catch {
+                config.log.error("\(subject): Multus will not know this pod: \(error)\(hint(error))")
+            }
+        }
         guard let pod = record.pod, let text = record.status else { return }
         do throws(SystemError) { try statusFiles.write(text, of: pod) } catch {
             config.log.error("\(subject): network-status is not published: \(error)\(hint(error))")
@@ -20,6 +25,9 @@ extension MetaPlugin {
     /// Removes it with the record.
     func unpublish(_ record: PodRecord) {
         removeDeviceInfo(record)
+        do throws(SystemError) { try MultusFiles(directory: config.cniDir).remove(record) } catch {
+            config.log.error("\(subject): the files for Multus stay: \(error)\(hint(error))")
+        }
         guard let pod = record.pod, let text = record.status else { return }
         do throws(SystemError) { try statusFiles.remove(pod, with: text) } catch {
             config.log.error("\(subject): the published network-status stays: \(error)\(hint(error))")

@@ -1,3 +1,4 @@
+import Foundation
 import JSONC
 import Testing
 import YAML
@@ -232,5 +233,14 @@ import YAML
     func whatKubectlNeverPrintsIsRefused(text: String, problem: String) {
         let error = #expect(throws: JSONError.self) { try YAML.parse(Array(text.utf8)) }
         #expect(error?.problem.contains(problem) == true, "\(String(describing: error))")
+    }
+}
+
+@Suite struct Base64Tests {
+    @Test(arguments: ["", "f", "fo", "foo", "foob", "fooba", "foobar"])
+    func bothWays(text: String) {
+        let encoded = encodedBase64(Array(text.utf8))
+        #expect(encoded == Data(text.utf8).base64EncodedString())
+        #expect(decodedBase64(encoded) == Array(text.utf8))
     }
 }
