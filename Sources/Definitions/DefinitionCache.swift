@@ -8,7 +8,7 @@ import YAML
 /// it, found by its path.
 package struct DefinitionCache: Sendable {
     package let path: String
-    private static let extensions = ["json", "yaml", "yml"]
+    static let extensions = ["json", "yaml", "yml"]
     private static let limit = 2 << 20
 
     package init(path: String) { self.path = path }
@@ -147,7 +147,7 @@ package struct DefinitionCache: Sendable {
         }
     }
 
-    private func find(
+    func find(
         _ kind: String, _ namespace: String, _ name: String
     ) throws(Failure) -> (json: JSON, file: String, size: Int)? {
         var found: (bytes: [UInt8], file: String)?

@@ -10,6 +10,8 @@ package struct MetaConfig: Sendable {
     package var cniDir: String
     package var binDir: String
     package var cacheDir: String
+    /// Seconds after which STATUS calls the cache stale; nil for never.
+    package var maxCacheAge: Int64?
     package var delegates: [JSON]
     package var clusterNetwork: String?
     package var defaultNetworks: [String]
@@ -43,7 +45,7 @@ package struct MetaConfig: Sendable {
             "readinessindicatorfile",
             "externalPlugins", "logLevel", "logFile", "logToStderr", "logOptions", "kubeconfig",
             "retryDeleteOnError",
-            "auxiliaryCNIChainName", "kubeletDir", "multusFiles",
+            "auxiliaryCNIChainName", "kubeletDir", "multusFiles", "maxCacheAge",
             "cni.dev/valid-attachments", "cni.dev/attachments", "disableCheck", "disableGC",
         ] + meaningless,
         members: [.init("logOptions", Vocabulary(["maxAge", "maxSize", "maxBackups", "compress"]))])
@@ -87,6 +89,9 @@ package struct MetaConfig: Sendable {
             cniDir = try path("cniDir") ?? "/var/lib/cni/\(role)"
             binDir = try path("binDir") ?? "/opt/cni/bin"
             cacheDir = try path("cacheDir") ?? "/var/lib/cni/plexus/cache"
+            maxCacheAge = try read { () throws(JSONError) in
+                try json.int("maxCacheAge", in: 1...Int64(1 << 40))
+            }
             delegates =
                 try read { () throws(JSONError) in try json.list("delegates") }?.map(\.value) ?? []
             clusterNetwork = try string("clusterNetwork").flatMap { $0.isEmpty ? nil : $0 }

@@ -339,8 +339,25 @@ extension MetaPlugin {
         config.log.debug("STATUS of \(subject): ready, \(monotonicMilliseconds() - start) ms")
     }
 
+    /// A node whose cache nobody fills any more attaches pods to networks that have changed since.
+    private func requireFreshCache() throws(Failure) {
+        guard let limit = config.maxCacheAge else { return }
+        let fix = "plexus cache import fills it, of what kubectl get net-attach-def,pods -A -o json prints"
+        guard let time = DefinitionCache(path: config.cacheDir).imported else {
+            throw Failure(
+                .notAvailable, "nobody has filled the cache \(config.cacheDir), and maxCacheAge is set",
+                details: fix)
+        }
+        let age = secondsSinceEpoch() - time
+        guard age > limit else { return }
+        throw Failure(
+            .notAvailable, "the cache \(config.cacheDir) was filled \(age) s ago, maxCacheAge is \(limit) s",
+            details: fix)
+    }
+
     private func requireAvailability() throws(Failure) {
         try requireReadiness(.notAvailable)
+        try requireFreshCache()
         var problems: [Failure] = []
         do throws(Failure) {
             let kernel = try Kernel.ofHost()

@@ -1,0 +1,349 @@
+import ArgumentParser
+import CNI
+import Definitions
+import JSONC
+import Linux
+import Network
+
+/// `plexus cache`: the node's copy of the cluster's objects.
+struct Cache: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "cache",
+        abstract: "Fill and show the node's copy of network-attachment-definitions and pods.",
+        subcommands: [Import.self, List.self, Show.self, Remove.self])
+
+    struct Place: ParsableArguments {
+        @Option(help: "The directory of the cache, the key cacheDir.")
+        var cacheDir: String = "/var/lib/cni/plexus/cache"
+    }
+
+    enum Output: String, ExpressibleByArgument, CaseIterable { case text, json }
+
+    /// The words of `kubectl` for a kind.
+    enum Kind: String, ExpressibleByArgument, CaseIterable {
+        case netAttachDef = "net-attach-def"
+        case pod
+
+        var kind: CacheObject.Kind { self == .netAttachDef ? .definition : .pod }
+    }
+
+    /// `[namespace/]name`.
+    static func id(_ kind: Kind, _ text: String) throws -> CacheObject.ID {
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+        guard let name = parts.last, parts.count <= 2, Names.isSubdomain(name),
+            parts.count == 1 || Names.isLabel(parts[0])
+        else {
+            throw ValidationError(
+                "\"\(visible(text))\" is no \(kind.rawValue): write its name, or namespace/name")
+        }
+        return CacheObject.ID(kind.kind, parts.count == 2 ? parts[0] : "default", name)
+    }
+
+    /// Says what failed, and ends with status 1.
+    static func failing<R>(_ command: String, _ body: () throws(Failure) -> R) throws -> R {
+        do throws(Failure) { return try body() } catch {
+            complain(command, error)
+            throw ExitCode.failure
+        }
+    }
+
+    static func complain(_ command: String, _ error: Failure) {
+        let details = error.details.isEmpty ? "" : "\n  \(visible(error.details))"
+        writeStandardError("plexus cache \(command): \(visible(error.message))\(details)\n")
+    }
+
+    static func print(_ json: JSON) {
+        writeStandardOutput(json.print(indent: 2, escapesHTML: false) + "\n")
+    }
+}
+
+// MARK: import
+
+extension Cache {
+    struct Import: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "import",
+            abstract:
+                "Take in what kubectl prints: objects, documents of objects, or a List, as JSON or YAML.",
+            discussion: """
+                  kubectl get net-attach-def,pods -A -o json | plexus cache import --prune --node $(hostname)
+
+                Pods are reduced to their metadata. An object that is older than the one in the cache is passed over. What \
+                cannot be stored is named, and the exit status is then 1; what an ADD would refuse is stored and named.
+                """)
+
+        @Argument(help: "Files to read; - or none reads stdin.")
+        var files: [String] = []
+
+        @OptionGroup var place: Place
+
+        @Flag(help: "Remove objects that are not in the input, of the kinds that are.")
+        var prune = false
+
+        @Option(help: "With --prune: of this namespace alone.")
+        var namespace: String?
+
+        @Option(help: "Take only the pods of this node.")
+        var node: String?
+
+        @Option(name: .shortAndLong, help: "text for people, json for programs.")
+        var output: Output = .text
+
+        private static let limit = 1 << 30
+
+        /// What became of the input.
+        private struct Report {
+            var names: [CacheWriter.Outcome: [String]] = [:]
+            var removed: [String] = []
+            var refused: [String] = []
+            var problems: [String] = []
+            var kinds: [CacheObject.Kind] = []
+            var kept: Set<CacheObject.ID> = []
+        }
+
+        func run() throws {
+            let report = try failing("import", report)
+            for problem in report.refused + report.problems {
+                writeStandardError("plexus cache import: \(visible(problem))\n")
+            }
+            switch output {
+            case .text:
+                let counts = CacheWriter.Outcome.allCases.map {
+                    "\(report.names[$0]?.count ?? 0) \($0.rawValue)"
+                }
+                let others = ["\(report.removed.count) removed", "\(report.refused.count) refused"]
+                writeStandardOutput((counts + others).joined(separator: ", ") + "\n")
+            case .json:
+                var json: JSONObject = ["version": 1]
+                func put(_ key: String, _ texts: [String]) { json[key] = .array(texts.map { .string($0) }) }
+                for outcome in CacheWriter.Outcome.allCases {
+                    put(outcome.rawValue, report.names[outcome] ?? [])
+                }
+                put("removed", report.removed)
+                put("refused", report.refused)
+                put("problems", report.problems)
+                Cache.print(.object(json))
+            }
+            if !report.refused.isEmpty { throw ExitCode.failure }
+        }
+
+        private func report() throws(Failure) -> Report {
+            // All of the input before anything is written: half of it would be pruned by.
+            var inputs: [(name: String, bytes: [UInt8])] = []
+            for file in files.isEmpty ? ["-"] : files {
+                do throws(SystemError) {
+                    let bytes =
+                        file == "-"
+                        ? try readStandardInput(limit: Self.limit)
+                        : try readFile(file, limit: Self.limit, waits: true)
+                    inputs.append((file == "-" ? "stdin" : file, bytes))
+                } catch {
+                    throw Failure(.io, "\(error)", details: error.hint)
+                }
+            }
+            let writer = try CacheWriter.open(place.cacheDir)
+            var report = Report()
+            for (name, bytes) in inputs {
+                let pieces = ManifestStream.pieces(bytes)
+                if pieces.isEmpty {
+                    report.refused.append("\(name) is empty: what wrote it failed")
+                }
+                for piece in pieces {
+                    try take(piece, name, writer, &report)
+                }
+            }
+            if prune {
+                guard report.refused.isEmpty else {
+                    report.problems.append("nothing was removed, as some of the input was refused")
+                    return report
+                }
+                report.removed = try writer.prune(report.kinds, keeping: report.kept, in: namespace)
+                    .map(\.description)
+            }
+            if report.refused.isEmpty { try writer.noteImport() }
+            return report
+        }
+
+        private func take(
+            _ piece: ManifestStream.Piece, _ name: String, _ writer: borrowing CacheWriter,
+            _ report: inout Report
+        ) throws(Failure) {
+            let place = piece.place.isEmpty ? name : "\(name), \(piece.place)"
+            let object: CacheObject
+            do throws(JSONError) {
+                let json = try piece.parse()
+                // An empty List.
+                if json["items"]?.array?.isEmpty == true, json["kind"]?.string?.hasSuffix("List") == true {
+                    return
+                }
+                object = try CacheObject(json)
+            } catch {
+                report.refused.append("\(place): \(error)")
+                return
+            }
+            if !report.kinds.contains(object.id.kind) { report.kinds.append(object.id.kind) }
+            if object.id.kind == .pod, let node, object.node != node { return }
+            let outcome = try writer.write(object)
+            report.kept.insert(object.id)
+            report.names[outcome, default: []].append(object.id.description)
+            if let problem = object.problem {
+                report.problems.append("\(object.id.description): \(problem): no pod can be attached to it")
+            }
+        }
+    }
+}
+
+// MARK: list, show, remove
+
+extension Cache {
+    struct List: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "list", abstract: "List the objects in the cache.")
+
+        @Argument(help: "Only this kind: net-attach-def or pod.")
+        var kind: Kind?
+
+        @OptionGroup var place: Place
+
+        @Option(name: .shortAndLong, help: "Only this namespace.")
+        var namespace: String?
+
+        @Option(name: .shortAndLong, help: "text for people, json for programs.")
+        var output: Output = .text
+
+        func run() throws {
+            guard fileExists(place.cacheDir) else {
+                throw try failing("list") { () throws(Failure) -> ExitCode in
+                    throw Failure(
+                        .io, "there is no cache \(place.cacheDir)",
+                        details:
+                            "name the directory that is the key cacheDir, or fill it with plexus cache import"
+                    )
+                }
+            }
+            let cache = DefinitionCache(path: place.cacheDir)
+            let kinds = kind.map { [$0.kind] } ?? CacheObject.Kind.allCases
+            var rows: [[String]] = []
+            var list: [JSON] = []
+            for id in cache.objects(kinds) where (namespace ?? id.namespace) == id.namespace {
+                let what: String
+                do throws(Failure) {
+                    guard let object = try cache.object(id) else { continue }
+                    what = Cache.summary(object)
+                } catch {
+                    what = "unusable: \(error.message)"
+                }
+                let kind = id.kind == .definition ? "net-attach-def" : "pod"
+                rows.append([kind, id.namespace, id.name, visible(what)])
+                list.append([
+                    "kind": .string(kind), "namespace": .string(id.namespace), "name": .string(id.name),
+                    "about": .string(what),
+                ])
+            }
+            switch output {
+            case .json:
+                var json: JSONObject = ["version": 1, "objects": .array(list)]
+                if let time = cache.imported { json["imported"] = .int(time) }
+                Cache.print(.object(json))
+            case .text:
+                writeStandardOutput(Cache.table(["KIND", "NAMESPACE", "NAME", "ABOUT"], rows))
+                if let time = cache.imported {
+                    writeStandardError("imported \(max(secondsSinceEpoch() - time, 0)) s ago\n")
+                }
+            }
+        }
+    }
+
+    /// The plugins of a network and its resource, or what a pod asks for.
+    private static func summary(_ object: CacheObject) -> String {
+        let annotations = object.json["metadata"]?["annotations"]
+        guard object.id.kind == .definition else {
+            let asked = annotations?[PodAnnotations.networksKey]?.string ?? ""
+            return asked.isEmpty ? "no further networks" : asked
+        }
+        if let problem = object.problem { return "unusable: \(problem)" }
+        let config = object.json["spec"]?["config"]?.string ?? ""
+        let list = (try? JSON.parse(config).value).flatMap {
+            try? NetworkList.decode($0, defaultName: object.id.name)
+        }
+        let types = list?.plugins.compactMap { $0["type"]?.string }.joined(separator: " + ")
+        let resource = annotations?["k8s.v1.cni.cncf.io/resourceName"]?.string.map { ", \($0)" } ?? ""
+        return (types ?? "a file in confDir") + resource
+    }
+
+    /// Columns that line up.
+    private static func table(_ head: [String], _ rows: [[String]]) -> String {
+        var widths = head.map(\.count)
+        for row in rows {
+            for (column, text) in row.enumerated() { widths[column] = max(widths[column], text.count) }
+        }
+        var text = ""
+        for row in [head] + rows {
+            for (column, cell) in row.enumerated() {
+                let isLast = column == row.count - 1
+                text +=
+                    cell + (isLast ? "\n" : String(repeating: " ", count: widths[column] - cell.count + 2))
+            }
+        }
+        return text
+    }
+
+    struct Show: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "show",
+            abstract: "Print an object as it is in the cache, and the file that it is in.")
+
+        @Argument(help: "net-attach-def or pod.")
+        var kind: Kind
+
+        @Argument(help: ArgumentHelp("The object.", valueName: "[namespace/]name"))
+        var name: String
+
+        @OptionGroup var place: Place
+
+        func run() throws {
+            let id = try Cache.id(kind, name)
+            let cache = DefinitionCache(path: place.cacheDir)
+            let object = try failing("show") { () throws(Failure) in
+                guard let object = try cache.object(id) else {
+                    throw Failure(
+                        .badConfig, "there is no \(id.description) in \(place.cacheDir)",
+                        details: id.kind == .definition ? cache.missing(id.namespace, id.name) : "")
+                }
+                return object
+            }
+            writeStandardError(
+                "\(try failing("show") { () throws(Failure) in try cache.files(id) }.first ?? "")\n")
+            Cache.print(object.json)
+        }
+    }
+
+    struct Remove: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "remove",
+            abstract:
+                "Remove objects from the cache; the next import of what the cluster has brings them back.")
+
+        @Argument(help: "net-attach-def or pod.")
+        var kind: Kind
+
+        @Argument(help: ArgumentHelp("The objects.", valueName: "[namespace/]name"))
+        var names: [String]
+
+        @OptionGroup var place: Place
+
+        func run() throws {
+            let ids = try names.map { try Cache.id(kind, $0) }
+            let missing = try failing("remove") { () throws(Failure) in
+                let writer = try CacheWriter.open(place.cacheDir)
+                var missing: [CacheObject.ID] = []
+                for id in ids where try !writer.remove(id) { missing.append(id) }
+                return missing
+            }
+            for id in missing {
+                complain("remove", Failure(.badConfig, "there is no \(id.description) in \(place.cacheDir)"))
+            }
+            if !missing.isEmpty { throw ExitCode.failure }
+        }
+    }
+}
