@@ -136,10 +136,9 @@ extension LinkFacts {
         self.init(
             index: link.index, kind: link.kind ?? "", mac: link.mac, mtu: link.mtu, isUp: link.isUp,
             isPromiscuous: link.isPromiscuous, peerIndex: link.parentIndex)
-        mode = link.mode
+        settings = link.settings
         hasCarrier = link.hasCarrier
         alias = link.alias
-        filtersVLANs = link.filtersVLANs
         alternativeNames = link.alternativeNames
         isAllMulticast = link.isAllMulticast
         queueLength = link.queueLength

@@ -210,7 +210,9 @@ package enum Bridge: Module {
             remarks.append(
                 .concern("isGateway, isDefaultGateway and ipMasq do nothing: the network has no ipam"))
         }
-        if config.vlans != nil, facts.links[.host(config.bridge)]?.filtersVLANs == false {
+        if config.vlans != nil,
+            facts.links[.host(config.bridge)]?.settings == KindSettings(BridgeKind(vlanFiltering: false))
+        {
             remarks.append(
                 .concern(
                     "\(config.bridge) keeps no VLANs apart: ip link set dev \(shellQuoted(config.bridge)) type bridge vlan_filtering 1"

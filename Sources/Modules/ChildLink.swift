@@ -107,16 +107,16 @@ struct ChildLink: Equatable, Sendable {
 
     /// The pod's link is there, of that kind and mode, with the MAC that was promised.
     func check(
-        _ kind: String, mode: UInt32, _ attachment: Attachment, _ previous: CNIResult, _ facts: Facts
+        _ kind: some LinkKind, _ attachment: Attachment, _ previous: CNIResult, _ facts: Facts
     ) throws(Failure) {
         _ = try master(facts)
         let link = try promisedLink(attachment, previous, facts)
         let name = attachment.interface
-        guard link.kind == kind else {
+        guard link.kind == kind.name else {
             throw Failure(
-                .generic, "container interface \"\(name)\" is not of type \(kind)", details: changed)
+                .generic, "container interface \"\(name)\" is not of type \(kind.name)", details: changed)
         }
-        guard link.mode == mode else {
+        guard link.settings == KindSettings(kind) else {
             throw Failure(.generic, "container interface \"\(name)\" has another mode", details: changed)
         }
     }

@@ -131,6 +131,6 @@ package enum Ipvlan: Module {
         // The result of the whole chain no longer names the master that another plugin gave.
         if link.master == nil, facts.defaultRouteLink == nil { link.master = attachment.interface }
         if link.master == attachment.interface { link.linkInContainer = true }
-        try link.check(type, mode: UInt32(config.mode.rawValue), attachment, previous, facts)
+        try link.check(.ipvlan(config.mode), attachment, previous, facts)
     }
 }

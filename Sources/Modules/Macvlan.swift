@@ -131,6 +131,6 @@ package enum Macvlan: Module {
     package static func check(
         _ config: Config, _ attachment: Attachment, _ previous: CNIResult, _ facts: Facts
     ) throws(Failure) {
-        try config.link.check(type, mode: config.mode.rawValue, attachment, previous, facts)
+        try config.link.check(.macvlan(config.mode), attachment, previous, facts)
     }
 }

@@ -249,7 +249,7 @@ extension RouteSocket {
     static func portVLANs(
         _ message: Int, _ index: Int32, _ vlans: [(ids: ClosedRange<UInt16>, flags: CInt)]
     ) -> Request {
-        let request = Request(message, 0, capacity: 1024 + vlans.count * 16)
+        let request = Request(message, 0)
         request.extra(ifinfomsg.of(index: index, family: AF_BRIDGE))
         request.attributes(of: LinkSpace.self) {
             $0.put(.bridgeFamily) { family in
@@ -297,8 +297,7 @@ extension RouteSocket {
         while let first = rest.first {
             let part = rest.prefix(128)
             rest = rest.dropFirst(part.count)
-            // 40 bytes each.
-            var request = Request(RTM_SETLINK, 0, capacity: 16384)
+            var request = Request(RTM_SETLINK, 0)
             for index in part {
                 if index != first { request.next(RTM_SETLINK, 0) }
                 request.extra(ifinfomsg.of(index: index))

@@ -25,10 +25,8 @@ package struct LinkInfo: Equatable, Sendable {
     /// IFLA_LINK_NETNSID: an id for the namespace that IFLA_LINK counts in; nil for this one.
     package var parentNamespaceID: Int32?
     package var group: UInt32 = 0
-    /// The mode of a macvlan or ipvlan.
-    package var mode: UInt32?
-    /// Whether a bridge keeps VLANs apart; nil for another link, and on a kernel that cannot.
-    package var filtersVLANs: Bool?
+    /// nil for kinds whose settings nobody needs, and where the kernel does not tell them.
+    package var settings: KindSettings?
     /// Packets: IFLA_TXQLEN.
     package var queueLength: UInt32 = 0
     /// IFLA_GSO_MAX_SIZE in bytes, and IFLA_GSO_MAX_SEGS; 0 from a kernel that does not say.
@@ -216,7 +214,12 @@ extension LinkInfo {
                 try AttributeReader(bytes: value).forEach { type, value throws(SystemError) in
                     if type == UInt16(IFLA_INFO_KIND) { link.kind = value.asString }
                     // The kind comes first.
-                    if type == UInt16(IFLA_INFO_DATA) { try link.read(kind: link.kind, value) }
+                    if type == UInt16(IFLA_INFO_DATA) {
+                        link.settings = try readableKind(named: link.kind)?.read(
+                            AttributeReader(bytes: value)
+                        )
+                        .map { KindSettings($0) }
+                    }
                 }
             default: break
             }

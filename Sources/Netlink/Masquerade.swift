@@ -10,8 +10,7 @@ extension NftSocket {
         throws(SystemError)
     {
         let stale = try handles(in: MasqueradeRule.checks) { $0.hasPrefix(instancePrefix) }
-        let room = Self.room(rules.count, stale.count)
-        try transaction("add masquerade rules", capacity: room) { transaction in
+        try transaction("add masquerade rules") { transaction in
             for change in MasqueradeRule.frame { transaction.add(change) }
             for handle in stale { transaction.deleteRule(handle, in: MasqueradeRule.checks) }
             for rule in rules { transaction.add(rule.change) }
@@ -31,12 +30,9 @@ extension NftSocket {
         let found = try rules(in: MasqueradeRule.checks).filter { isWanted($0.comment, $0.owner) }.map(
             \.handle)
         guard !found.isEmpty else { return 0 }
-        try transaction("remove masquerade rules", capacity: Self.room(0, found.count)) { transaction in
+        try transaction("remove masquerade rules") { transaction in
             for handle in found { transaction.deleteRule(handle, in: MasqueradeRule.checks) }
         }
         return found.count
     }
-
-    /// Bytes for the frame, and for rules to add (712 at most, IPv6) and to delete (76).
-    private static func room(_ added: Int, _ deleted: Int) -> Int { 4096 + added * 1024 + deleted * 96 }
 }

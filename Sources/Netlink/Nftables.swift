@@ -74,9 +74,9 @@ package struct NftSocket: ~Copyable {
 
     /// Runs a transaction of the messages that `body` adds.
     mutating func transaction(
-        _ operation: String, capacity: Int, _ body: (inout Transaction) -> Void
+        _ operation: String, _ body: (inout Transaction) -> Void
     ) throws(SystemError) {
-        var transaction = Transaction(capacity: capacity)
+        var transaction = Transaction()
         body(&transaction)
         transaction.close()
         try socket.batch(transaction.request, operation)
@@ -87,8 +87,8 @@ package struct NftSocket: ~Copyable {
 struct Transaction: ~Copyable {
     var request: Request
 
-    init(capacity: Int) {
-        request = Request(NFNL_MSG_BATCH_BEGIN, 0, capacity: capacity)
+    init() {
+        request = Request(NFNL_MSG_BATCH_BEGIN, 0, capacity: 4096)
         request.extra(NftSocket.header(AF_UNSPEC, resource: UInt16(NFNL_SUBSYS_NFTABLES)))
     }
 

@@ -2,25 +2,74 @@ internal import CLinux
 internal import CMnl
 internal import Network
 
-/// One or more netlink messages in a buffer that the value owns; attributes go to the last one.
-///
-/// Overflow of the buffer is a mistake of ours, not of the input's: names and numbers are checked before.
-struct Request: ~Copyable {
-    private let buffer: UnsafeMutableRawPointer
-    private let capacity: Int
-    /// Bytes of the finished messages.
-    private var finished = 0
-    private(set) var header: UnsafeMutablePointer<nlmsghdr>
+/// The bytes of a request, which grow with what is put into them.
+private final class Buffer {
+    private(set) var bytes: UnsafeMutableRawPointer
+    private var capacity: Int
+    /// Where the message at hand begins.
+    private(set) var start = 0
 
-    init(_ type: some BinaryInteger, _ flags: CInt, capacity: Int = 1024) {
+    init(capacity: Int) {
         self.capacity = capacity
-        buffer = .allocate(byteCount: capacity, alignment: 8)
-        buffer.initializeMemory(as: UInt8.self, repeating: 0, count: capacity)
-        header = mnl_nlmsg_put_header(buffer)
-        start(type, flags)
+        bytes = .allocate(byteCount: capacity, alignment: 8)
+        bytes.initializeMemory(as: UInt8.self, repeating: 0, count: capacity)
+        mnl_nlmsg_put_header(bytes)
     }
 
-    deinit { buffer.deallocate() }
+    deinit { bytes.deallocate() }
+
+    var header: UnsafeMutablePointer<nlmsghdr> {
+        (bytes + start).assumingMemoryBound(to: nlmsghdr.self)
+    }
+
+    var count: Int { start + Int(header.pointee.nlmsg_len) }
+
+    /// Makes room for so many bytes more, with the header and the padding that they need.
+    func reserve(_ more: Int) {
+        let needed = count + more + 64
+        guard needed > capacity else { return }
+        let used = count
+        let larger = UnsafeMutableRawPointer.allocate(byteCount: needed * 2, alignment: 8)
+        larger.initializeMemory(as: UInt8.self, repeating: 0, count: needed * 2)
+        larger.copyMemory(from: bytes, byteCount: used)
+        bytes.deallocate()
+        bytes = larger
+        capacity = needed * 2
+    }
+
+    /// Begins another message behind the one at hand.
+    func next() {
+        reserve(0)
+        start = (count + 3) & ~3
+        mnl_nlmsg_put_header(bytes + start)
+    }
+
+    func putExtra<Header: BitwiseCopyable>(_ value: Header) {
+        reserve(MemoryLayout<Header>.size)
+        mnl_nlmsg_put_extra_header(header, MemoryLayout<Header>.size)?.storeBytes(of: value, as: Header.self)
+    }
+
+    /// - Returns: where the nest begins, for `endNest`.
+    func startNest(_ type: UInt16) -> Int {
+        reserve(0)
+        // libmnl sets the flag on every nest; rtnetlink takes both forms.
+        return mnl_attr_nest_start(header, type).map { UnsafeMutableRawPointer($0) - bytes } ?? 0
+    }
+
+    func endNest(_ place: Int) {
+        mnl_attr_nest_end(header, (bytes + place).assumingMemoryBound(to: nlattr.self))
+    }
+}
+
+/// One or more netlink messages in a buffer that the value owns; attributes go to the last one.
+struct Request: ~Copyable {
+    private let buffer: Buffer
+    var header: UnsafeMutablePointer<nlmsghdr> { buffer.header }
+
+    init(_ type: some BinaryInteger, _ flags: CInt, capacity: Int = 1024) {
+        buffer = Buffer(capacity: capacity)
+        start(type, flags)
+    }
 
     private func start(_ type: some BinaryInteger, _ flags: CInt) {
         header.pointee.nlmsg_type = UInt16(type)
@@ -29,19 +78,16 @@ struct Request: ~Copyable {
 
     /// Ends the message at hand and begins another behind it.
     mutating func next(_ type: some BinaryInteger, _ flags: CInt) {
-        finished += (Int(header.pointee.nlmsg_len) + 3) & ~3
-        precondition(finished + 256 <= capacity)
-        header = mnl_nlmsg_put_header(buffer + finished)
+        buffer.next()
         start(type, flags)
     }
 
     /// The fixed part behind the header: ifinfomsg, ifaddrmsg, rtmsg, nfgenmsg.
-    func extra<Header: BitwiseCopyable>(_ value: Header) {
-        mnl_nlmsg_put_extra_header(header, MemoryLayout<Header>.size)?.storeBytes(of: value, as: Header.self)
-    }
+    func extra<Header: BitwiseCopyable>(_ value: Header) { buffer.putExtra(value) }
 
     /// What stands behind the header of a message of the kernel's.
     func payload(_ bytes: [UInt8]) {
+        buffer.reserve(bytes.count)
         mnl_nlmsg_put_extra_header(header, bytes.count)?.copyMemory(from: bytes, byteCount: bytes.count)
     }
 
@@ -52,27 +98,22 @@ struct Request: ~Copyable {
 
     /// All messages.
     func withBytes<R>(_ body: (UnsafeRawBufferPointer) -> R) -> R {
-        body(UnsafeRawBufferPointer(start: buffer, count: finished + Int(header.pointee.nlmsg_len)))
+        body(UnsafeRawBufferPointer(start: buffer.bytes, count: buffer.count))
     }
 
-    private var room: Int { capacity - finished }
-
     /// What attributes of one space are put through.
-    func attributes<Space>(of _: Space.Type, _ body: (Builder<Space>) -> Void) { body(Builder(header, room)) }
+    func attributes<Space>(of _: Space.Type, _ body: (Builder<Space>) -> Void) { body(Builder(buffer)) }
 }
 
 /// Puts attributes of one space; a wrong value or another space's attribute does not compile.
 struct Builder<Space> {
-    private let header: UnsafeMutablePointer<nlmsghdr>
-    private let room: Int
+    private let buffer: Buffer
 
-    init(_ header: UnsafeMutablePointer<nlmsghdr>, _ room: Int) {
-        self.header = header
-        self.room = room
-    }
+    fileprivate init(_ buffer: Buffer) { self.buffer = buffer }
 
     private func put(_ number: UInt16, _ bytes: [UInt8]) {
-        precondition(mnl_attr_put_check(header, room, number, bytes.count, bytes))
+        buffer.reserve(bytes.count)
+        mnl_attr_put(buffer.header, number, bytes.count, bytes)
     }
 
     func put(_ attribute: Attribute<Space, UInt8>, _ value: UInt8) { put(attribute.number, [value]) }
@@ -82,16 +123,23 @@ struct Builder<Space> {
     }
 
     func put(_ attribute: Attribute<Space, UInt32>, _ value: some BinaryInteger) {
-        precondition(
-            mnl_attr_put_u32_check(header, room, attribute.number, UInt32(truncatingIfNeeded: value)))
+        buffer.reserve(4)
+        mnl_attr_put_u32(buffer.header, attribute.number, UInt32(truncatingIfNeeded: value))
+    }
+
+    func put(_ attribute: Attribute<Space, BigEndian<UInt16>>, _ value: UInt16) {
+        buffer.reserve(2)
+        mnl_attr_put_u16(buffer.header, attribute.number, value.bigEndian)
     }
 
     func put(_ attribute: Attribute<Space, BigEndian<UInt32>>, _ value: UInt32) {
-        precondition(mnl_attr_put_u32_check(header, room, attribute.number, value.bigEndian))
+        buffer.reserve(4)
+        mnl_attr_put_u32(buffer.header, attribute.number, value.bigEndian)
     }
 
     func put(_ attribute: Attribute<Space, BigEndian<UInt64>>, _ value: UInt64) {
-        precondition(mnl_attr_put_u64_check(header, room, attribute.number, value.bigEndian))
+        buffer.reserve(8)
+        mnl_attr_put_u64(buffer.header, attribute.number, value.bigEndian)
     }
 
     /// Text ends with NUL, but for an empty one: that has no bytes at all.
@@ -106,24 +154,17 @@ struct Builder<Space> {
 
     func put<Inner>(_ attribute: Attribute<Space, Nest<Inner>>, _ body: (Builder<Inner>) -> Void) {
         let flag = UInt16(NLA_F_NESTED)
-        guard let nest = mnl_attr_nest_start_check(header, room, attribute.number & ~flag) else {
-            preconditionFailure("netlink request too long")
-        }
-        // libmnl sets the flag on every nest; rtnetlink takes both forms.
-        body(Builder<Inner>(header, room))
-        mnl_attr_nest_end(header, nest)
+        let nest = buffer.startNest(attribute.number & ~flag)
+        body(Builder<Inner>(buffer))
+        buffer.endNest(nest)
     }
 
     /// A veth's peer: its ifinfomsg stands between the attribute's header and its attributes.
     func putPeer(flags: UInt32, _ body: (Builder<LinkSpace>) -> Void) where Space == VethSpace {
-        guard let nest = mnl_attr_nest_start_check(header, room, UInt16(VETH_INFO_PEER)) else {
-            preconditionFailure("netlink request too long")
-        }
-        let message = ifinfomsg.of(flags: flags, change: flags)
-        mnl_nlmsg_put_extra_header(header, MemoryLayout<ifinfomsg>.size)?.storeBytes(
-            of: message, as: ifinfomsg.self)
-        body(Builder<LinkSpace>(header, room))
-        mnl_attr_nest_end(header, nest)
+        let nest = buffer.startNest(UInt16(VETH_INFO_PEER))
+        buffer.putExtra(ifinfomsg.of(flags: flags, change: flags))
+        body(Builder<LinkSpace>(buffer))
+        buffer.endNest(nest)
     }
 }
 

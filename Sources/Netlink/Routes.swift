@@ -67,7 +67,7 @@ extension RouteSocket {
     }
 
     private static func repeating(_ type: Int, _ original: [UInt8]) -> Request {
-        let request = Request(type, 0, capacity: original.count + 64)
+        let request = Request(type, 0)
         request.payload(original)
         return request
     }

@@ -9,8 +9,7 @@ extension NftSocket {
     package mutating func ensureSpoofCheck(_ check: SpoofCheck) throws(SystemError) {
         let chains = SpoofChains(check.name)
         let stale = try handles(in: chains.prerouting) { $0 == chains.comment }
-        let room = 8192 + stale.count * 128
-        try transaction("add the MAC spoof check of \(check.port)", capacity: room) { transaction in
+        try transaction("add the MAC spoof check of \(check.port)") { transaction in
             for handle in stale { transaction.deleteRule(handle, in: chains.prerouting) }
             for change in check.changes { transaction.add(change) }
         }
@@ -46,8 +45,7 @@ extension NftSocket {
         var found: [NftChain] = []
         for chain in [chains.interface, chains.mac] where try exists(chain) { found.append(chain) }
         guard !handles.isEmpty || !found.isEmpty else { return }
-        let room = 4096 + handles.count * 128
-        try transaction("remove the MAC spoof check of \(name)", capacity: room) { transaction in
+        try transaction("remove the MAC spoof check of \(name)") { transaction in
             for handle in handles { transaction.deleteRule(handle, in: chains.prerouting) }
             for chain in found { transaction.deleteChain(chain) }
         }

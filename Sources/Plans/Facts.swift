@@ -16,8 +16,8 @@ package struct LinkFacts: Equatable, Sendable {
     /// IFLA_LINK: for a veth the index of its peer, in the peer's namespace.
     package var peerIndex: Int32?
     package var addresses: [CIDR]
-    /// The mode of a macvlan or ipvlan, as the kernel numbers it.
-    package var mode: UInt32?
+    /// As in `LinkInfo`.
+    package var settings: KindSettings?
     package var isAllMulticast = false
     /// Packets: IFLA_TXQLEN.
     package var queueLength: UInt32 = 1000
@@ -38,8 +38,6 @@ package struct LinkFacts: Equatable, Sendable {
     package var permanentAddress: String?
     /// Its `peerIndex` is of a link in the host: no pod can make such a link.
     package var isTiedToHost = false
-    /// Whether a bridge keeps VLANs apart; nil for another link.
-    package var filtersVLANs: Bool?
     /// The largest MTU of a bridge's ports that do not belong to pods; `UInt32.max` when all do, as other pods' links
     /// must not limit this one. nil without ports, and when they were not asked for.
     package var portMTU: UInt32?

@@ -259,9 +259,19 @@ import Testing
         for (keys, facts, fragment) in [
             (#""bridge":"br0""#, plain, nil), ("", plain, "the key bridge is missing"),
             (#""bridge":"br0","isGateway":true"#, plain, "do nothing"),
-            (#""bridge":"br0","vlan":100"#, bridge { $0.filtersVLANs = false }, "keeps no VLANs apart"),
-            (#""bridge":"br0","vlan":100"#, bridge { $0.filtersVLANs = true }, nil),
-            (#""bridge":"br0""#, bridge { $0.filtersVLANs = false }, nil),
+            (
+                #""bridge":"br0","vlan":100"#,
+                bridge { $0.settings = KindSettings(BridgeKind(vlanFiltering: false)) },
+                "keeps no VLANs apart"
+            ),
+            (
+                #""bridge":"br0","vlan":100"#,
+                bridge { $0.settings = KindSettings(BridgeKind(vlanFiltering: true)) }, nil
+            ),
+            (
+                #""bridge":"br0""#, bridge { $0.settings = KindSettings(BridgeKind(vlanFiltering: false)) },
+                nil
+            ),
             (#""bridge":"br0","mtu":9000"#, bridge { $0.portMTU = 9000 }, "MTU 9000 is above the 1500"),
             // Without ports it takes the MTU of its first one.
             (#""bridge":"br0","mtu":9000"#, plain, nil),

@@ -102,7 +102,7 @@ import Testing
         let pod = try Pod.attachment(previous: previous)
         var facts = try Self.facts()
         var link = LinkFacts(kind: "ipvlan", mac: try Pod.mac("02:00:00:00:00:99"))
-        link.mode = UInt32(IPVLANMode.l2.rawValue)
+        link.settings = KindSettings(IpvlanKind(.l2))
         facts.links[.sandbox("eth0")] = link
         #expect(Ipvlan.checked(Self.keys, pod, previous, facts) == "none")
         #expect(Ipvlan.checked(#"\#(Self.keys),"mode":"l3""#, pod, previous, facts).contains("another mode"))

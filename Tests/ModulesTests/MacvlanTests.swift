@@ -146,7 +146,7 @@ import Testing
         let pod = try Pod.attachment(previous: previous)
         var good = try Self.facts()
         good.links[.sandbox("eth0")] = LinkFacts(kind: "macvlan", mac: try Pod.mac("02:00:00:00:00:01"))
-        good.links.update(.sandbox("eth0")) { $0.mode = MACVLANMode.bridge.rawValue }
+        good.links.update(.sandbox("eth0")) { $0.settings = KindSettings(MacvlanKind(.bridge)) }
         #expect(Macvlan.checked(Self.master, pod, previous, good) == "none")
         #expect(
             Macvlan.checked(#"\#(Self.master),"mode":"vepa""#, pod, previous, good).contains("another mode"))

@@ -32,6 +32,37 @@ import Testing
                 + "0700" + "0300" + "6c6f0000")
     }
 
+    /// Wherever the buffer has to grow: in a text, in a nest, in a further message.
+    @Test func whatIsPutIntoARequestHasRoom() throws {
+        var request = Request(RTM_SETLINK, 0, capacity: 32)
+        for index in 0..<200 {
+            if index > 0 { request.next(RTM_SETLINK, 0) }
+            request.extra(ifinfomsg.of(index: Int32(index)))
+            request.attributes(of: LinkSpace.self) {
+                $0.put(.name, String(repeating: "n", count: index))
+                $0.put(.bridgeFamily) { family in
+                    for vid in 1...40 { family.put(.vlan, [UInt8(vid), 0, 0, 0]) }
+                }
+            }
+        }
+        let sizes = request.withBytes { bytes in
+            var sizes: [Int] = []
+            var start = 0
+            while start < bytes.count {
+                let size = Int(bytes.loadUnaligned(fromByteOffset: start, as: UInt32.self))
+                // The nest is whole, and the last VLAN is in it.
+                let end = start + size
+                #expect(bytes[end - 4] == 40 && bytes[end - 8] == 8)
+                sizes.append(size)
+                start += (size + 3) & ~3
+            }
+            return sizes
+        }
+        #expect(sizes.count == 200)
+        // Headers 32, the name with its NUL 204, the nest 4 and 40 times 8.
+        #expect(sizes.last == 560)
+    }
+
     @Test("ip rule add from 192.0.2.7/32 table 1000 priority 77")
     func aRule() throws {
         let rule = RoutingRule(from: try Self.cidr("192.0.2.7/32"), table: 1000, priority: 77)

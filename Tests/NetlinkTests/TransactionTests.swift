@@ -9,7 +9,7 @@ import Testing
 @Suite struct Transactions {
     @Test("nft add rule inet .. ip saddr 10.9.0.2 ip daddr != 10.9.0.0/22 masquerade comment \"abc\"")
     func aMasqueradeRule() throws {
-        var transaction = Transaction(capacity: 4096)
+        var transaction = Transaction()
         let rule = MasqueradeRule(
             address: try Requests.ip("10.9.0.2"), network: try Requests.cidr("10.9.0.0/22"), comment: "abc")
         transaction.add(rule.change)

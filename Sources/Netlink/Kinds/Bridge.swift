@@ -9,10 +9,14 @@ extension InfoEncoder {
     }
 }
 
-extension LinkInfo {
-    mutating func readBridge(_ data: UnsafeRawBufferPointer) throws(SystemError) {
-        try AttributeReader(bytes: data).forEach {
-            if $0 == UInt16(IFLA_BR_VLAN_FILTERING) { filtersVLANs = $1.asUInt8.map { $0 != 0 } }
+extension BridgeKind: ReadableKind {
+    /// nil from a kernel that keeps no VLANs apart.
+    static func read(_ data: AttributeReader) throws(SystemError) -> BridgeKind? {
+        var found: BridgeKind?
+        try data.forEach {
+            guard $0 == UInt16(IFLA_BR_VLAN_FILTERING), let filters = $1.asUInt8 else { return }
+            found = BridgeKind(vlanFiltering: filters != 0)
         }
+        return found
     }
 }

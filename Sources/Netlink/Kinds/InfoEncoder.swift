@@ -1,4 +1,3 @@
-internal import CLinux
 import Linux
 internal import Network
 
@@ -7,17 +6,18 @@ struct InfoEncoder: LinkKindEncoder {
     let info: Builder<InfoSpace>
 }
 
-extension LinkInfo {
-    /// What a link's kind says of it; a line for each kind of which something is needed.
-    mutating func read(kind: String?, _ data: UnsafeRawBufferPointer) throws(SystemError) {
-        switch kind {
-        case BridgeKind.name: try readBridge(data)
-        // IFLA_MACVLAN_MODE has four bytes, IFLA_IPVLAN_MODE two; both are number 1.
-        case MacvlanKind.name, IpvlanKind.name:
-            try AttributeReader(bytes: data).forEach {
-                if $0 == UInt16(IFLA_MACVLAN_MODE) { mode = $1.asUInt32 ?? $1.asUInt16.map(UInt32.init) }
-            }
-        default: break
-        }
+/// A kind whose settings CHECK or a module must know of a link that is there.
+protocol ReadableKind: LinkKind {
+    /// - Parameter data: IFLA_INFO_DATA.
+    /// - Returns: nil when it does not say what is wanted.
+    static func read(_ data: AttributeReader) throws(SystemError) -> Self?
+}
+
+func readableKind(named name: String?) -> (any ReadableKind.Type)? {
+    switch name {
+    case BridgeKind.name: BridgeKind.self
+    case IpvlanKind.name: IpvlanKind.self
+    case MacvlanKind.name: MacvlanKind.self
+    default: nil
     }
 }

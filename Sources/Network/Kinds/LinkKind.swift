@@ -1,5 +1,5 @@
 /// A kind of link, with the settings that only this kind has. A new one is a file here, and when it has settings a file of
-/// the same name in Netlink/Kinds and a line in `LinkKindEncoder`.
+/// the same name in Netlink/Kinds and a line in `LinkKindEncoder`, and in `readableKind` when they are read too.
 package protocol LinkKind: Hashable, Sendable {
     /// IFLA_INFO_KIND.
     static var name: String { get }
@@ -25,3 +25,14 @@ package protocol LinkKindEncoder {
 
 /// Kinds whose links have the MAC address of the link that they sit on, so that it tells no pod from another.
 package let kindsSharingAddresses = [IpvlanKind.name, "ipvtap", "vlan"]
+
+/// The kind of a link that is there, with the settings that are read of it.
+package struct KindSettings: Equatable, Sendable {
+    package let kind: any LinkKind
+
+    package init(_ kind: any LinkKind) { self.kind = kind }
+
+    package static func == (one: KindSettings, other: KindSettings) -> Bool {
+        one.kind.isEqual(to: other.kind)
+    }
+}
