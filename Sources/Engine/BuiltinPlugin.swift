@@ -168,7 +168,7 @@ struct BuiltinPlugin<M: Module>: Plugin {
             call.runner.log.error(
                 "DEL of container \(spec.id.containerID) \(spec.id.interface) from \(spec.name): \(call.type):"
                     + " \(error.message): its link goes by name")
-            return Removal(hostLinks: [call.attachment.hostLinkName])
+            return Removal(hostPairs: [call.attachment.hostLinkName])
         }
         var attachment = call.attachment
         attachment.saved = call.attached?.saved ?? [:]

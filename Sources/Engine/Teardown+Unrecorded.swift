@@ -107,6 +107,6 @@ extension Teardown {
             problems.append(error)
         }
         names = names.filter(isOurs)
-        hostLinks += names.sorted().map { AttachmentID(containerID: containerID, interface: $0).hostLinkName }
+        hostPairs += names.sorted().map { AttachmentID(containerID: containerID, interface: $0).hostLinkName }
     }
 }

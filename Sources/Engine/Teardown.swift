@@ -22,7 +22,7 @@ package final class Teardown {
     private let isGuess: Bool
     /// By the names that the attachments know them by.
     var links: [LinkName] = []
-    var hostLinks: [String] = []
+    var hostPairs: [String] = []
     private var leases: [(source: any AddressSource.Type, request: LeaseRequest)] = []
     /// Seconds for which the DEL of a plugin has to work whose own ADD failed. After that it keeps nothing from going: what it
     /// cannot clean up it may never have made.
@@ -99,7 +99,7 @@ package final class Teardown {
     func detach(_ pending: Pending, _ state: inout Detaching) throws(Failure) {
         let removal = pending.removal
         links += removal.links.map { .sandbox($0) }
-        hostLinks += removal.hostLinks
+        hostPairs += removal.hostPairs
         if let lease = pending.lease { leases.append(lease) }
         for step in removal.restores { restore(step, &state) }
         // What keeps its addresses keeps an IPAM plugin's as well; such a plugin may talk over the link, which the steps may
@@ -224,7 +224,7 @@ package final class Teardown {
             }
         }
         do throws(SystemError) {
-            for name in hostLinks {
+            for name in hostPairs {
                 let link = try runner.kernel.with(.host) { socket throws(SystemError) in
                     try socket.link(named: name)
                 }

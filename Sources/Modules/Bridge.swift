@@ -161,7 +161,7 @@ package enum Bridge: Module {
     }
 
     package static func removal(_ config: Config, _ attachment: Attachment, _ facts: Facts) -> Removal {
-        var removal = Removal(links: [attachment.interface], hostLinks: [attachment.hostLinkName])
+        var removal = Removal(links: [attachment.interface], hostPairs: [attachment.hostLinkName])
         if config.ipMasq, config.hasIPAM {
             let link = facts.links[.sandbox(attachment.interface)]
             let addresses = attachment.previous?.ips.map(\.address) ?? link?.addresses ?? []

@@ -23,17 +23,17 @@ package struct Removal: Equatable, Sendable {
     /// Names in the sandbox of links that the attachment created; deleted together with those of the pod.
     package var links: [String]
     /// Links in the host that must be gone with them: peers whose end in the sandbox cannot be reached.
-    package var hostLinks: [String]
+    package var hostPairs: [String]
     /// What cannot be returned now: DEL reports it, and keeps the record for the next DEL.
     package var problem: Failure?
 
     package init(
-        restores: [Step] = [], steps: [Step] = [], links: [String] = [], hostLinks: [String] = []
+        restores: [Step] = [], steps: [Step] = [], links: [String] = [], hostPairs: [String] = []
     ) {
         self.restores = restores
         self.steps = steps
         self.links = links
-        self.hostLinks = hostLinks
+        self.hostPairs = hostPairs
     }
 
     /// The removals of two plugins for one attachment: everything is restored before anything is deleted.
@@ -42,7 +42,7 @@ package struct Removal: Equatable, Sendable {
         joined.restores += other.restores
         joined.steps += other.steps
         joined.links += other.links
-        joined.hostLinks += other.hostLinks
+        joined.hostPairs += other.hostPairs
         joined.problem = problem ?? other.problem
         return joined
     }

@@ -314,7 +314,7 @@ import Testing
     @Test("BR-25, BR-31, BR-38: DEL takes the pair, and the rules that the keys name")
     func removal() throws {
         let plain = try Bridge.removed("", Pod.attachment())
-        #expect(plain == Removal(links: ["eth0"], hostLinks: [Self.veth]))
+        #expect(plain == Removal(links: ["eth0"], hostPairs: [Self.veth]))
         var previous = CNIResult()
         previous.ips = [try Pod.ip("10.1.2.3/24")]
         let attachment = try Pod.attachment(previous: previous)

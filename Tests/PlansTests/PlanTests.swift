@@ -35,12 +35,12 @@ import Testing
     @Test("two removals of one attachment are one: all is restored before anything goes")
     func joined() {
         let one = Removal(restores: [.removeFile("/a")], steps: [.removeFile("/b")], links: ["a"])
-        var two = Removal(restores: [.removeFile("/c")], steps: [.removeFile("/d")], hostLinks: ["d"])
+        var two = Removal(restores: [.removeFile("/c")], steps: [.removeFile("/d")], hostPairs: ["d"])
         two.problem = Failure(.generic, "away")
         let both = one.joined(with: two)
         #expect(both.restores == [.removeFile("/a"), .removeFile("/c")])
         #expect(both.steps == [.removeFile("/b"), .removeFile("/d")])
-        #expect(both.links == ["a"] && both.hostLinks == ["d"])
+        #expect(both.links == ["a"] && both.hostPairs == ["d"])
         #expect(both.problem?.message == "away")
     }
 
