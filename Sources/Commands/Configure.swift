@@ -1,0 +1,84 @@
+import ArgumentParser
+import CNI
+import JSONC
+import Linux
+import Meta
+import Network
+
+/// `plexus configure`: the runtime's configuration of a node.
+struct Configure: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "configure",
+        abstract:
+            "Write the runtime's configuration, around the network that the node has or in Multus' place.",
+        discussion: """
+            Without Multus it writes 00-plexus.conflist, whose default network is the first file that the runtime takes \
+            now. Multus' own configuration is kept, and asks for the pods' annotations then: the executable multus is to \
+            be plexus. Files are replaced whole; one that was there before is kept as FILE.before-plexus, and --undo \
+            puts it back.
+            """)
+
+    enum Output: String, ExpressibleByArgument, CaseIterable { case text, json }
+
+    @Option(help: "Where the runtime looks for configurations.")
+    var confDir: String = "/etc/cni/net.d"
+
+    @Option(help: "The root of a node that is mounted there, such as /host.")
+    var root: String = ""
+
+    @Flag(help: "Put back what was there.")
+    var undo = false
+
+    @Flag(help: "Print what would be done, and the file.")
+    var dryRun = false
+
+    @Option(name: .shortAndLong, help: "text for people, json for programs.")
+    var output: Output = .text
+
+    func run() throws {
+        guard confDir.hasPrefix("/"), root.isEmpty || root.hasPrefix("/") else {
+            throw ValidationError("--conf-dir and --root are absolute paths")
+        }
+        do throws(Failure) {
+            func trimmed(_ path: String) -> String { String(path.reversed().drop { $0 == "/" }.reversed()) }
+            let node = NodeConfiguration(directory: trimmed(confDir), root: trimmed(root))
+            let changes = try undo ? node.undoing() : node.plan()
+            if !dryRun { try node.apply(changes) }
+            show(changes)
+        } catch {
+            let details = error.details.isEmpty ? "" : "\n  \(visible(error.details))"
+            writeStandardError("plexus configure: \(visible(error.message))\(details)\n")
+            throw ExitCode.failure
+        }
+    }
+
+    private func show(_ changes: [NodeConfiguration.Change]) {
+        switch output {
+        case .json:
+            let list = changes.map { change -> JSON in
+                [
+                    "action": .string(change.action.rawValue), "file": .string(change.file),
+                    "about": .string(change.about),
+                ]
+            }
+            let json: JSON = ["version": 1, "changes": .array(list)]
+            writeStandardOutput(json.print(indent: 2, escapesHTML: false) + "\n")
+        case .text:
+            if changes.isEmpty { writeStandardOutput("there is nothing of Plexus to undo\n") }
+            for change in changes {
+                let done: (now: String, later: String) =
+                    switch change.action {
+                    case .write: ("wrote", "would write")
+                    case .restore: ("restored", "would restore")
+                    case .remove: ("removed", "would remove")
+                    case .keep: ("kept", "would keep")
+                    }
+                writeStandardOutput(
+                    "\(dryRun ? done.later : done.now) \(change.file): \(visible(change.about))\n")
+                if dryRun, let json = change.json {
+                    writeStandardOutput(json.print(indent: 2, escapesHTML: false) + "\n")
+                }
+            }
+        }
+    }
+}
