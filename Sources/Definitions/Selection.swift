@@ -11,6 +11,8 @@ package struct Selection: Equatable, Sendable {
     package var mac: String?
     /// nil: not asked for. Empty: keep the network's own default route and take the others'.
     package var defaultRoute: [IPAddress]?
+    /// The metric with which that route stands beside others; nil takes their place.
+    package var defaultRouteMetric: UInt32?
     package var cniArgs: JSONObject?
     /// Capability arguments besides `ips` and `mac`, under their `runtimeConfig` keys.
     package var capabilities: JSONObject = [:]
@@ -127,7 +129,9 @@ package struct Selection: Equatable, Sendable {
 
     package static let vocabulary = Vocabulary(
         [
-            "name", "namespace", "interface", "interfaceRequest", "ips", "mac", "default-route", "cni-args",
+            "name", "namespace", "interface", "interfaceRequest", "ips", "mac", "default-route",
+            "default-route-metric",
+            "cni-args",
             "portMappings", "bandwidth", "infiniband-guid", "deviceID", "ipam-claim-reference",
         ],
         members: [
@@ -144,6 +148,7 @@ package struct Selection: Equatable, Sendable {
             "interface"
         case "gateway", "gw", "defaultgateway", "defaultgw", "gatewayrequest", "defaultroutes":
             "default-route"
+        case "metric", "priority", "routemetric": "default-route-metric"
         case "args", "cniarg": "cni-args"
         case "ns": "namespace"
         case "network", "networkname", "netname": "name"
@@ -189,6 +194,12 @@ package struct Selection: Equatable, Sendable {
         }
         selection.mac = try macAddress(json)
         selection.defaultRoute = try gateways(json)
+        selection.defaultRouteMetric = try json.int("default-route-metric", in: 1...Int64(UInt32.max)).map {
+            UInt32($0)
+        }
+        if selection.defaultRouteMetric != nil, selection.defaultRoute?.isEmpty ?? true {
+            throw json.error("default-route-metric", "is the metric of default-route, which names no gateway")
+        }
         selection.cniArgs = try json.object("cni-args")?.value.object
         try readCapabilities(json, into: &selection)
         return selection

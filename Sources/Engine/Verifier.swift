@@ -5,8 +5,12 @@ import Plans
 /// CHECK of every attachment with addresses: they are on the link, and its routes exist.
 struct Verifier {
     private let kernel: Kernel
+    private let rules: RoleRules
 
-    init(_ kernel: Kernel) { self.kernel = kernel }
+    init(_ kernel: Kernel, _ rules: RoleRules) {
+        self.kernel = kernel
+        self.rules = rules
+    }
 
     func check(_ result: CNIResult, _ attachment: Attachment) throws(Failure) {
         let link = LinkName.sandbox(attachment.interface)
@@ -25,7 +29,12 @@ struct Verifier {
         }
         for route in result.routes where route.table == nil || route.table == 254 {
             let destination = route.destination.network
-            guard facts.routes.contains(where: { matches($0.route, route, destination) }) else {
+            let gateways = gateways(of: route, result)
+            let isThere = facts.routes.contains {
+                $0.route.destination == destination
+                    && (gateways.isEmpty || $0.route.gateway.map(gateways.contains) == true)
+            }
+            guard isThere else {
                 throw Failure(
                     .generic, "Failed to find route \(route.words)",
                     details: "somebody removed it from \(attachment.sandbox)")
@@ -40,9 +49,11 @@ struct Verifier {
         return interface.name == attachment.interface && interface.sandbox != nil
     }
 
-    /// A default route's gateway may come from the addresses, so it is not compared.
-    private func matches(_ kernel: Route, _ wanted: Route, _ destination: CIDR) -> Bool {
-        kernel.destination == destination
-            && (wanted.gateway == nil || wanted.isDefault || kernel.gateway == wanted.gateway)
+    /// One of which the kernel's route must have; none where any will do. That of a default route may come from the
+    /// addresses; the reference plugins do not compare it.
+    private func gateways(of wanted: Route, _ result: CNIResult) -> [IPAddress] {
+        guard let gateway = wanted.gateway else { return [] }
+        guard wanted.isDefault else { return [gateway] }
+        return rules.keepsRecords ? [gateway] + result.ips.compactMap(\.gateway) : []
     }
 }

@@ -5,15 +5,18 @@ package import Plans
 
 /// Moves the pod's default route to the network that asks for it (`default-route` of a selection).
 package enum DefaultRoute {
-    /// A family has one default route: two gateways for it, on one network or on two, are refused.
+    /// A family has one default route of a metric: two gateways for it, on one network or on two, are refused.
     package static func validate(_ delegates: [Delegate]) throws(Failure) {
         for family in IPAddress.Family.allCases {
-            try refuse(
-                delegates.flatMap { delegate in
-                    (delegate.defaultRoute ?? []).filter { $0.family == family }.map {
-                        (delegate, "\($0) on \(delegate.spec.id.interface) (\(delegate.spec.name))")
-                    }
-                }, family)
+            let asking = delegates.flatMap { delegate in
+                (delegate.defaultRoute ?? []).filter { $0.family == family }.map {
+                    (delegate, "\($0) on \(delegate.spec.id.interface) (\(delegate.spec.name))")
+                }
+            }
+            for (delegate, _) in asking {
+                let metric = delegate.defaultRouteMetric
+                try refuse(asking.filter { $0.0.defaultRouteMetric == metric }, family)
+            }
         }
     }
 
@@ -30,7 +33,8 @@ package enum DefaultRoute {
             .badConfig,
             "default-route is asked for \(asking.count) times for IP\(family): "
                 + asking.map(\.gateway).joined(separator: ", "),
-            details: "a pod has one default route of a family: remove the others; asked for in "
+            details: "a pod has one default route of a family and metric: remove the others, or give them a"
+                + " default-route-metric each; asked for in "
                 + places.joined(separator: ", and in "))
     }
 
@@ -45,7 +49,9 @@ package enum DefaultRoute {
         for family in IPAddress.Family.allCases {
             try refuse(
                 delegates.compactMap { delegate in
-                    guard let gateways = delegate.defaultRoute else { return nil }
+                    guard let gateways = delegate.defaultRoute, delegate.defaultRouteMetric == nil else {
+                        return nil
+                    }
                     let link = delegate.spec.id.interface
                     let given = gateways.first { $0.family == family }.map { "\($0)" }
                     let own = defaults.contains { $0.route.family == family && $0.link == link }
@@ -60,7 +66,12 @@ package enum DefaultRoute {
             for family in IPAddress.Family.allCases {
                 let current = defaults.filter { $0.route.family == family }
                 let own = current.filter { $0.link == link }
-                if let gateway = gateways.first(where: { $0.family == family }) {
+                if let gateway = gateways.first(where: { $0.family == family }),
+                    let metric = delegate.defaultRouteMetric
+                {
+                    let route = Route(.everywhere(family), via: gateway, priority: metric)
+                    additions.append(.addRoute(route, .sandbox(link)))
+                } else if let gateway = gateways.first(where: { $0.family == family }) {
                     removals += current.map { .removeFound($0) }
                     additions.append(.addRoute(Route(.everywhere(family), via: gateway), .sandbox(link)))
                 } else if gateways.isEmpty, !own.isEmpty {

@@ -8,6 +8,8 @@ package struct Delegate: Sendable {
     package var spec: AttachmentSpec
     /// nil: this network does not ask for the pod's default route.
     package var defaultRoute: [IPAddress]?
+    /// With one its route stands beside those of other networks; nil takes their place.
+    package var defaultRouteMetric: UInt32? { selection?.defaultRouteMetric }
     /// What asked for the network; nil for one that every pod gets.
     package var selection: Selection?
 

@@ -648,10 +648,10 @@ import Testing
         if redirection != "> >(exec true)" {
             #expect(added.status == (redirection.hasPrefix("2>") ? 0 : 1), "\(added)")
         }
-        let records = try node.files("state").filter { $0.hasSuffix(".json") }
+        let records = try node.files("state/attachments").filter { $0.hasSuffix(".json") }
         #expect(records.isEmpty == (added.status != 0))
         for record in records {
-            let text = try Shell.sh("cat \(node.directory)/state/\(record)")
+            let text = try Shell.sh("cat \(node.directory)/state/attachments/\(record)")
             let lines = text.split(separator: "\n").map(String.init)
             #expect(try lines.count == 2 && Tree(parsing: lines[0])["containerID"].string == "c1", "\(text)")
             #expect(try Tree(parsing: lines[1])["attached"].list.count == 2, "\(text)")
