@@ -7,12 +7,15 @@ import Network
 package struct PodAnnotations: Sendable {
     package static let networksKey = "k8s.v1.cni.cncf.io/networks"
     package static let defaultNetworkKey = "v1.multus-cni.io/default-network"
+    /// Plexus' own: `none` leaves the configuration's `defaultNetworks` out.
+    package static let defaultNetworksKey = "plexus/default-networks"
 
     /// The capability by which a runtime passes the pod's annotations.
     package static let runtimeKey = "io.kubernetes.cri.pod-annotations"
 
     package var networks: String?
     package var defaultNetwork: String?
+    package private(set) var skipsDefaultNetworks = false
     /// The manifest that they are from; nil when the runtime passed them.
     package private(set) var file: String?
     /// Keys that no program knows, and the key that is meant.
@@ -31,6 +34,12 @@ package struct PodAnnotations: Sendable {
             switch key {
             case Self.networksKey: networks = value.value == .null ? nil : try value.asString()
             case Self.defaultNetworkKey: defaultNetwork = value.value == .null ? nil : try value.asString()
+            case Self.defaultNetworksKey:
+                guard try value.asString() == "none" else {
+                    throw value.error(
+                        nil, "is \"\(try value.asString())\": write \"none\", or remove the annotation")
+                }
+                skipsDefaultNetworks = true
             default: break
             }
         }
@@ -47,7 +56,7 @@ package struct PodAnnotations: Sendable {
     private static let domain = "k8s.v1.cni.cncf.io/"
     /// Annotations that others write, and what is no annotation of a pod's.
     private static let known =
-        [networksKey, defaultNetworkKey]
+        [networksKey, defaultNetworkKey, defaultNetworksKey]
         + [
             "network-status", "networks-status", "resourceName", "resourceMap", "policy-for",
             "service-network",

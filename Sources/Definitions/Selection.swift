@@ -14,6 +14,8 @@ package struct Selection: Equatable, Sendable {
     /// The metric with which that route stands beside others; nil takes their place.
     package var defaultRouteMetric: UInt32?
     package var cniArgs: JSONObject?
+    /// Whether the pod starts without this network when it cannot be attached.
+    package var isOptional = false
     /// Capability arguments besides `ips` and `mac`, under their `runtimeConfig` keys.
     package var capabilities: JSONObject = [:]
     /// Keys that no built-in plugin looks at.
@@ -131,7 +133,7 @@ package struct Selection: Equatable, Sendable {
         [
             "name", "namespace", "interface", "interfaceRequest", "ips", "mac", "default-route",
             "default-route-metric",
-            "cni-args",
+            "cni-args", "optional",
             "portMappings", "bandwidth", "infiniband-guid", "deviceID", "ipam-claim-reference",
         ],
         members: [
@@ -201,6 +203,7 @@ package struct Selection: Equatable, Sendable {
             throw json.error("default-route-metric", "is the metric of default-route, which names no gateway")
         }
         selection.cniArgs = try json.object("cni-args")?.value.object
+        selection.isOptional = try json.bool("optional") ?? false
         try readCapabilities(json, into: &selection)
         return selection
     }

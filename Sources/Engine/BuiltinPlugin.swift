@@ -128,7 +128,9 @@ struct BuiltinPlugin<M: Module>: Plugin {
         try M.check(parsed, call.attachment, result, facts)
         guard let addresses else { return }
         try addresses.check()
-        if M.hasLink(parsed, facts) { try Verifier(call.runner.kernel, call.rules).check(result, call.attachment) }
+        if M.hasLink(parsed, facts) {
+            try Verifier(call.runner.kernel, call.rules).check(result, call.attachment)
+        }
     }
 
     func checkLink() throws(Failure) {

@@ -66,6 +66,12 @@ package struct Journal {
 
     package var count: Int { entries.count }
 
+    /// Takes in what another one has, as done after this one's.
+    package mutating func append(_ other: Journal) {
+        entries += other.entries
+        created += other.created
+    }
+
     /// The newest entry, taken out.
     mutating func pop() -> Entry? { entries.popLast() }
 }

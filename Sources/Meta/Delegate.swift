@@ -2,6 +2,7 @@ package import CNI
 package import Definitions
 package import Network
 package import Plans
+package import Records
 
 /// A network that the pod is attached to, with all that was decided about it before the first one runs.
 package struct Delegate: Sendable {
@@ -12,6 +13,8 @@ package struct Delegate: Sendable {
     package var defaultRouteMetric: UInt32? { selection?.defaultRouteMetric }
     /// What asked for the network; nil for one that every pod gets.
     package var selection: Selection?
+
+    var isOptional: Bool { selection?.isOptional ?? false }
 
     /// An error of this network: with its name in front, and at the end who wrote what is refused.
     package func blamed(for error: Failure) -> Failure {
@@ -26,5 +29,34 @@ package struct Delegate: Sendable {
             }
         }
         return error.ending(with: spec.place)
+    }
+}
+
+/// The networks of a pod: those that are to be attached, and those that it starts without.
+package struct Networks: Sendable {
+    package var delegates: [Delegate] = []
+    package private(set) var missing: [MissingNetwork] = []
+
+    /// How many there were: unnamed ones are named by their place.
+    var count: Int { delegates.count + missing.count }
+
+    /// - Throws: `error`, unless the network is optional.
+    mutating func miss(_ name: String, _ selection: Selection?, _ error: Failure) throws(Failure) {
+        guard selection?.isOptional == true else { throw error }
+        missing.append(MissingNetwork(name: name, problem: error.logged))
+    }
+
+    /// Keeps those of which `body` throws nothing.
+    mutating func filter(_ body: (Delegate) throws(Failure) -> Void) throws(Failure) {
+        var kept: [Delegate] = []
+        for delegate in delegates {
+            do throws(Failure) {
+                try body(delegate)
+                kept.append(delegate)
+            } catch {
+                try miss(delegate.spec.name, delegate.selection, error)
+            }
+        }
+        delegates = kept
     }
 }

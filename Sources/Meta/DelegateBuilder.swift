@@ -40,13 +40,13 @@ package struct DelegateBuilder {
     /// The default network, then `defaultNetworks`, then `networks`, then the pod's annotation.
     ///
     /// - Parameter given: annotations to use instead of the pod's own.
-    package func build(_ given: PodAnnotations? = nil) throws(Failure) -> [Delegate] {
+    package func build(_ given: PodAnnotations? = nil) throws(Failure) -> Networks {
         let annotations = if let given { given } else { try ownAnnotations() }
         try judge(annotations)
         for problem in Capabilities.problems(config.plugin.reader, isOpen: true) {
             config.log.error("configuration \(config.plugin.name): \(problem)")
         }
-        var delegates = try buildDefaults(annotations)
+        var networks = Networks(delegates: try buildDefaults(annotations))
         let selections = try selections(annotations)
         // Isolation is checked first: a pod must not learn whether a definition exists in another namespace.
         for selection in selections {
@@ -55,16 +55,21 @@ package struct DelegateBuilder {
         }
         var allowance = Allowance()
         for selection in selections {
-            delegates.append(try delegate(try finder.find(selection, &allowance), index: delegates.count))
+            do throws(Failure) {
+                networks.delegates.append(
+                    try delegate(try finder.find(selection, &allowance), index: networks.count))
+            } catch {
+                try networks.miss(finder.name(of: selection), selection, error)
+            }
         }
         if let network = try finder.auxiliary() {
-            delegates.append(try delegate(network, index: delegates.count))
+            networks.delegates.append(try delegate(network, index: networks.count))
         }
-        for delegate in delegates { try delegate.selection?.refuseImpossible() }
-        try refuseDuplicates(delegates)
+        try networks.filter { delegate throws(Failure) in try delegate.selection?.refuseImpossible() }
+        try refuseDuplicates(networks.delegates)
         var devices = DeviceAllocator(config, pod)
-        try devices.allocate(&delegates)
-        return delegates
+        try devices.allocate(&networks)
+        return networks
     }
 
     private func ownAnnotations() throws(Failure) -> PodAnnotations {
@@ -140,7 +145,8 @@ package struct DelegateBuilder {
         var lists: [FoundNetwork] = []
         if let name = config.clusterNetwork {
             lists.append(try finder.resolve(name))
-            if pod.map({ !config.systemNamespaces.contains($0.namespace) }) ?? true {
+            let isSystem = pod.map { config.systemNamespaces.contains($0.namespace) } ?? false
+            if !isSystem, !annotations.skipsDefaultNetworks {
                 for name in config.defaultNetworks { lists.append(try finder.resolve(name)) }
             }
         } else {

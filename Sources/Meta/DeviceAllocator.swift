@@ -21,18 +21,26 @@ struct DeviceAllocator {
         self.pod = pod
     }
 
-    mutating func allocate(_ delegates: inout [Delegate]) throws(Failure) {
+    mutating func allocate(_ networks: inout Networks) throws(Failure) {
+        let delegates = networks.delegates
+        var problems: [Int: Failure] = [:]
         let wanting = delegates.indices.filter { delegates[$0].spec.resource != nil }
         // What the pod names itself is not given to another network.
         for isNamed in [true, false] {
             for index in wanting where (Self.named(delegates[index]) != nil) == isNamed {
                 do throws(Failure) {
                     let id = try take(for: delegates[index])
-                    if let id { delegates[index].spec.inject(deviceID: id) }
+                    if let id { networks.delegates[index].spec.inject(deviceID: id) }
                 } catch {
-                    throw delegates[index].blamed(for: error)
+                    problems[index] = delegates[index].blamed(for: error)
                 }
             }
+        }
+        if problems.isEmpty { return }
+        var index = -1
+        try networks.filter { _ throws(Failure) in
+            index += 1
+            if let problem = problems[index] { throw problem }
         }
     }
 

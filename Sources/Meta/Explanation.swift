@@ -5,6 +5,7 @@ package import JSONC
 import Linux
 import Network
 import Plans
+import Records
 
 /// What an ADD would do, for `plexus explain`.
 package struct Explanation {
@@ -18,6 +19,8 @@ package struct Explanation {
     private var routes: [Step] = []
     /// Keys of the configuration.
     private var passedOver: [String] = []
+    /// Optional networks that ADD would start the pod without.
+    private var missing: [MissingNetwork] = []
     private let version: Version
 
     /// - Parameters:
@@ -32,14 +35,14 @@ package struct Explanation {
         let plugin = try decode(configuration)
         let config = try MetaConfig(plugin, role: Role.metaName(plugin.type) ?? "plexus")
         let annotations = networks.map { PodAnnotations(networks: $0) }
-        let delegates = try DelegateBuilder(config, invocation).build(annotations)
-        try DefaultRoute.validate(delegates)
+        var networks = try DelegateBuilder(config, invocation).build(annotations)
+        try DefaultRoute.validate(networks.delegates)
         let kernel = try sandbox.isEmpty ? Kernel.ofHost() : Kernel.open(sandbox: sandbox)
         let rehearsal = Rehearsal(kernel)
         let runner = ChainRunner(kernel, registry: builtins, rehearsing: rehearsal, log: config.log)
         var explanation = Explanation(version: plugin.version)
         explanation.passedOver = config.passedOver
-        for delegate in delegates {
+        try networks.filter { delegate throws(Failure) in
             do throws(Failure) {
                 let (lines, result) = try rehearsal.explain(delegate.spec, runner)
                 explanation.parts.append(Part(delegate: delegate, lines: lines, result: result))
@@ -47,8 +50,9 @@ package struct Explanation {
                 throw delegate.blamed(for: error)
             }
         }
+        explanation.missing = networks.missing
         let facts = try runner.observe(FactsQuery(routes: true))
-        explanation.routes = try DefaultRoute.plan(delegates, facts.routes)
+        explanation.routes = try DefaultRoute.plan(networks.delegates, facts.routes)
         return explanation
     }
 
@@ -77,6 +81,9 @@ package struct Explanation {
     package func text(isTerminal: Bool) -> String {
         let (bold, dim, plain) = isTerminal ? ("\u{1b}[1m", "\u{1b}[2m", "\u{1b}[0m") : ("", "", "")
         var text = passedOver.map { "# passed over in the configuration: \(visible($0))\n" }.joined()
+        for network in missing {
+            text += "# without the optional network \(visible(network.name)): \(visible(network.problem))\n"
+        }
         for part in parts {
             let spec = part.delegate.spec
             text += "\(bold)# \(visible(spec.id.interface))  \(visible(spec.name))\(plain)\n"
@@ -113,6 +120,7 @@ package struct Explanation {
         return [
             "cniVersion": .string(version.rawValue), "attachments": .array(attachments),
             "passedOver": .array(passedOver.map { .string($0) }),
+            "missing": .array(missing.map { ["network": .string($0.name), "problem": .string($0.problem)] }),
             "defaultRoute": .array(routes.flatMap { $0.kind.commands }.map { .string($0) }),
         ]
     }

@@ -52,15 +52,16 @@ package struct MetaPlugin {
                 "ADD of \(subject): keys of the configuration \(config.plugin.name) are passed over:"
                     + " \(config.passedOver.joined(separator: ", "))")
         }
-        let delegates = try DelegateBuilder(config, invocation).build()
-        try DefaultRoute.validate(delegates)
+        var networks = try DelegateBuilder(config, invocation).build()
+        try DefaultRoute.validate(networks.delegates)
         let kernel = try Kernel.open(sandbox: invocation.netns, mayBeOwn: invocation.netnsOverride)
         let namespace = try kernel.sandboxIdentity()
         let runner = runner(kernel)
         var chains: [ChainRunner.Chain] = []
-        for delegate in delegates {
+        try networks.filter { delegate throws(Failure) in
             chains.append(try named(delegate) { () throws(Failure) in try runner.prepare(delegate.spec) })
         }
+        let delegates = networks.delegates
 
         let store = try RecordStore.open(config.cniDir)
         if store.isNew { try noteUnrecorded(leaseFolders(delegates), store) }
@@ -83,6 +84,7 @@ package struct MetaPlugin {
         var record = PodRecord(
             id: id, network: network, sandbox: invocation.netns, namespace: namespace,
             entries: delegates.map { PodRecord.Entry(spec: $0.spec) })
+        record.missing = networks.missing
         var journal = Journal()
         do throws(Failure) {
             try record.requireRoom()
@@ -164,20 +166,35 @@ package struct MetaPlugin {
         _ delegates: [Delegate], _ chains: [ChainRunner.Chain], _ runner: ChainRunner,
         _ store: borrowing RecordStore, _ record: inout PodRecord, _ journal: inout Journal
     ) throws(Failure) {
-        for (index, delegate) in delegates.enumerated() {
+        var index = 0
+        for (delegate, chain) in zip(delegates, chains) {
             let start = monotonicMilliseconds()
-            record.entries[index].attached = try named(delegate) { () throws(Failure) in
-                prepareDeviceInfo(delegate.spec)
-                return try runner.add(chains[index], &journal) { saved throws(Failure) in
-                    // Written at once, so that a crash does not lose them.
-                    let earlier = record.entries[index].attached?.saved ?? [:]
-                    record.entries[index].attached = Attached(saved: earlier.merging(saved) { old, _ in old })
-                    try store.write(index..<index + 1, of: record)
+            var done = Journal()
+            do throws(Failure) {
+                try attach(delegate, chain, at: index, runner, store, &record, &done)
+            } catch {
+                // Undone by itself, or with all the others.
+                guard delegate.isOptional, runner.undo(&done, after: error).isEmpty else {
+                    journal.append(done)
+                    throw error
                 }
+                unpublish(
+                    PodRecord(id: id, sandbox: record.sandbox, entries: [record.entries.remove(at: index)]))
+                record.missing.append(MissingNetwork(name: delegate.spec.name, problem: error.logged))
+                try store.write(record)
+                continue
             }
-            record.entries[index].attached?.deviceInfo = deviceInfo(delegate.spec)
+            journal.append(done)
             config.log.verbose(
                 "ADD of \(subject): \(record.entries[index].logged), \(monotonicMilliseconds() - start) ms")
+            index += 1
+        }
+        for network in record.missing {
+            config.log.error(
+                "\(subject): it starts without the optional network \(network.name): \(network.problem)")
+        }
+        let delegates = delegates.filter { delegate in
+            record.entries.contains { $0.spec.id == delegate.spec.id }
         }
         guard let asking = delegates.first(where: { $0.defaultRoute != nil }) else { return }
         let routes = try runner.observe(FactsQuery(routes: true)).routes
@@ -202,6 +219,22 @@ package struct MetaPlugin {
                     attached.result, of: entry.spec.id.interface, steps)
             }
         }
+    }
+
+    private func attach(
+        _ delegate: Delegate, _ chain: ChainRunner.Chain, at index: Int, _ runner: ChainRunner,
+        _ store: borrowing RecordStore, _ record: inout PodRecord, _ journal: inout Journal
+    ) throws(Failure) {
+        record.entries[index].attached = try named(delegate) { () throws(Failure) in
+            prepareDeviceInfo(delegate.spec)
+            return try runner.add(chain, &journal) { saved throws(Failure) in
+                // Written at once, so that a crash does not lose them.
+                let earlier = record.entries[index].attached?.saved ?? [:]
+                record.entries[index].attached = Attached(saved: earlier.merging(saved) { old, _ in old })
+                try store.write(index..<index + 1, of: record)
+            }
+        }
+        record.entries[index].attached?.deviceInfo = deviceInfo(delegate.spec)
     }
 
     /// Undoes everything; the record stays only while something is left for DEL.

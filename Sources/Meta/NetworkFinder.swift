@@ -113,6 +113,9 @@ struct NetworkFinder {
         selection.namespace ?? pod?.namespace ?? "default"
     }
 
+    /// How errors and the log call what a selection asks for.
+    func name(of selection: Selection) -> String { "\(namespace(of: selection))/\(selection.name)" }
+
     private func mayName(_ namespace: String) -> Bool {
         !config.namespaceIsolation || namespace == pod?.namespace ?? "default"
             || config.globalNamespaces.contains(namespace)

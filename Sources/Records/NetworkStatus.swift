@@ -17,6 +17,12 @@ package enum NetworkStatus {
                 isDefault: index == 0)
             elements += given.elements.map { JSON.object($0).print(indent: 4) }
         }
+        for network in record.missing {
+            let json: JSONObject = [
+                "name": .string(network.name), "dns": [:], "error": .string(network.problem),
+            ]
+            elements.append(JSON.object(json).print(indent: 4))
+        }
         return "[\(elements.joined(separator: ","))]"
     }
 }

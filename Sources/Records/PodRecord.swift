@@ -25,6 +25,8 @@ package struct PodRecord: Sendable {
     package var sandbox: String
     package var namespace: NamespaceIdentity?
     package var entries: [Entry]
+    /// Optional networks that could not be attached.
+    package var missing: [MissingNetwork] = []
     /// The text of the pod's annotation `network-status`; nil before ADD has finished, and without a pod.
     package var status: String?
 
@@ -44,6 +46,17 @@ package struct PodRecord: Sendable {
 
     /// For the log.
     package var logged: String { entries.map(\.logged).joined(separator: ", ") }
+}
+
+/// A network that the pod asked for, and starts without.
+package struct MissingNetwork: Equatable, Sendable {
+    package var name: String
+    package var problem: String
+
+    package init(name: String, problem: String) {
+        self.name = name
+        self.problem = problem
+    }
 }
 
 extension PodRecord {

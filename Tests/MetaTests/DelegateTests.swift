@@ -54,7 +54,7 @@ import Testing
         ]
         let invocation = try #require(try Invocation.read { environment[$0] })
         let config = try MetaConfig(PluginConfig.decode(Array(text.utf8)), role: "plexus")
-        return try DelegateBuilder(config, invocation).build(annotations)
+        return try DelegateBuilder(config, invocation).build(annotations).delegates
     }
 
     private func names(_ delegates: [Delegate]) -> [String] {
