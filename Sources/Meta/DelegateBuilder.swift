@@ -72,6 +72,43 @@ package struct DelegateBuilder {
         return networks
     }
 
+    /// One network more, for a pod that has some.
+    ///
+    /// - Parameters:
+    ///   - text: in the annotation's grammar.
+    ///   - taken: the interfaces that it has.
+    func build(_ text: String, besides taken: [String]) throws(Failure) -> Delegate {
+        let selections = try Selection.parse(text, source: "the argument")
+        guard selections.count == 1, let selection = selections.first else {
+            throw Failure(
+                .badConfig, "\(selections.count) networks, expected one", details: "attach one after another")
+        }
+        try finder.checkIsolation(selection)
+        try selection.refuseDoubled()
+        try selection.refuseImpossible()
+        guard selection.defaultRoute == nil else {
+            throw Failure(
+                .badConfig, "default-route moves nothing in a pod that runs",
+                details: "ask for it in the pod's annotation")
+        }
+        var allowance = Allowance()
+        let network = try finder.find(selection, &allowance)
+        var index = 1
+        while taken.contains("net\(index)") { index += 1 }
+        let delegate = try delegate(network, index: index)
+        guard delegate.spec.resource == nil || delegate.spec.runtimeConfig["deviceID"] != nil else {
+            throw Failure(
+                .badConfig, "\(delegate.spec.name) is for devices of \(delegate.spec.resource ?? "")",
+                details: "the kubelet gives a pod devices only when it starts")
+        }
+        guard !taken.contains(delegate.spec.id.interface) else {
+            throw Failure(
+                .badConfig, "the pod has an interface \(delegate.spec.id.interface)",
+                details: "name another one")
+        }
+        return delegate
+    }
+
     private func ownAnnotations() throws(Failure) -> PodAnnotations {
         try PodAnnotations.find(pod, config.plugin, mayBeUnknown: config.networks != nil, cache)
     }

@@ -59,7 +59,7 @@ package struct Explanation {
     private init(version: Version) { self.version = version }
 
     /// The configuration that a runtime would pass: the file, or the meta-plugin's entry of a list.
-    private static func decode(_ bytes: [UInt8]) throws(Failure) -> PluginConfig {
+    static func decode(_ bytes: [UInt8]) throws(Failure) -> PluginConfig {
         let document: JSON
         do throws(JSONError) { document = try JSON.parse(bytes).value } catch {
             throw Failure(.badJSON, "error unmarshall network config: \(error)", details: "correct the file")

@@ -221,7 +221,7 @@ package struct MetaPlugin {
         }
     }
 
-    private func attach(
+    func attach(
         _ delegate: Delegate, _ chain: ChainRunner.Chain, at index: Int, _ runner: ChainRunner,
         _ store: borrowing RecordStore, _ record: inout PodRecord, _ journal: inout Journal
     ) throws(Failure) {
@@ -273,7 +273,7 @@ package struct MetaPlugin {
         return []
     }
 
-    private func named<R>(
+    func named<R>(
         _ delegate: Delegate, _ body: () throws(Failure) -> R
     ) throws(Failure) -> R {
         do throws(Failure) { return try body() } catch {

@@ -19,6 +19,10 @@ extension PodRecord {
         if let namespace { json["namespace"] = namespace.json }
         json["delegates"] = .array(list)
         if let status { json["status"] = .string(status) }
+        if !missing.isEmpty {
+            json["missing"] = .array(
+                missing.map { ["name": .string($0.name), "problem": .string($0.problem)] })
+        }
         return .object(json)
     }
 
@@ -79,6 +83,11 @@ extension PodRecord {
         entries = []
         for entry in try json.list("delegates") ?? [] { entries.append(try Self.entry(entry, id, sandbox)) }
         status = try json.string("status")
+        for network in try json.list("missing") ?? [] {
+            missing.append(
+                MissingNetwork(
+                    name: try network.string("name") ?? "", problem: try network.string("problem") ?? ""))
+        }
     }
 
     private static func entry(_ json: Reader, _ id: AttachmentID, _ sandbox: String) throws(JSONError)

@@ -1,0 +1,151 @@
+package import CNI
+import Definitions
+import Engine
+package import JSONC
+import Linux
+import Network
+import Plans
+package import Records
+
+/// Changes the networks of a pod that runs: the same record, rollback and status as an ADD's.
+package struct RunningPod {
+    private let plugin: MetaPlugin
+    private let id: AttachmentID
+
+    /// - Parameters:
+    ///   - configuration: the runtime's file, which attached the pod.
+    ///   - pod: as CNI_ARGS name it.
+    package init(configuration: [UInt8], pod: Pod) throws(Failure) {
+        let decoded = try Explanation.decode(configuration)
+        let config = try MetaConfig(decoded, role: Role.metaName(decoded.type) ?? "plexus")
+        let records = try RecordStore.records(named: pod, below: config.cniDir).filter {
+            fileExists($0.sandbox) && ($0.network.isEmpty || $0.network == config.plugin.name)
+        }
+        guard let record = records.first, let first = record.entries.first else {
+            throw Failure(
+                .containerUnknown, "no pod \(pod.description) runs here",
+                details: "no record in \(config.cniDir)/attachments is its, or its namespace is gone")
+        }
+        guard records.count == 1 else {
+            throw Failure(
+                .generic, "\(records.count) sandboxes of pod \(pod.description) run here",
+                details: "wait until the runtime has deleted the old one")
+        }
+        id = record.id
+        let environment = [
+            "CNI_COMMAND": "ADD", "CNI_CONTAINERID": id.containerID, "CNI_IFNAME": id.interface,
+            "CNI_NETNS": record.sandbox, "CNI_ARGS": first.spec.args,
+            "CNI_PATH": first.spec.searchPath.joined(separator: ":"),
+        ]
+        guard let invocation = try Invocation.read({ environment[$0] }) else {
+            throw Failure(.badEnvironment, "CNI_COMMAND is missing")
+        }
+        plugin = MetaPlugin(invocation, config)
+    }
+
+    private func changing<R>(
+        _ body: (borrowing RecordStore, inout PodRecord, ChainRunner) throws(Failure) -> R
+    ) throws(Failure) -> R {
+        let store = try RecordStore.open(plugin.config.cniDir)
+        let lock = try store.lock(id)
+        defer { extendLifetime(lock) }
+        guard var record = try store.read(id, plugin.config.log) else {
+            store.forgetLock(id)
+            throw Failure(.containerUnknown, "the pod went meanwhile")
+        }
+        let kernel = try Kernel.open(sandbox: record.sandbox)
+        if let namespace = record.namespace, try !plugin.isAt(namespace, kernel) {
+            throw Failure(
+                .generic, "\(record.sandbox) is not the namespace that was attached",
+                details: "another pod has its path by now")
+        }
+        return try body(store, &record, plugin.runner(kernel))
+    }
+
+    /// Attaches one network more.
+    ///
+    /// - Parameter text: in the grammar of the pod's annotation.
+    /// - Returns: what the record has of it, and the result in the network's version.
+    package func attach(_ text: String) throws(Failure) -> (entry: PodRecord.Entry, result: JSON) {
+        try changing { store, record, runner throws(Failure) in
+            let delegate = try DelegateBuilder(plugin.config, plugin.invocation).build(
+                text, besides: record.entries.map(\.spec.id.interface))
+            let chain = try plugin.named(delegate) { () throws(Failure) in try runner.prepare(delegate.spec) }
+            guard try runner.present([delegate.spec.id.interface]).isEmpty else {
+                throw Failure(
+                    .generic,
+                    "interface \"\(delegate.spec.id.interface)\" already exists in \(record.sandbox)",
+                    details: "name another one: NETWORK@INTERFACE")
+            }
+            let before = record
+            let index = record.entries.count
+            record.entries.append(PodRecord.Entry(spec: delegate.spec))
+            var journal = Journal()
+            do throws(Failure) {
+                try record.requireRoom()
+                try store.write(record)
+                try plugin.attach(delegate, chain, at: index, runner, store, &record, &journal)
+                try plugin.write(&record, store)
+                let entry = record.entries[index]
+                return (entry, try (entry.attached?.result ?? CNIResult()).json(entry.spec.list.version))
+            } catch {
+                let problems = runner.undo(&journal, after: error)
+                // What is left of it the pod's DEL finds.
+                var after = problems.isEmpty ? before : record
+                try plugin.write(&after, store)
+                var error = error
+                error.details = ([error.details] + problems).filter { !$0.isEmpty }.joined(separator: "; ")
+                throw error
+            }
+        }
+    }
+
+    /// Detaches one of its further networks.
+    ///
+    /// - Parameter name: of the interface, or of the network.
+    /// - Returns: what the record had of it.
+    package func detach(_ name: String) throws(Failure) -> PodRecord.Entry {
+        try changing { store, record, runner throws(Failure) in
+            let found = record.entries.indices.filter { index in
+                let spec = record.entries[index].spec
+                return spec.id.interface == name || spec.name == name || spec.name == "default/\(name)"
+            }
+            let known = record.entries.dropFirst().map { "\($0.spec.id.interface) (\($0.spec.name))" }
+            guard let index = found.first else {
+                throw Failure(
+                    .badConfig, "the pod has no network \(name)",
+                    details: known.isEmpty
+                        ? "it has its default network alone" : "it has \(known.joined(separator: ", "))")
+            }
+            guard found.count == 1 else {
+                throw Failure(
+                    .badConfig, "the pod has \(found.count) interfaces on \(name)",
+                    details: "name the interface: \(known.joined(separator: ", "))")
+            }
+            guard index > 0 else {
+                throw Failure(
+                    .badConfig, "\(name) is the pod's default network, which the runtime deletes",
+                    details: "delete the pod")
+            }
+            let gone = record.entries[index]
+            let only = PodRecord(
+                id: record.id, network: record.network, sandbox: record.sandbox, namespace: record.namespace,
+                entries: [gone])
+            let problems = plugin.detach(only, sandbox: record.sandbox, runner)
+            try plugin.report(problems)
+            record.entries.remove(at: index)
+            plugin.unpublish(only)
+            try plugin.write(&record, store)
+            return gone
+        }
+    }
+}
+
+extension MetaPlugin {
+    /// Writes a record whose entries have changed, and what is published of it.
+    func write(_ record: inout PodRecord, _ store: borrowing RecordStore) throws(Failure) {
+        if record.pod != nil { record.status = NetworkStatus.text(of: record) }
+        try store.write(record)
+        publish(record)
+    }
+}

@@ -1,0 +1,124 @@
+import Support
+import Testing
+
+/// `plexus attach` and `plexus detach`: the networks of a pod that runs.
+@Suite struct RunningPodRows {
+    private let node: Node
+    private let config: String
+
+    init() throws {
+        node = try MetaEndToEnd.node()
+        try node.define(
+            "net-b",
+            MetaEndToEnd.article.replacing("DIR", with: node.directory).replacing(
+                "192.168.12", with: "192.168.13"
+            )
+            .replacing("mybr0", with: "mybr1").replacing(
+                "\"type\":\"bridge\",", with: "\"type\":\"bridge\",\"capabilities\":{\"ips\":true},"))
+        config = MetaEndToEnd.config(node)
+        try node.write("conf.json", config)
+        let answer = try node.call("ADD", netns: try node.pod("a"), args: StatusRows.args(), config)
+        try #require(answer.status == 0, "\(answer.ran)")
+    }
+
+    private func plexus(_ words: String...) throws -> Ran {
+        try Shell.run(
+            ["ip", "netns", "exec", node.name, "\(node.directory)/bin/plexus"] + words
+                + ["--config", "\(node.directory)/conf.json"])
+    }
+
+    private func call(_ verb: String) throws -> Answer {
+        try node.call(verb, netns: "/run/netns/\(node.name)-a", args: StatusRows.args(), config)
+    }
+
+    private func names() throws -> [String?] {
+        try Tree(parsing: try Shell.sh("cat \(node.directory)/state/status/*")).list.map { $0["name"].string }
+    }
+
+    @Test("a network more, with record, CHECK, status, and the pod's DEL")
+    func attach() throws {
+        let ran = try plexus("attach", "default/pod-a", #"[{"name":"net-b","ips":["192.168.13.77/24"]}]"#)
+        #expect(ran.status == 0, "\(ran)")
+        #expect(ran.errors == "attached net2 on default/net-b with 192.168.13.77/24\n")
+        #expect(try Tree(parsing: ran.output)["ips"][0]["address"].string == "192.168.13.77/24")
+        #expect(try node.addresses("net2", pod: "a") == ["192.168.13.77/24"])
+        #expect(try names() == ["default-network", "default/net-a", "default/net-b"])
+        #expect(try call("CHECK").status == 0)
+        let named = try plexus("attach", "pod-a", "net-b@data0")
+        #expect(named.status == 0, "\(named)")
+        #expect(try node.links(pod: "a") == ["eth0", "net1", "net2", "data0"])
+        #expect(try call("DEL").status == 0)
+        #expect(try node.files("state").isEmpty && node.links(pod: "a").isEmpty)
+        #expect(try node.files("ipam").filter { $0.contains("/192.") || $0.contains("/10.") }.isEmpty)
+    }
+
+    @Test(
+        "a network less, by its interface or its name, and the name is free again",
+        arguments: ["net1", "default/net-a", "net-a"])
+    func detach(name: String) throws {
+        let ran = try plexus("detach", "pod-a", name)
+        #expect(
+            ran.status == 0 && ran.errors == "detached net1 on default/net-a with 192.168.12.10/24\n",
+            "\(ran)")
+        #expect(try node.links(pod: "a") == ["eth0"])
+        #expect(try node.files("ipam").filter { $0.contains("/192.168.12.1") }.isEmpty)
+        #expect(try names() == ["default-network"])
+        #expect(try call("CHECK").status == 0)
+        #expect(try plexus("attach", "pod-a", "net-b").status == 0)
+        #expect(try node.links(pod: "a") == ["eth0", "net1"])
+        #expect(try call("DEL").status == 0)
+        #expect(try node.files("state").isEmpty && node.links(pod: "a").isEmpty)
+    }
+
+    @Test(
+        "what cannot be is said, and changes nothing",
+        arguments: [
+            (["attach", "pod-a", "nowhere"], "cannot find a network-attachment-definition"),
+            (["attach", "pod-a", "net-a@eth0"], "the pod has an interface eth0"),
+            (["attach", "pod-a", "net-a@lo"], "interface \"lo\" already exists"),
+            (["attach", "pod-a", "net-a,net-b"], "2 networks, expected one"),
+            (["attach", "pod-a", ""], "0 networks, expected one"),
+            (
+                ["attach", "pod-a", #"[{"name":"net-b","default-route":["192.168.13.1"]}]"#],
+                "default-route moves nothing"
+            ),
+            (
+                ["attach", "pod-a", #"[{"name":"net-b","ips":["10.1.1.1"]}]"#],
+                "failed to allocate all requested IPs"
+            ),
+            (["attach", "pod-b", "net-b"], "no pod default/pod-b runs here"),
+            (["attach", "A/b", "net-b"], "is no pod"),
+            (["detach", "pod-a", "eth0"], "is the pod's default network"),
+            (["detach", "pod-a", "net7"], "it has net1 (default/net-a)"),
+        ])
+    func refused(words: [String], problem: String) throws {
+        let before = try (
+            node.links(), node.links(pod: "a"), node.files("state"), names(), node.files("ipam")
+        )
+        let ran = try Shell.run(
+            ["ip", "netns", "exec", node.name, "\(node.directory)/bin/plexus"] + words
+                + ["--config", "\(node.directory)/conf.json"])
+        #expect(ran.status == 1 && ran.errors.contains(problem), "\(ran)")
+        let after = try (node.links(), node.links(pod: "a"), node.files("state"), names(), node.files("ipam"))
+        #expect(before == after)
+        #expect(try call("CHECK").status == 0)
+    }
+
+    @Test("two interfaces on one network are told apart; one that fails half-way is undone")
+    func ambiguous() throws {
+        #expect(try plexus("attach", "pod-a", "net-a").status == 0)
+        let both = try plexus("detach", "pod-a", "net-a")
+        #expect(both.status == 1 && both.errors.contains("2 interfaces on net-a"), "\(both)")
+        #expect(try plexus("detach", "pod-a", "net2").status == 0)
+        try node.script(
+            "fails", #"[ $CNI_COMMAND = DEL ] || { echo '{"code":100,"msg":"no luck"}'; exit 1; }"#)
+        try node.define(
+            "chain", #"{"cniVersion":"1.0.0","plugins":[{"type":"bridge","bridge":"b9"},{"type":"fails"}]}"#)
+        let ran = try plexus("attach", "pod-a", "chain")
+        #expect(ran.status == 1 && ran.errors.contains("no luck"), "\(ran)")
+        #expect(try node.links(pod: "a") == ["eth0", "net1"] && !node.links().contains("b9"))
+        #expect(try names() == ["default-network", "default/net-a"])
+        #expect(try call("DEL").status == 0)
+        #expect(try node.files("state").isEmpty)
+    }
+}
