@@ -1,4 +1,5 @@
 import JSONC
+import Linux
 import Testing
 
 @testable import Definitions
@@ -42,6 +43,36 @@ import Testing
         ])
     func pieces(text: String, expected: [String]) {
         #expect(Self.names(text) == expected)
+    }
+
+    @Test("the manifests of conf/kubernetes are what kubectl applies")
+    func ofTheProject() throws {
+        let folder =
+            #filePath.split(separator: "/").dropLast(3).map { "/\($0)" }.joined() + "/conf/kubernetes"
+        var kinds: [String] = []
+        for file in ["daemonset.yaml", "net-attach-def-crd.yaml"] {
+            for piece in ManifestStream.pieces(try readFile("\(folder)/\(file)", limit: 1 << 20)) {
+                let json = try piece.parse()
+                let name = try #require(json["metadata"]?["name"]?.string)
+                kinds.append("\(try #require(json["kind"]?.string)) \(name)")
+                guard let pod = json["spec"]?["template"]?["spec"] else { continue }
+                let volumes = Set(pod["volumes"]?.array?.compactMap { $0["name"]?.string } ?? [])
+                for part in ["initContainers", "containers"] {
+                    for container in pod[part]?.array ?? [] {
+                        let mounts = container["volumeMounts"]?.array?.compactMap { $0["name"]?.string } ?? []
+                        #expect(!mounts.isEmpty && volumes.isSuperset(of: mounts))
+                    }
+                }
+                let labels = json["spec"]?["template"]?["metadata"]?["labels"]
+                #expect(json["spec"]?["selector"]?["matchLabels"] == labels)
+            }
+        }
+        #expect(
+            kinds == [
+                "ServiceAccount plexus", "ClusterRole plexus", "ClusterRoleBinding plexus",
+                "DaemonSet plexus",
+                "CustomResourceDefinition network-attachment-definitions.k8s.cni.cncf.io",
+            ])
     }
 
     @Test(
