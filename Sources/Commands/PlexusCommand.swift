@@ -18,7 +18,9 @@ struct PlexusCommand: ParsableCommand {
             \(Role.pluginNames.joined(separator: ", ")).
             """,
         version: version,
-        subcommands: [Explain.self, Status.self, Attach.self, Detach.self, Cache.self, Configure.self])
+        subcommands: [
+            Explain.self, Status.self, Attach.self, Detach.self, Cache.self, Validate.self, Configure.self,
+        ])
 }
 
 /// Parses and runs the arguments of a command, and ends the process.

@@ -11,10 +11,19 @@ package struct DefinitionCache: Sendable {
     static let extensions = ["json", "yaml", "yml"]
     private static let limit = 2 << 20
 
-    package init(path: String) { self.path = path }
+    /// Definitions that go before those in the files, for what is only being looked at.
+    private let given: (@Sendable (_ namespace: String, _ name: String) -> CacheObject?)?
+
+    package init(
+        path: String, given: (@Sendable (_ namespace: String, _ name: String) -> CacheObject?)? = nil
+    ) {
+        self.path = path
+        self.given = given
+    }
 
     /// A definition; nil when there is none of that name.
     package func definition(_ namespace: String, _ name: String) throws(Failure) -> Definition? {
+        if let object = given?(namespace, name) { return Definition(object, file: "the input") }
         guard let found = try find("net-attach-def", namespace, name) else { return nil }
         do throws(JSONError) {
             let manifest = Reader(found.json)
@@ -217,6 +226,17 @@ package struct DefinitionCache: Sendable {
         } catch {
             throw Failure(.badJSON, "\(file): \(error)", details: "correct \(file)")
         }
+    }
+}
+
+extension Definition {
+    /// - Parameter file: where it was read.
+    package init(_ object: CacheObject, file: String) {
+        self.init(
+            namespace: object.id.namespace, name: object.id.name,
+            config: object.json["spec"]?["config"]?.string ?? "",
+            resource: object.json["metadata"]?["annotations"]?["k8s.v1.cni.cncf.io/resourceName"]?.string,
+            file: file, size: 0)
     }
 }
 

@@ -88,6 +88,11 @@ package enum NetworkFiles {
         }
     }
 
+    /// The files that may be networks, in the order in which they are looked at.
+    package static func all(in directory: String) -> [String] {
+        candidates(directory).map { "\(directory)/\($0)" }
+    }
+
     private static func candidates(_ directory: String) -> [String] {
         let names = (try? Directory.open(directory).names()) ?? []  // a missing directory has no files
         let endings = [".conf", ".json", ".conflist"]

@@ -28,6 +28,18 @@ package struct PodAnnotations: Sendable {
         self.defaultNetwork = defaultNetwork
     }
 
+    /// Those of a pod as it is in the cache.
+    package init(_ object: CacheObject) throws(Failure) {
+        do throws(JSONError) {
+            let annotations = try Reader(object.json).object("metadata")?.object("annotations")
+            self =
+                try annotations.map { value throws(JSONError) in try PodAnnotations(value) }
+                ?? PodAnnotations()
+        } catch {
+            throw Failure(.badConfig, error)
+        }
+    }
+
     private init(_ json: Reader) throws(JSONError) {
         // Kubernetes tells keys apart by their case.
         for (key, value) in try json.members() {

@@ -5,6 +5,8 @@ package import Plans
 package final class Rehearsal: Worker {
     private let kernel: Kernel
     private var lines: [Explained] = []
+    /// What was said, and of which plugin; of the network as a whole with an empty name.
+    package private(set) var remarks: [(plugin: String, remark: Remark)] = []
     /// What would have been done so far, of all attachments.
     private var imagined: [Step] = []
 
@@ -57,6 +59,7 @@ package final class Rehearsal: Worker {
     func index(of _: LinkName) throws(Failure) -> Int32? { nil }
 
     func say(_ remark: Remark, _ spec: AttachmentSpec, _ plugin: String) {
+        remarks.append((plugin, remark))
         lines.append(Explained(attachment: spec.name, plugin: plugin, action: .remark(remark.text)))
     }
 

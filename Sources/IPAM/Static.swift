@@ -35,11 +35,13 @@ package enum Static: AddressSource {
         let lease = try lease(request, mustWork: request.rules.judgesWishes)
         // Every plugin with an `ipam` section needs at least one address.
         guard !lease.ips.isEmpty || !request.rules.judgesWishes else {
-            throw Failure(
+            var failure = Failure(
                 .badConfig, "static: there is no address: ipam.addresses is empty, and the pod asks for none",
                 details:
                     "write \"addresses\": [{\"address\": \"10.1.2.3/24\"}] into ipam, or ips into the pod's annotation"
             )
+            failure.key = "ipam.addresses"
+            throw failure
         }
         return StaticConfig(lease: lease)
     }

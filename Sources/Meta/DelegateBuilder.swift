@@ -21,9 +21,13 @@ package struct DelegateBuilder {
         "GATEWAY",
     ]
 
-    package init(_ config: MetaConfig, _ invocation: Invocation) throws(Failure) {
+    /// - Parameter cache: nil for that of the configuration.
+    package init(
+        _ config: MetaConfig, _ invocation: Invocation, _ cache: DefinitionCache? = nil
+    ) throws(Failure) {
+        let cache = cache ?? DefinitionCache(path: config.cacheDir)
         self.config = config
-        self.cache = DefinitionCache(path: config.cacheDir)
+        self.cache = cache
         self.invocation = invocation
         let args = try CNIArgs.parse(invocation.args, lenient: true)
         var pairs: [(key: String, value: String)] = []
@@ -107,6 +111,26 @@ package struct DelegateBuilder {
                 details: "name another one")
         }
         return delegate
+    }
+
+    /// A definition's network, as a pod's first further one.
+    func delegate(_ object: CacheObject, file: String) throws(Failure) -> Delegate {
+        try delegate(finder.read(Definition(object, file: file)), index: 1)
+    }
+
+    /// Whether a pod's annotations can be followed, but for what its networks themselves are.
+    func check(_ annotations: PodAnnotations) throws(Failure) {
+        try judge(annotations)
+        var networks: [Delegate] = []
+        var allowance = Allowance()
+        for selection in try selections(annotations) {
+            try finder.checkIsolation(selection)
+            try selection.refuseDoubled()
+            try selection.refuseImpossible()
+            networks.append(try delegate(finder.find(selection, &allowance), index: networks.count + 1))
+        }
+        try refuseDuplicates(networks)
+        try DefaultRoute.validate(networks)
     }
 
     private func ownAnnotations() throws(Failure) -> PodAnnotations {
@@ -241,7 +265,7 @@ package struct DelegateBuilder {
 
     // MARK: One delegate
 
-    private func delegate(_ network: FoundNetwork, index: Int) throws(Failure) -> Delegate {
+    func delegate(_ network: FoundNetwork, index: Int) throws(Failure) -> Delegate {
         let (list, name, selection) = (network.list, network.name, network.selection)
         for plugin in list.plugins {
             let type = plugin["type"]?.string ?? ""

@@ -168,7 +168,7 @@ struct NetworkFinder {
         )
     }
 
-    private func read(_ definition: Definition) throws(Failure) -> FoundNetwork {
+    func read(_ definition: Definition) throws(Failure) -> FoundNetwork {
         if trimmed(definition.config).isEmpty {
             guard let found = NetworkFiles.find(definition.name, in: config.confDir, config.log) else {
                 throw Failure(

@@ -1,0 +1,90 @@
+import ArgumentParser
+import CNI
+import JSONC
+import Linux
+import Meta
+import Network
+
+/// `plexus validate`: what would be refused, before a node switches over.
+struct Validate: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "validate",
+        abstract:
+            "Say what Plexus would refuse, pass over or choose: of configurations, definitions, annotations, a node.",
+        discussion: """
+            FILE is a configuration of plexus or multus, one of a network, or what kubectl prints: definitions and pods. \
+            It needs neither root nor the node, but for --node: then the cache and the networks in confDir are looked at, \
+            by the configuration that is named. The exit status is 1 when something would be refused, 2 when the log would \
+            have errors.
+
+              kubectl get net-attach-def,pods -A -o json | plexus validate -
+              plexus validate --node /etc/cni/net.d/00-multus.conf
+            """)
+
+    enum Output: String, ExpressibleByArgument, CaseIterable { case text, json }
+
+    @Argument(
+        help:
+            "Files to read; - reads stdin. Configurations of plexus or multus first: the others are judged by them."
+    )
+    var files: [String] = []
+
+    @Flag(help: "Look at all that the node has.")
+    var node = false
+
+    @Option(name: .shortAndLong, help: "text for people, json for programs.")
+    var output: Output = .text
+
+    func run() throws {
+        guard node || !files.isEmpty else { throw ValidationError("name a file, or --node") }
+        let validation: Validation
+        do throws(Failure) { validation = try validated() } catch {
+            writeStandardError("plexus validate: \(visible(error.message)): \(visible(error.details))\n")
+            throw ExitCode.failure
+        }
+        let findings = validation.findings
+        let refused = findings.count { $0.weight == .refused }
+        let warnings = findings.count { $0.weight == .warning }
+        switch output {
+        case .json:
+            let list = findings.map { finding -> JSON in
+                [
+                    "subject": .string(finding.subject), "weight": .string(finding.weight.rawValue),
+                    "text": .string(finding.text),
+                ]
+            }
+            let json: JSON = [
+                "version": 1, "subjects": .array(validation.subjects.map { .string($0) }),
+                "findings": .array(list),
+            ]
+            writeStandardOutput(json.print(indent: 2, escapesHTML: false) + "\n")
+        case .text:
+            for finding in findings {
+                writeStandardOutput(
+                    "\(finding.weight.rawValue): \(visible(finding.subject)): \(visible(finding.text))\n")
+            }
+            writeStandardOutput(
+                "\(validation.subjects.count) looked at, \(refused) refused, \(warnings) warnings\n")
+        }
+        if refused > 0 { throw ExitCode(1) }
+        if warnings > 0 { throw ExitCode(2) }
+    }
+
+    private func validated() throws(Failure) -> Validation {
+        var validation = try Validation()
+        for file in files {
+            let bytes: [UInt8]
+            do throws(SystemError) {
+                bytes =
+                    file == "-"
+                    ? try readStandardInput(limit: 1 << 30) : try readFile(file, limit: 1 << 30, waits: true)
+            } catch {
+                throw Failure(.io, "\(error)", details: error.hint)
+            }
+            if !validation.configuration(bytes, file: file) { validation.manifests(bytes, file: file) }
+        }
+        if node { validation.node() }
+        validation.finish()
+        return validation
+    }
+}

@@ -1,0 +1,205 @@
+package import CNI
+import Definitions
+import Engine
+import JSONC
+import Linux
+import Network
+import Plans
+
+/// What Plexus would refuse, pass over or choose of configurations, definitions and annotations, without a pod.
+package struct Validation {
+    package struct Finding: Sendable {
+        package enum Weight: String, Sendable {
+            /// An ADD would fail.
+            case refused
+            /// It would succeed, and the log would have an error.
+            case warning
+            /// What a default decided.
+            case note
+        }
+
+        package var subject: String
+        package var weight: Weight
+        package var text: String
+    }
+
+    package private(set) var findings: [Finding] = []
+    /// What was looked at.
+    package private(set) var subjects: [String] = []
+    private var config: MetaConfig
+    private let kernel: Kernel
+    /// Definitions of the input: pods are judged by them, wherever they stand in it.
+    private var given: [CacheObject.ID: CacheObject] = [:]
+    private var pods: [CacheObject] = []
+
+    /// Without a configuration: definitions are judged by the defaults.
+    package init() throws(Failure) {
+        config = try MetaConfig(
+            PluginConfig.decode(
+                Array(
+                    #"{"cniVersion":"1.0.0","name":"validate","type":"plexus","clusterNetwork":"none","logToStderr":false}"#
+                        .utf8)),
+            role: "plexus")
+        kernel = try Kernel.ofHost()
+    }
+
+    private mutating func add(_ subject: String, _ weight: Finding.Weight, _ text: String) {
+        findings.append(Finding(subject: subject, weight: weight, text: text))
+    }
+
+    private mutating func add(_ subject: String, _ error: Failure) { add(subject, .refused, error.logged) }
+
+    // MARK: Inputs
+
+    /// A runtime's configuration of the meta-plugin: definitions that come later are judged by it.
+    ///
+    /// - Returns: false for a document that is none.
+    package mutating func configuration(_ bytes: [UInt8], file: String) -> Bool {
+        guard let json = try? JSON.parse(bytes).value else { return false }
+        let types = (json["plugins"]?.array ?? [json]).compactMap { $0["type"]?.string }
+        guard types.contains(where: { Role.metaName($0) != nil }) else { return false }
+        subjects.append(file)
+        do throws(Failure) {
+            let plugin = try Explanation.decode(bytes)
+            var config = try MetaConfig(plugin, role: Role.metaName(plugin.type) ?? "plexus")
+            for text in config.passedOver { add(file, .warning, "passed over: \(text)") }
+            for text in Capabilities.problems(plugin.reader, isOpen: true) { add(file, .warning, text) }
+            if plugin.json["capabilities"]?[PodAnnotations.runtimeKey]?.bool != true {
+                add(
+                    file, .warning,
+                    "it does not ask the runtime for the pods' annotations: without pods in \(config.cacheDir) every ADD fails;"
+                        + " write \"\(PodAnnotations.runtimeKey)\": true into its capabilities")
+            }
+            config.log = .none
+            self.config = config
+            // The networks of every pod.
+            let builder = try builder(nil)
+            for delegate in try builder.buildDefaults() { judge(delegate, file) }
+        } catch {
+            add(file, error)
+        }
+        return true
+    }
+
+    /// What kubectl prints; or a network's configuration, as in confDir.
+    package mutating func manifests(_ bytes: [UInt8], file: String) {
+        let pieces = ManifestStream.pieces(bytes)
+        if pieces.isEmpty { add(file, .refused, "it is empty") }
+        for piece in pieces {
+            let place = piece.place.isEmpty ? file : "\(file), \(piece.place)"
+            do throws(JSONError) {
+                let json = try piece.parse()
+                if json["kind"] == nil, json["type"] != nil || json["plugins"] != nil {
+                    network(json, place)
+                } else {
+                    let object = try CacheObject(json)
+                    if object.id.kind == .definition {
+                        given[object.id] = object
+                        self.object(object, file: file)
+                    } else {
+                        pods.append(object)
+                    }
+                }
+            } catch {
+                subjects.append(place)
+                add(place, .refused, "\(error)")
+            }
+        }
+    }
+
+    /// Everything that the node has: the cache, and the networks in confDir.
+    package mutating func node() {
+        let cache = DefinitionCache(path: config.cacheDir)
+        for id in cache.objects() {
+            do throws(Failure) {
+                if let object = try cache.object(id) { self.object(object, file: config.cacheDir) }
+            } catch {
+                subjects.append(id.description)
+                add(id.description, error)
+            }
+        }
+        for file in NetworkFiles.all(in: config.confDir) {
+            do throws(Failure) {
+                let found = try NetworkFiles.load(file)
+                network(found.list.json, file)
+            } catch {
+                subjects.append(file)
+                add(file, error)
+            }
+        }
+    }
+
+    /// To be called when all of the input is known.
+    package mutating func finish() {
+        for pod in pods { object(pod, file: "") }
+        pods = []
+    }
+
+    private func builder(_ pod: Pod?) throws(Failure) -> DelegateBuilder {
+        let given = given
+        let cache = DefinitionCache(path: config.cacheDir) { given[CacheObject.ID(.definition, $0, $1)] }
+        return try DelegateBuilder(config, Self.invocation(pod), cache)
+    }
+
+    // MARK: One of them
+
+    private mutating func network(_ json: JSON, _ place: String) {
+        subjects.append(place)
+        do throws(Failure) {
+            let list = try NetworkList.decode(json, defaultName: "network")
+            let builder = try builder(nil)
+            judge(
+                try builder.delegate(FoundNetwork(list: list, name: list.name, origin: place), index: 1),
+                place)
+        } catch {
+            add(place, error)
+        }
+    }
+
+    private mutating func object(_ object: CacheObject, file: String) {
+        let subject = object.id.description
+        subjects.append(subject)
+        do throws(Failure) {
+            switch object.id.kind {
+            case .definition:
+                let builder = try builder(Pod(namespace: object.id.namespace, name: "pod"))
+                judge(try builder.delegate(object, file: file), subject)
+            case .pod:
+                let pod = Pod(namespace: object.id.namespace, name: object.id.name, uid: "")
+                let builder = try builder(pod)
+                try builder.check(try PodAnnotations(object))
+            }
+        } catch {
+            add(subject, error)
+        }
+    }
+
+    private mutating func judge(_ delegate: Delegate, _ subject: String) {
+        let rehearsal = Rehearsal(kernel)
+        let runner = ChainRunner(kernel, registry: builtins, rehearsing: rehearsal, log: .none)
+        do throws(Failure) { _ = try runner.prepare(delegate.spec) } catch {
+            let isAsked = delegate.spec.list.plugins.contains { $0["capabilities"]?["ips"]?.bool == true }
+            if error.key == "ipam.addresses", isAsked {
+                add(subject, .note, "each pod must bring its address: ips in its annotation")
+            } else {
+                add(subject, error)
+            }
+        }
+        for (plugin, remark) in rehearsal.remarks {
+            let text = plugin.isEmpty ? remark.text : "\(plugin): \(remark.text)"
+            if case .concern = remark { add(subject, .warning, text) } else { add(subject, .note, text) }
+        }
+    }
+
+    private static func invocation(_ pod: Pod?) throws(Failure) -> Invocation {
+        let args = pod.map { ";K8S_POD_NAMESPACE=\($0.namespace);K8S_POD_NAME=\($0.name)" } ?? ""
+        let environment = [
+            "CNI_COMMAND": "ADD", "CNI_CONTAINERID": "validate", "CNI_IFNAME": "eth0", "CNI_NETNS": "POD",
+            "CNI_ARGS": "IgnoreUnknown=1\(args)", "CNI_PATH": "/opt/cni/bin:/usr/lib/cni",
+        ]
+        guard let invocation = try Invocation.read({ environment[$0] }) else {
+            throw Failure(.badEnvironment, "CNI_COMMAND is missing")
+        }
+        return invocation
+    }
+}

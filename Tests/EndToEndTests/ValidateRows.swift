@@ -1,0 +1,124 @@
+import Support
+import Testing
+
+/// `plexus validate`: what would be refused, before a node switches over.
+@Suite struct ValidateRows {
+    private let node: Node
+
+    init() throws { node = try Node() }
+
+    private func validate(_ words: String..., input: String = "") throws -> Ran {
+        try Shell.run(["\(node.directory)/bin/plexus", "validate"] + words, input: input, environment: [:])
+    }
+
+    private static func definition(_ config: String, name: String = "net", extra: String = "") -> String {
+        """
+        {"apiVersion":"k8s.cni.cncf.io/v1","kind":"NetworkAttachmentDefinition","metadata":{"name":"\(name)","namespace":"default"\(extra)},\
+        "spec":{"config":"\(config.replacing("\"", with: "\\\""))"}}
+        """
+    }
+
+    private static func pod(_ networks: String) -> String {
+        """
+        {"apiVersion":"v1","kind":"Pod","metadata":{"name":"pod-a","namespace":"default","annotations":\
+        {"k8s.v1.cni.cncf.io/networks":"\(networks.replacing("\"", with: "\\\""))"}}}
+        """
+    }
+
+    @Test(
+        "definitions as ADD would judge them",
+        arguments: [
+            (
+                #"{"cniVersion":"1.0.0","type":"bridge","bridge":"b"}"#, 0,
+                "1 looked at, 0 refused, 0 warnings"
+            ),
+            (
+                #"{"cniVersion":"1.0.0","type":"bridge","vlanId":5}"#, 1,
+                "refused: net-attach-def default/net: bridge: unknown key \"vlanId\""
+            ),
+            (
+                #"{"cniVersion":"1.0.0","type":"bridge","colour":"red"}"#, 2,
+                "warning: net-attach-def default/net: bridge: unknown keys are passed over: colour"
+            ),
+            (#"{"cniVersion":"1.0.0","type":"nowhere"}"#, 1, "failed to find plugin \"nowhere\""),
+            (
+                #"{"cniVersion":"1.0.0","type":"macvlan","ipam":{"type":"host-local"}}"#, 1,
+                "no IP ranges specified"
+            ),
+            (
+                #"{"cniVersion":"1.0.0","type":"macvlan","capabilities":{"ips":true},"ipam":{"type":"static"}}"#,
+                0, "note: net-attach-def default/net: each pod must bring its address"
+            ),
+            ("{", 1, "failed to unmarshal Spec.Config"),
+        ])
+    func definitions(config: String, status: Int32, words: String) throws {
+        let ran = try validate("-", input: Self.definition(config))
+        #expect(ran.status == status && ran.output.contains(words), "\(ran)")
+    }
+
+    @Test(
+        "pods are judged by the definitions beside them, wherever those stand",
+        arguments: [
+            ("net", 0, "2 looked at, 0 refused"),
+            ("nowhere", 1, "cannot find a network-attachment-definition (nowhere)"),
+            (#"[{"name":"net","mac":"x"}]"#, 1, "networks[0].mac"),
+            ("net@a,net@a", 1, "interface name a is asked for twice"),
+            (#"[{"name":"net","vlan":3}]"#, 1, "the VLAN is the network's"),
+        ])
+    func pods(networks: String, status: Int32, words: String) throws {
+        let ran = try validate(
+            "-", input: Self.pod(networks) + Self.definition(#"{"cniVersion":"1.0.0","type":"bridge"}"#))
+        #expect(ran.status == status && ran.output.contains(words), "\(ran)")
+    }
+
+    @Test("a configuration, Multus' included, and what is judged by it")
+    func configurations() throws {
+        try node.write(
+            "00-multus.conf",
+            """
+            {"cniVersion":"0.3.1","name":"multus-cni-network","type":"multus","capabilities":{"portMappings":true},"cacheDir":"\(node.directory)/cache",\
+            "logOptions":{"maxSize":1},"namespaceIsolation":true,"colour":"red","delegates":[{"type":"bridge","cniVersion":"0.3.1","name":"d"}]}
+            """)
+        let ran = try validate(
+            "\(node.directory)/00-multus.conf", "-",
+            input: Self.pod("other/net") + Self.definition(#"{"cniVersion":"1.0.0","type":"bridge"}"#))
+        #expect(ran.status == 1, "\(ran)")
+        #expect(ran.output.contains("passed over: colour"))
+        #expect(ran.output.contains("it does not ask the runtime for the pods' annotations"))
+        #expect(ran.output.contains("refused: pod default/pod-a: namespace isolation enabled"))
+        #expect(!ran.output.contains("logOptions"))
+        try node.write("bad.conf", #"{"cniVersion":"1.0.0","name":"n","type":"plexus","delegates":{}}"#)
+        let bad = try validate("\(node.directory)/bad.conf")
+        #expect(
+            bad.status == 1 && bad.output.contains("(key delegates)"), "\(bad)"
+        )
+    }
+
+    @Test("all that the node has")
+    func wholeNode() throws {
+        try node.define("good", #"{"cniVersion":"1.0.0","type":"bridge"}"#)
+        try node.define("bad", #"{"cniVersion":"1.0.0","type":"bridge","vlanId":5}"#)
+        try node.write("cache/pods/default/pod-a.json", Self.pod("good,gone"))
+        try node.write(
+            "conf.d/10-own.conf", #"{"cniVersion":"1.0.0","name":"own","type":"bridge","mtu":"x"}"#)
+        try node.write(
+            "plexus.conf",
+            """
+            {"cniVersion":"1.0.0","name":"n","type":"plexus","cacheDir":"\(node.directory)/cache","confDir":"\(node.directory)/conf.d",\
+            "capabilities":{"io.kubernetes.cri.pod-annotations":true},"delegates":[{"cniVersion":"1.0.0","name":"d","type":"bridge"}]}
+            """)
+        let ran = try validate("--node", "\(node.directory)/plexus.conf", "-o", "json")
+        #expect(ran.status == 1, "\(ran)")
+        let json = try Tree(parsing: ran.output)
+        #expect(json["version"].int == 1 && json["subjects"].list.count == 5, "\(ran)")
+        let refused = json["findings"].list.filter { $0["weight"].string == "refused" }.map {
+            $0["subject"].string
+        }
+        #expect(
+            Set(refused) == [
+                "net-attach-def default/bad", "pod default/pod-a", "\(node.directory)/conf.d/10-own.conf",
+            ])
+        #expect(try validate().status != 0)
+        #expect(try validate("/nonexistent").errors.contains("/nonexistent"))
+    }
+}
