@@ -44,6 +44,7 @@ struct Target: Sendable, CustomTestStringConvertible {
         Target("netlink", .netlink, ["veth", "\u{0}"], netlink), Target("state", .json, keys, state),
         Target("multus", .json, ["Name", "Bytes", "ifnameRequest", "macRequest", "ipRequest"], multus),
         Target("result", .json, keys, result),
+        Target("manifests", .bytes, ["items:\n", "- ", "---\n", "\"items\":[", "},{", "\\\""], manifests),
         Target("text", .bytes, ["::ffff:", "/32", "0", "."], Texts.check),
         Target("leases", .bytes, ["c1\r\neth0", "nameserver ", "search "], Leases.check),
     ]
@@ -100,6 +101,20 @@ struct Target: Sendable, CustomTestStringConvertible {
     @Sendable private static func yaml(_ input: [UInt8]) -> String? {
         guard let value = try? YAML.parse(input) else { return nil }
         return value.depth > 64 ? "deeper than allowed" : roundTrip(value)
+    }
+
+    /// What is taken of a cluster's objects stays in the cache's folders.
+    @Sendable private static func manifests(_ input: [UInt8]) -> String? {
+        for piece in ManifestStream.pieces(input) {
+            guard let json = try? piece.parse(), let object = try? CacheObject(json) else { continue }
+            for name in [object.id.namespace, object.id.name] where name.contains("/") || name.hasPrefix(".")
+            {
+                return "a name that leaves its directory"
+            }
+            _ = object.problem
+            if let problem = roundTrip(object.json) { return problem }
+        }
+        return nil
     }
 
     @Sendable private static func annotation(_ input: [UInt8]) -> String? {
