@@ -77,8 +77,11 @@ extension Cache {
 
         @OptionGroup var place: Place
 
-        @Flag(help: "Remove objects that are not in the input, of the kinds that are.")
+        @Flag(help: "Remove objects that are not in the input, a List, of the kinds that are.")
         var prune = false
+
+        @Option(help: "With --prune: a kind of which the input has all, also when that is none.")
+        var kind: [Kind] = []
 
         @Option(help: "With --prune: of this namespace alone.")
         var namespace: String?
@@ -143,25 +146,35 @@ extension Cache {
             }
             let writer = try CacheWriter.open(place.cacheDir)
             var report = Report()
+            report.kinds = kind.map(\.kind)
+            var isWhole = true
             for (name, bytes) in inputs {
-                let pieces = ManifestStream.pieces(bytes)
-                if pieces.isEmpty {
-                    report.refused.append("\(name) is empty: what wrote it failed")
+                let input = ManifestStream.read(bytes)
+                isWhole = isWhole && input.isList
+                if let problem = input.problem {
+                    report.refused.append("\(name): \(problem)")
+                    continue
                 }
-                for piece in pieces {
-                    try take(piece, name, writer, &report)
-                }
+                for piece in input.pieces { try take(piece, name, writer, &report) }
             }
+            isWhole = isWhole && report.names[.older] == nil
             if prune {
-                guard report.refused.isEmpty else {
-                    report.problems.append("nothing was removed, as some of the input was refused")
+                if let why = reasonToKeep(report, isWhole) {
+                    report.problems.append("nothing was removed, as \(why)")
                     return report
                 }
                 report.removed = try writer.prune(report.kinds, keeping: report.kept, in: namespace)
                     .map(\.description)
             }
-            if report.refused.isEmpty { try writer.noteImport() }
+            if report.refused.isEmpty, isWhole { try writer.noteImport() }
             return report
+        }
+
+        /// Why what is not in the input may be there all the same; nil when it is gone.
+        private func reasonToKeep(_ report: Report, _ isWhole: Bool) -> String? {
+            if !report.refused.isEmpty { return "some of the input was refused" }
+            if report.names[.older] != nil { return "the input is older than the cache" }
+            return isWhole ? nil : "the input is no List: who else there is nobody says"
         }
 
         private func take(

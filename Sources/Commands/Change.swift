@@ -8,8 +8,12 @@ import Records
 
 /// What `attach` and `detach` have in common.
 struct RunningPodOptions: ParsableArguments {
-    @Option(name: .shortAndLong, help: "The runtime's configuration file, which attached the pod.")
-    var config: String = "/etc/cni/net.d/10-plexus.conf"
+    @Option(
+        name: .shortAndLong,
+        help:
+            "The runtime's configuration file, which attached the pod; without it that of plexus or multus in /etc/cni/net.d."
+    )
+    var config: String?
 
     func open(_ pod: String) throws(Failure) -> RunningPod {
         let parts = pod.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
@@ -17,6 +21,11 @@ struct RunningPodOptions: ParsableArguments {
             parts.count == 1 || Names.isLabel(parts[0])
         else {
             throw Failure(.badConfig, "\"\(pod)\" is no pod", details: "write its name, or namespace/name")
+        }
+        guard let config = config ?? NodeConfiguration.current() else {
+            throw Failure(
+                .io, "/etc/cni/net.d has no configuration of plexus or multus",
+                details: "name the runtime's configuration with --config")
         }
         let bytes: [UInt8]
         do throws(SystemError) { bytes = try readFile(config, limit: JSON.maximumSize) } catch {

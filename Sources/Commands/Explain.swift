@@ -20,8 +20,12 @@ struct Explain: ParsableCommand {
               plexus explain --config 10-plexus.conf --networks net-a,net-b@data0 -o json
             """)
 
-    @Option(name: .shortAndLong, help: "The runtime's configuration file; - reads stdin.")
-    var config: String = "/etc/cni/net.d/10-plexus.conf"
+    @Option(
+        name: .shortAndLong,
+        help:
+            "The runtime's configuration file; - reads stdin; without it that of plexus or multus in /etc/cni/net.d."
+    )
+    var config: String?
 
     @Option(name: .long, help: "The pod, whose annotations the cache has: NAMESPACE/NAME.")
     var pod: String?
@@ -67,6 +71,11 @@ struct Explain: ParsableCommand {
     }
 
     private func bytes() throws(Failure) -> [UInt8] {
+        guard let config = config ?? NodeConfiguration.current() else {
+            throw Failure(
+                .io, "/etc/cni/net.d has no configuration of plexus or multus",
+                details: "name the runtime's configuration with --config")
+        }
         do throws(SystemError) {
             return config == "-"
                 ? try readStandardInput(limit: JSON.maximumSize)

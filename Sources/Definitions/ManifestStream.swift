@@ -15,30 +15,52 @@ package enum ManifestStream {
         }
     }
 
-    package static func pieces(_ bytes: [UInt8]) -> [Piece] {
+    /// All of an input.
+    package struct Input {
+        package fileprivate(set) var pieces: [Piece] = []
+        /// Whether it is a List: of its kinds there is nothing else then.
+        package fileprivate(set) var isList = false
+        /// Why it cannot be all that was printed; nil where nothing shows that. JSON shows it when it is parsed.
+        package fileprivate(set) var problem: String?
+    }
+
+    package static func read(_ bytes: [UInt8]) -> Input {
         let first = bytes.first { $0 > 0x20 }
-        let pieces =
-            first == UInt8(ascii: "{") || first == UInt8(ascii: "[")
-            ? JSONSplitter(bytes).pieces() : yaml(bytes)
-        return pieces.count == 1 ? pieces.map { Piece(place: "", text: $0.text, isJSON: $0.isJSON) } : pieces
+        let isJSON = first == UInt8(ascii: "{") || first == UInt8(ascii: "[")
+        var input = isJSON ? JSONSplitter(bytes).input() : yaml(bytes)
+        if first == nil { input.problem = "it is empty: what wrote it failed" }
+        if input.pieces.count == 1 { input.pieces[0].place = "" }
+        return input
     }
 
     // MARK: YAML
 
-    private static func yaml(_ bytes: [UInt8]) -> [Piece] {
-        var pieces: [Piece] = []
+    private static func yaml(_ bytes: [UInt8]) -> Input {
+        var input = Input()
+        if bytes.last != UInt8(ascii: "\n") { input.problem = "its last line has no end: it was cut off" }
         let documents = documents(lines(bytes[...]))
         for (index, lines) in documents.enumerated() {
             if let items = items(lines) {
+                input.isList = true
+                // kubectl prints the kind behind the items.
+                if !lines.contains(where: { isKindOfList($0) }) {
+                    input.problem = "its items are of no List: it was cut off"
+                }
                 for (place, item) in items.enumerated() {
-                    pieces.append(Piece(place: "items[\(place)]", text: item[...], isJSON: false))
+                    input.pieces.append(Piece(place: "items[\(place)]", text: item[...], isJSON: false))
                 }
             } else if lines.contains(where: { !isBlank($0) }) {
+                if lines.contains(where: isKindOfList) { input.isList = true }
                 let text = Array(lines.joined(separator: [UInt8(ascii: "\n")]))
-                pieces.append(Piece(place: "document \(index + 1)", text: text[...], isJSON: false))
+                input.pieces.append(Piece(place: "document \(index + 1)", text: text[...], isJSON: false))
             }
         }
-        return pieces
+        return input
+    }
+
+    private static func isKindOfList(_ line: Line) -> Bool {
+        line.starts(with: Array("kind: ".utf8))
+            && line.reversed().drop { $0 <= 0x20 }.starts(with: Array("tsiL".utf8))
     }
 
     private typealias Line = ArraySlice<UInt8>
@@ -87,21 +109,22 @@ private struct JSONSplitter {
 
     init(_ bytes: [UInt8]) { self.bytes = bytes }
 
-    func pieces() -> [ManifestStream.Piece] {
-        var pieces: [ManifestStream.Piece] = []
+    func input() -> ManifestStream.Input {
+        var input = ManifestStream.Input()
         var position = 0
         var number = 1
         while let start = bytes[position...].firstIndex(where: { $0 > 0x20 }) {
             let end = self.end(of: start)
             let items = self.items(start..<end)
+            if items != nil { input.isList = true }
             for (index, item) in (items ?? [start..<end]).enumerated() {
                 let place = items == nil ? "document \(number)" : "items[\(index)]"
-                pieces.append(.init(place: place, text: bytes[item], isJSON: true))
+                input.pieces.append(.init(place: place, text: bytes[item], isJSON: true))
             }
             number += 1
             position = end
         }
-        return pieces
+        return input
     }
 
     /// Behind the value that begins here; behind everything, when it has no end.

@@ -261,6 +261,11 @@ package struct Selection: Equatable, Sendable {
             selection.capabilities["infinibandGUID"] = .string(guid)
         }
         if let device = try json.string("deviceID"), !device.isEmpty {
+            // It becomes part of paths.
+            guard !device.parts(by: "/").contains(".."), device.unicodeScalars.allSatisfy({ $0.value > 0x20 })
+            else {
+                throw json.error("deviceID", "\"\(device)\" is no device's ID")
+            }
             selection.capabilities["deviceID"] = .string(device)
         }
     }

@@ -126,6 +126,8 @@ package struct ExternalCall: Sendable {
         case .exited(let status):
             if let json = try? JSON.parse(answer.output).value, var failure = Failure.parse(json) {
                 if failure.message.isEmpty { failure.message = "exit status \(status)" }
+                let said = quote(answer)
+                if !said.isEmpty { failure = failure.ending(with: said) }
                 return failure
             }
             let printed = beginning(of: answer)

@@ -70,6 +70,8 @@ package enum DefaultRoute {
                     let metric = delegate.defaultRouteMetric
                 {
                     let route = Route(.everywhere(family), via: gateway, priority: metric)
+                    // That of the network itself would go before it.
+                    removals += own.map { .removeFound($0) }
                     additions.append(.addRoute(route, .sandbox(link)))
                 } else if let gateway = gateways.first(where: { $0.family == family }) {
                     removals += current.map { .removeFound($0) }

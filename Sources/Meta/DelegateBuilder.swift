@@ -143,16 +143,29 @@ package struct DelegateBuilder {
         let annotations = (try? ownAnnotations()) ?? PodAnnotations()
         var delegates = try buildDefaults(annotations)
         var allowance = Allowance()
+        var index = delegates.count - 1
         for selection in try selections(annotations) {
+            index += 1
             do throws(Failure) {
-                delegates.append(try delegate(try finder.find(selection, &allowance), index: delegates.count))
+                // What ADD refuses was never attached: its plugin would be run with what the pod asks for.
+                try finder.checkIsolation(selection)
+                try selection.refuseImpossible()
+                var found = Networks(delegates: [
+                    try delegate(try finder.find(selection, &allowance), index: index)
+                ])
+                try refuseDuplicates(delegates + found.delegates)
+                if selection.capabilities["deviceID"] != nil {
+                    var devices = DeviceAllocator(config, pod)
+                    try devices.allocate(&found)
+                }
+                delegates += found.delegates
             } catch {
                 log.error("DEL of \(invocation.subject) without a record: \(error.message)")
             }
         }
         do throws(Failure) {
             if let network = try finder.auxiliary() {
-                delegates.append(try delegate(network, index: delegates.count))
+                delegates.append(try delegate(network, index: index + 1))
             }
         } catch {
             log.error("DEL of \(invocation.subject) without a record: \(error.message)")

@@ -55,17 +55,18 @@ struct DeviceAllocator {
         let all: [String]
         do throws(Failure) { all = try devices(of: resource) } catch {
             // A resource is a scheduling hint too: bridges are counted so.
-            guard let taker, Self.named(delegate) == nil else { return nil }
+            guard let taker = Self.named(delegate).map({ _ in "the annotation" }) ?? taker else { return nil }
+            // Where no runtime tells the UID, nobody can say whose a device is.
+            if Self.named(delegate) != nil, pod?.uid.isEmpty ?? true { return nil }
             throw Self.missing(
                 resource, taker, error.details.isEmpty ? error.message : "\(error.message); \(error.details)")
         }
         if let named = Self.named(delegate) {
-            guard !all.isEmpty else { return nil }
             guard let place = left[resource]?.firstIndex(of: named) else {
                 var failure = Failure(
                     .badConfig,
                     "device \(named) of \(resource) \(all.contains(named) ? "is asked for twice" : "is not the pod's")",
-                    details: "the kubelet gave the pod \(all.joined(separator: ", "))")
+                    details: "the kubelet gave the pod \(all.isEmpty ? "none" : all.joined(separator: ", "))")
                 failure.key = "runtimeConfig.deviceID"
                 throw failure
             }

@@ -276,7 +276,10 @@ extension MetaPlugin {
         var problems = detach(
             found.record, sandbox: hasSandbox ? found.sandbox : "", runner(kernel), holding: held)
         if !found.isWhole { problems += removeTraces(of: found.record.id, [], runner(kernel), Array(held)) }
-        if problems.isEmpty { try found.remove() }
+        if problems.isEmpty {
+            removeDeviceInfo(of: found.record.id.containerID)
+            try found.remove()
+        }
         return problems
     }
 

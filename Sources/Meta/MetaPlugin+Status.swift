@@ -36,9 +36,7 @@ extension MetaPlugin {
 
     /// Removes it when the record is lost, unless the pod has another sandbox.
     func unpublishUnrecorded(_ store: borrowing RecordStore) {
-        do throws(SystemError) { try deviceInfoFiles.removeAll(of: id.containerID) } catch {
-            config.log.error("\(subject): device information stays: \(error)\(hint(error))")
-        }
+        removeDeviceInfo(of: id.containerID)
         guard let pod = Pod(ofArgs: invocation.args), statusFiles.has(pod) else { return }
         // What cannot be read may be the record of that sandbox.
         guard (try? store.hasRecord(of: pod)) == false else { return }
@@ -73,6 +71,13 @@ extension MetaPlugin {
         do throws(Failure) { return try deviceInfoFiles.read(for: spec) } catch {
             config.log.error("\(spec.subject): \(error.message): network-status goes without")
             return nil
+        }
+    }
+
+    /// Of a container without a record.
+    func removeDeviceInfo(of containerID: String) {
+        do throws(SystemError) { try deviceInfoFiles.removeAll(of: containerID) } catch {
+            config.log.error("\(subject): device information stays: \(error)\(hint(error))")
         }
     }
 

@@ -180,7 +180,7 @@ package struct MetaPlugin {
                 }
                 unpublish(
                     PodRecord(id: id, sandbox: record.sandbox, entries: [record.entries.remove(at: index)]))
-                record.missing.append(MissingNetwork(name: delegate.spec.name, problem: error.logged))
+                record.missing.append(MissingNetwork(name: delegate.spec.name, problem: error.message))
                 try store.write(record)
                 continue
             }

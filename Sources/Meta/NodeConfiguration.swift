@@ -67,6 +67,12 @@ package struct NodeConfiguration {
         return found
     }
 
+    /// The first configuration of ours or of Multus', which the runtime takes; nil when there is none.
+    package static func current(in directory: String = "/etc/cni/net.d") -> String? {
+        let found = try? NodeConfiguration(directory: directory, root: "").found()
+        return found?.first { $0.meta != nil }.map { "\(directory)/\($0.name)" }
+    }
+
     /// What makes the runtime call Plexus.
     package func plan() throws(Failure) -> [Change] {
         let found = try found()
@@ -126,6 +132,13 @@ package struct NodeConfiguration {
             var capabilities = plugin["capabilities"]?.object ?? [:]
             capabilities[PodAnnotations.runtimeKey] = true
             object["capabilities"] = .object(capabilities)
+            // As the daemon's container sees it.
+            if let path = plugin["clusterNetwork"]?.string, path.hasPrefix("/host/"),
+                !fileExists(root + path),
+                fileExists(root + path.dropFirst("/host".count))
+            {
+                object["clusterNetwork"] = .string(String(path.dropFirst("/host".count)))
+            }
             return .object(object)
         }
         var json = multus.json

@@ -87,6 +87,13 @@ package struct RunningPod {
                 try plugin.attach(delegate, chain, at: index, runner, store, &record, &journal)
                 try plugin.write(&record, store)
                 let entry = record.entries[index]
+                if let route = entry.attached?.result.routes.first(where: {
+                    $0.isDefault && $0.priority == nil
+                }) {
+                    plugin.config.log.error(
+                        "\(entry.spec.id.interface) brings a default route, \(route.words): the pod has two now, and the kernel"
+                            + " takes one of them")
+                }
                 return (entry, try (entry.attached?.result ?? CNIResult()).json(entry.spec.list.version))
             } catch {
                 let problems = runner.undo(&journal, after: error)
@@ -128,6 +135,7 @@ package struct RunningPod {
                     details: "delete the pod")
             }
             let gone = record.entries[index]
+            try refuseLastDefault(gone, record)
             let only = PodRecord(
                 id: record.id, network: record.network, sandbox: record.sandbox, namespace: record.namespace,
                 entries: [gone])
@@ -139,6 +147,20 @@ package struct RunningPod {
             return gone
         }
     }
+}
+
+/// A network may have taken the default route of another one, which nobody gives back.
+private func refuseLastDefault(_ gone: PodRecord.Entry, _ record: PodRecord) throws(Failure) {
+    func families(_ entry: PodRecord.Entry) -> [IPAddress.Family] {
+        entry.attached?.result.routes.filter(\.isDefault).map(\.family) ?? []
+    }
+    let others = record.entries.filter { $0.spec.id != gone.spec.id }.flatMap(families)
+    guard let family = families(gone).first(where: { !others.contains($0) }) else { return }
+    throw Failure(
+        .badConfig, "\(gone.spec.id.interface) has the pod's only default route for IP\(family)",
+        details:
+            "without it nothing leads out of the pod: delete the pod, or attach another network with one first"
+    )
 }
 
 extension MetaPlugin {

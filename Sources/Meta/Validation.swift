@@ -83,9 +83,9 @@ package struct Validation {
 
     /// What kubectl prints; or a network's configuration, as in confDir.
     package mutating func manifests(_ bytes: [UInt8], file: String) {
-        let pieces = ManifestStream.pieces(bytes)
-        if pieces.isEmpty { add(file, .refused, "it is empty") }
-        for piece in pieces {
+        let input = ManifestStream.read(bytes)
+        if let problem = input.problem { add(file, .refused, problem) }
+        for piece in input.pieces {
             let place = piece.place.isEmpty ? file : "\(file), \(piece.place)"
             do throws(JSONError) {
                 let json = try piece.parse()

@@ -36,8 +36,13 @@ package struct MultusFiles {
         do throws(SystemError) {
             // Without this folder nothing was written.
             let folder = try Directory.open(results)
-            for entry in record.entries { try folder.remove(Written.name(entry)) }
-            try Directory.open(directory).remove(record.id.containerID)
+            for entry in record.entries {
+                try folder.remove(Written.name(entry))
+                try folder.removeDraft(of: Written.name(entry))
+            }
+            let own = try Directory.open(directory)
+            try own.remove(record.id.containerID)
+            try own.removeDraft(of: record.id.containerID)
         } catch  where error.isNotFound {}
     }
 }

@@ -6,8 +6,12 @@ import Plans
 /// The text of the annotation `k8s.v1.cni.cncf.io/network-status`, as Multus writes it: order of keys, indentation and
 /// what is left out are compared by those who read it. NPWG multi-network specification 1.3, §5; Multus' names of keys.
 package enum NetworkStatus {
+    /// Bytes of what is said of a network that is missing: an annotation has 256 KiB for all.
+    private static let longestProblem = 300
+
     /// - Parameter record: of a pod; its first entry is the default network.
-    package static func text(of record: PodRecord) -> String {
+    /// - Returns: nil when no network gave anything: then Multus writes none either.
+    package static func text(of record: PodRecord) -> String? {
         var elements: [String] = []
         for (index, entry) in record.entries.enumerated() {
             guard let result = entry.attached?.result else { continue }
@@ -19,11 +23,12 @@ package enum NetworkStatus {
         }
         for network in record.missing {
             let json: JSONObject = [
-                "name": .string(network.name), "dns": [:], "error": .string(network.problem),
+                "name": .string(network.name), "dns": [:],
+                "error": .string(String(network.problem.prefix(longestProblem))),
             ]
             elements.append(JSON.object(json).print(indent: 4))
         }
-        return "[\(elements.joined(separator: ","))]"
+        return elements.isEmpty ? nil : "[\(elements.joined(separator: ","))]"
     }
 }
 

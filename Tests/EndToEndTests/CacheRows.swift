@@ -91,6 +91,51 @@ import Testing
         #expect(try node.files("cache/pods") == ["default/pod-a.json"])
     }
 
+    @Test("nothing is removed by an input that is not all, or that is old; of an empty one the kind is named")
+    func notAll() throws {
+        let all = list(definition("net-a", version: 10), definition("net-b", version: 11))
+        #expect(try cache("import", input: all).status == 0)
+        for (input, words) in [
+            (definition("net-a", version: 10), "the input is no List"),
+            (list(definition("net-a", version: 9)), "the input is older than the cache"),
+        ] {
+            let ran = try cache("import", "--prune", input: input)
+            #expect(ran.errors.contains("nothing was removed, as \(words)"), "\(ran)")
+            #expect(try node.files("cache/net-attach-def").count == 2)
+        }
+        #expect(try cache("import", "--prune", input: list()).output.contains("0 removed"))
+        let none = try cache("import", "--prune", "--kind", "net-attach-def", input: list())
+        #expect(none.status == 0 && none.output.contains("2 removed"), "\(none)")
+    }
+
+    @Test("YAML that was cut off, wherever, changes nothing with --prune")
+    func torn() throws {
+        let names = ["my", "mynet", "mynet-2"]
+        let items = names.map { name in
+            """
+            - apiVersion: k8s.cni.cncf.io/v1
+              kind: NetworkAttachmentDefinition
+              metadata:
+                name: \(name)
+                namespace: default
+                resourceVersion: "7"
+              spec:
+                config: |
+                  {"cniVersion":"1.0.0","type":"bridge"}
+
+            """
+        }
+        let whole =
+            "apiVersion: v1\nitems:\n\(items.joined())kind: List\nmetadata:\n  resourceVersion: \"\"\n"
+        #expect(try cache("import", input: whole).output.hasPrefix("3 added"))
+        let before = try Shell.sh("cat \(node.directory)/cache/net-attach-def/default/*")
+        for end in stride(from: 1, to: whole.utf8.count - 40, by: 17) {
+            let ran = try cache("import", "--prune", input: String(whole.prefix(end)))
+            #expect(ran.status == 1, "\(end): \(ran)")
+        }
+        #expect(try Shell.sh("cat \(node.directory)/cache/net-attach-def/default/*") == before)
+    }
+
     @Test(
         "what cannot be stored is named with its place, and nothing is removed by half of a list",
         arguments: [
@@ -121,7 +166,7 @@ import Testing
     )
     func problems() throws {
         let empty = try cache("import")
-        #expect(empty.status == 1 && empty.errors.contains("stdin is empty"), "\(empty)")
+        #expect(empty.status == 1 && empty.errors.contains("stdin: it is empty"), "\(empty)")
         let bad = try cache(
             "import",
             input: definition("net-a", version: 1).replacing("\\\"type\\\":\\\"bridge\\\",", with: ""))
@@ -165,7 +210,10 @@ import Testing
         }
         let never = try status("60")
         #expect(never.code == 50 && never.message.contains("nobody has filled the cache"), "\(never.ran)")
+        // One object says nothing of the others' age.
         #expect(try cache("import", input: definition("net-a", version: 1)).status == 0)
+        #expect(try status("60").code == 50)
+        #expect(try cache("import", input: list(definition("net-a", version: 1))).status == 0)
         #expect(try status("60").status == 0)
         try node.write("cache/imported.json", "{\"time\":\(1_700_000_000)}")
         let old = try status("60")

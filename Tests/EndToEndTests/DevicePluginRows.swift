@@ -163,6 +163,14 @@ import Testing
         #expect(
             foreign.message.contains("device 0000:03:00.0 of \(resource) is not the pod's"), "\(foreign.ran)")
         #expect(foreign.details.contains("networks[0].deviceID"), "\(foreign.ran)")
+        // Nor when it has none, and when nobody can tell.
+        try checkpoint()
+        let none = try call("ADD", #"[{"name":"one","deviceID":"0000:03:00.0"}]"#)
+        #expect(none.code == 7 && none.details.contains("the kubelet gave the pod none"), "\(none.ran)")
+        try node.write("kubelet/device-plugins/kubelet_internal_checkpoint", "{")
+        let torn = try call("ADD", #"[{"name":"one","deviceID":"0000:03:02.1"}]"#)
+        #expect(torn.code == 7 && torn.details.contains("kubelet_internal_checkpoint"), "\(torn.ran)")
+        try checkpoint(("a", #"{"0":["0000:03:02.1","0000:03:02.2"]}"#))
         let twice = try call(
             "ADD", #"[{"name":"one","deviceID":"0000:03:02.1"},{"name":"one","deviceID":"0000:03:02.1"}]"#)
         #expect(twice.message.contains("is asked for twice"), "\(twice.ran)")

@@ -23,7 +23,7 @@ import Testing
 
     private func tree() throws -> String {
         try Shell.sh(
-            "cd \(host) && find etc opt -printf '%p %l\\n' | sort && find etc -type f -exec cat {} +")
+            "cd \(host) && find etc opt -printf '%p %l\\n' | sort && find etc -type f | sort | xargs cat")
     }
 
     private static let flannel = """

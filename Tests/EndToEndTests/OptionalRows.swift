@@ -116,6 +116,27 @@ import Testing
         #expect(ran.output.contains("net2  default/net-a"))
     }
 
+    // MARK: Refused networks
+
+    @Test(
+        "D07: DEL does not run for a network that ADD refused",
+        arguments: [
+            (#"[{"name":"rec","namespace":"other","cni-args":{"evil":1}}]"#, #","namespaceIsolation":true"#),
+            ("rec@eth0", ""), (#"[{"name":"rec","ips":["224.0.0.1"]}]"#, ""),
+        ])
+    func refusedStaysAlone(networks: String, extra: String) throws {
+        let config = #"{"cniVersion":"1.0.0","type":"rec"}"#
+        try node.define("rec", config)
+        try node.define("rec", namespace: "other", config)
+        try node.script("rec", #"echo '{"cniVersion":"1.0.0"}'"#)
+        let refused = try call("ADD", networks, extra: extra)
+        #expect(refused.status == 1, "\(refused.ran)")
+        let gone = try call("DEL", networks, extra: extra)
+        #expect(gone.status == 0, "\(gone.ran)")
+        #expect(
+            try Shell.sh("[ -e \(node.directory)/rec.log ] && cat \(node.directory)/rec.log || true").isEmpty)
+    }
+
     // MARK: defaultNetworks
 
     @Test(

@@ -46,6 +46,21 @@ import Testing
         #expect(try call("CHECK", Self.two).status == 1)
     }
 
+    @Test("a network's own default route gives way to the one with the metric")
+    func ownRoute() throws {
+        try node.define(
+            "own",
+            MetaEndToEnd.article.replacing("DIR", with: node.directory).replacing("mybr0", with: "mybr2")
+                .replacing(
+                    "\"subnet\":\"192.168.12.0/24\"",
+                    with: "\"subnet\":\"192.168.12.0/24\",\"routes\":[{\"dst\":\"192.0.2.0/24\"}]"))
+        let answer = try call(
+            "ADD", #"[{"name":"own","default-route":["192.168.12.1"],"default-route-metric":100}]"#)
+        #expect(answer.status == 0, "\(answer.ran)")
+        let routes = try node.ip("route show default dev net1", pod: "a").list
+        #expect(routes.map { $0["metric"].int } == [100])
+    }
+
     @Test("one without a metric takes the place of those that are there, and stands beside one that has it")
     func mixed() throws {
         let answer = try call(

@@ -104,6 +104,27 @@ import Testing
         #expect(try call("CHECK").status == 0)
     }
 
+    @Test("the network that has the pod's only default route stays; one that brings another is named")
+    func defaultRoute() throws {
+        #expect(try call("DEL").status == 0)
+        let asking = MetaEndToEnd.config(
+            node, networks: #"[{"name":"net-a","default-route":["192.168.12.1"]}]"#)
+        let answer = try node.call(
+            "ADD", netns: "/run/netns/\(node.name)-a", args: StatusRows.args(), asking)
+        #expect(answer.status == 0, "\(answer.ran)")
+        let ran = try plexus("detach", "pod-a", "net1")
+        #expect(
+            ran.status == 1 && ran.errors.contains("net1 has the pod's only default route for IPv4"), "\(ran)"
+        )
+        try node.define(
+            "out",
+            #"{"cniVersion":"1.0.0","type":"bridge","bridge":"b9","ipam":{"type":"static","addresses":[{"address":"10.9.0.2/24"}],"routes":[{"dst":"0.0.0.0/0","gw":"10.9.0.1","priority":900}]}}"#
+        )
+        let more = try plexus("attach", "pod-a", "out")
+        #expect(more.status == 0 && !more.errors.contains("the pod has two now"), "\(more)")
+        #expect(try plexus("detach", "pod-a", "net1").status == 0)
+    }
+
     @Test("two interfaces on one network are told apart; one that fails half-way is undone")
     func ambiguous() throws {
         #expect(try plexus("attach", "pod-a", "net-a").status == 0)

@@ -105,7 +105,7 @@ struct Target: Sendable, CustomTestStringConvertible {
 
     /// What is taken of a cluster's objects stays in the cache's folders.
     @Sendable private static func manifests(_ input: [UInt8]) -> String? {
-        for piece in ManifestStream.pieces(input) {
+        for piece in ManifestStream.read(input).pieces {
             guard let json = try? piece.parse(), let object = try? CacheObject(json) else { continue }
             for name in [object.id.namespace, object.id.name] where name.contains("/") || name.hasPrefix(".")
             {

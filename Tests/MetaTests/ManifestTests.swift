@@ -7,7 +7,7 @@ import Testing
 /// What kubectl prints, taken apart.
 @Suite struct Manifests {
     private static func names(_ text: String) -> [String] {
-        ManifestStream.pieces(Array(text.utf8)).map { piece in
+        ManifestStream.read(Array(text.utf8)).pieces.map { piece in
             do throws(JSONError) {
                 return "\(piece.place): \((try piece.parse())["metadata"]?["name"]?.string ?? "-")"
             } catch {
@@ -51,7 +51,7 @@ import Testing
             #filePath.split(separator: "/").dropLast(3).map { "/\($0)" }.joined() + "/conf/kubernetes"
         var kinds: [String] = []
         for file in ["daemonset.yaml", "net-attach-def-crd.yaml"] {
-            for piece in ManifestStream.pieces(try readFile("\(folder)/\(file)", limit: 1 << 20)) {
+            for piece in ManifestStream.read(try readFile("\(folder)/\(file)", limit: 1 << 20)).pieces {
                 let json = try piece.parse()
                 let name = try #require(json["metadata"]?["name"]?.string)
                 kinds.append("\(try #require(json["kind"]?.string)) \(name)")
@@ -79,8 +79,8 @@ import Testing
         "torn texts end somewhere",
         arguments: ["{", "{\"items\":[{", "{\"items\":[\"", "{\"a", "[1,2", "{}x", "items:\n- "])
     func torn(text: String) {
-        for piece in ManifestStream.pieces(Array(text.utf8)) { _ = try? piece.parse() }
-        #expect(ManifestStream.pieces(Array(text.utf8)).count <= 2)
+        for piece in ManifestStream.read(Array(text.utf8)).pieces { _ = try? piece.parse() }
+        #expect(ManifestStream.read(Array(text.utf8)).pieces.count <= 2)
     }
 
     private static func object(_ version: String, kind: String = "Pod", extra: String = "") throws

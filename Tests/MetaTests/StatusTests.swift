@@ -23,7 +23,7 @@ import Testing
                 attached: Attached(result: try CNIResult.parse(JSON.parse(result).value, assuming: .newest)))
         }
         return NetworkStatus.text(
-            of: PodRecord(id: entries[0].spec.id, sandbox: "/run/netns/x", entries: entries))
+            of: PodRecord(id: entries[0].spec.id, sandbox: "/run/netns/x", entries: entries)) ?? "[]"
     }
 
     private static let bridge = """
