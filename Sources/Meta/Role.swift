@@ -130,7 +130,7 @@ package enum Role {
     ) throws(Failure) {
         switch self {
         case .meta(let name):
-            let plugin = MetaPlugin(invocation, try MetaConfig(config, role: name, isTolerant: verb == .del))
+            let plugin = MetaPlugin(invocation, try Self.configuration(config, name, verb))
             switch verb {
             case .add: try plugin.add(writtenAs: config.version, respond)
             case .del: try plugin.delete()
@@ -163,6 +163,18 @@ package enum Role {
             case .status: try role.status()
             case .version: break
             }
+        }
+    }
+
+    /// What is wrong with it is logged where it says itself, as far as that can be read.
+    private static func configuration(
+        _ config: PluginConfig, _ name: String, _ verb: Verb
+    ) throws(Failure) -> MetaConfig {
+        do throws(Failure) { return try MetaConfig(config, role: name, isTolerant: verb == .del) } catch {
+            if let readable = try? MetaConfig(config, role: name, isTolerant: true) {
+                readable.log.error("\(verb.rawValue) with the configuration \(config.name): \(error.logged)")
+            }
+            throw error
         }
     }
 

@@ -46,6 +46,8 @@ import Testing
             "ADD", netns: try node.pod("a"), args: Self.args,
             MetaEndToEnd.config(node, extra: ",\"logOptions\":\(options)"))
         #expect(answer.status == 1 && answer.code == 7 && answer.message.contains(words), "\(answer.ran)")
+        #expect(
+            answer.ran.errors.contains("[error] ADD with the configuration node-network: "), "\(answer.ran)")
         #expect(try node.links().isEmpty && node.links(pod: "a").isEmpty)
     }
 
