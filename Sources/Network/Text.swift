@@ -52,3 +52,21 @@ package func shellQuoted(_ text: String) -> String {
     }
     return word + "'"
 }
+
+/// `text` with another text in place of each `old`. By bytes, and without Foundation.
+package func replacing(_ old: String, in text: String, by new: String) -> String {
+    let (bytes, wanted) = (Array(text.utf8), Array(old.utf8))
+    guard !wanted.isEmpty, bytes.count >= wanted.count else { return text }
+    var result: [UInt8] = []
+    var start = 0
+    while start < bytes.count {
+        if bytes[start...].starts(with: wanted) {
+            result += new.utf8
+            start += wanted.count
+        } else {
+            result.append(bytes[start])
+            start += 1
+        }
+    }
+    return String(decoding: result, as: UTF8.self)
+}

@@ -18,13 +18,13 @@ package struct DeviceInfoFiles {
     package func path(_ spec: AttachmentSpec) -> String { "\(directory)/cni/\(name(spec))" }
 
     private func name(_ spec: AttachmentSpec) -> String {
-        "\(spec.name)-\(spec.id.containerID)_\(spec.id.interface)".replacing("/", by: "-")
+        replacing("/", in: "\(spec.name)-\(spec.id.containerID)_\(spec.id.interface)", by: "-")
     }
 
     /// Copies what the device plugin wrote, if it did. A file that is there stays.
     package func copy(for spec: AttachmentSpec) throws(SystemError) {
         guard let id = spec.deviceID, let resource = spec.resource else { return }
-        let source = "\(resource)-\(id)-device.json".replacing("/", by: "-")
+        let source = replacing("/", in: "\(resource)-\(id)-device.json", by: "-")
         let bytes: [UInt8]
         do throws(SystemError) {
             bytes = try Directory.open("\(directory)/dp").read(source, limit: Self.limit)
@@ -80,12 +80,5 @@ package struct DeviceInfoFiles {
         for name in names where name.contains("-\(containerID)_") {
             try Directory.open("\(directory)/cni").remove(name)
         }
-    }
-}
-
-extension String {
-    /// By bytes: the library's own way is Foundation's, or slow to start.
-    fileprivate func replacing(_ byte: Unicode.Scalar, by other: Unicode.Scalar) -> String {
-        String(decoding: utf8.map { $0 == UInt8(ascii: byte) ? UInt8(ascii: other) : $0 }, as: UTF8.self)
     }
 }

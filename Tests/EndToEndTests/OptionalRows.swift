@@ -137,6 +137,21 @@ import Testing
             try Shell.sh("[ -e \(node.directory)/rec.log ] && cat \(node.directory)/rec.log || true").isEmpty)
     }
 
+    @Test("E09: containerd is not told that a DEL which must be repeated is done")
+    func words() throws {
+        try node.script(
+            "rec",
+            #"[ $CNI_COMMAND = ADD ] && echo '{"cniVersion":"1.0.0"}' || { echo '{"code":999,"msg":"link not found"}'; exit 1; }"#
+        )
+        try node.define("rec", #"{"cniVersion":"1.0.0","type":"rec"}"#)
+        #expect(try call("ADD", "rec").status == 0)
+        let gone = try call("DEL", "rec")
+        #expect(gone.status == 1 && !gone.ran.output.contains("not found"), "\(gone.ran)")
+        #expect(
+            gone.message.contains("link not-found") && gone.ran.errors.contains("link not found"),
+            "\(gone.ran)")
+    }
+
     // MARK: defaultNetworks
 
     @Test(
