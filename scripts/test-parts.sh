@@ -127,5 +127,5 @@ vm() {
     export scratch
     "$machine" --memory 4096 --timeout 2400 --nic -- bash -euc 'echo "kernel $(uname -r)"
         modprobe virtio_net
-        swift_tests --filter "^(NamespaceTests|EndToEndTests)\\." --skip "anyRefusedCall|HostileInput|PowerAndDisk|MisbehavingPrograms|ErrorTable|AddressRows|DHCPTests|Bounds/|Explaining|ExplainedPlans/(?!ofVLANs|ofAFileThat)|SaidOnce|ReasonTests|FromTheReadme|NamesAndHelp|ListsOfVersions|BlameTests/(?!whatAnIpvlan)|Asked/(?!aBridgeThat)|SysctlTests/stuck|IdentityTests/(?!device\\(|renamed\\(|reusedPath)|NeighbourRows|MultusSwitchOver/(?!what)|SwitchOverRows/hyphens"'
+        swift_tests --filter "^(NamespaceTests|EndToEndTests)\\." --skip "anyRefusedCall|HostileInput|PowerAndDisk|MisbehavingPrograms|ErrorTable|AddressRows|DHCPTests|Bounds/|Explaining|ExplainedPlans/(?!ofVLANs|ofAFileThat)|SaidOnce|ReasonTests|FromTheReadme|NamesAndHelp|ListsOfVersions|BlameTests/(?!whatAnIpvlan)|Asked/(?!aBridgeThat)|SysctlTests/stuck|IdentityTests/(?!device\\(|renamed\\(|reusedPath)|NeighbourRows|MultusSwitchOver/(?!what)|SwitchOverRows/hyphens|StatusRows|DropInRows|InstallRows|CacheRows|ValidateRows|GoingBackRows|OptionalRows|RunningPodRows|DevicePluginRows"'
 }
