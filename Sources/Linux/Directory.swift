@@ -181,6 +181,11 @@ package struct Directory: ~Copyable, Sendable {
     /// The same for every process, so that what a crash left is found again.
     private static func draft(of name: String) -> String { ".\(name).tmp" }
 
+    /// The name that `replace` was to give a draft; nil for another file.
+    package static func nameOfDraft(_ file: String) -> String? {
+        file.hasPrefix(".") && file.hasSuffix(".tmp") ? String(file.dropFirst().dropLast(4)) : nil
+    }
+
     /// Removes what `replace` of this name leaves when it is killed.
     package func removeDraft(of name: String) throws(SystemError) { try remove(Self.draft(of: name)) }
 

@@ -87,7 +87,7 @@ extension MetaPlugin {
         if census.isComplete {
             problems += collectNetworks(census, store) + collectRules(census)
             // A record that cannot be read may be of a pod that lives.
-            if census.unread.isEmpty { unpublish(allBut: census.published) }
+            if census.unread.isEmpty { problems += unpublish(allBut: census.published) }
         }
         if store.isNew { try noteUnrecorded(leases, store) }
         config.log.verbose(
@@ -216,7 +216,9 @@ extension MetaPlugin {
             if kept?.isEmpty == true, problems.isEmpty { census.unrecorded.insert(id.containerID) }
         }
         if problems.isEmpty {
-            if let record { unpublish(record) }
+            problems = record.map(unpublish) ?? []
+        }
+        if problems.isEmpty {
             do throws(Failure) { try store.remove(id) } catch { problems.append(error) }
         }
         return problems
@@ -277,8 +279,8 @@ extension MetaPlugin {
             found.record, sandbox: hasSandbox ? found.sandbox : "", runner(kernel), holding: held)
         if !found.isWhole { problems += removeTraces(of: found.record.id, [], runner(kernel), Array(held)) }
         if problems.isEmpty {
-            removeDeviceInfo(of: found.record.id.containerID)
-            try found.remove()
+            problems = removeDeviceInfo(of: found.record.id.containerID)
+            if problems.isEmpty { try found.remove() }
         }
         return problems
     }

@@ -61,7 +61,7 @@ extension MetaPlugin {
         if !isClean, unread.isEmpty, !store.has(id) { store.forgetLock(id) }
         try report(problems + unread)
         if record == nil { store.forget(unrecorded: id) }
-        if let record { unpublish(record) } else { unpublishUnrecorded(store) }
+        try report(record.map(unpublish) ?? unpublishUnrecorded(store))
         if lock != nil || record != nil { try store.remove(id) }
         try multus?.remove()
     }

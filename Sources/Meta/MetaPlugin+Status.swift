@@ -22,36 +22,63 @@ extension MetaPlugin {
         }
     }
 
-    /// Removes it with the record.
-    func unpublish(_ record: PodRecord) {
-        removeDeviceInfo(record)
-        do throws(SystemError) { try MultusFiles(directory: config.cniDir).remove(record) } catch {
-            config.log.error("\(subject): the files for Multus stay: \(error)\(hint(error))")
+    /// Removes it before the record, which stays for the next DEL when there are problems.
+    func unpublish(_ record: PodRecord) -> [Failure] {
+        var problems: [Failure] = []
+        for entry in record.entries {
+            problems += removing("device information") { () throws(SystemError) in
+                try deviceInfoFiles.remove(for: entry.spec)
+            }
         }
-        guard let pod = record.pod, let text = record.status else { return }
-        do throws(SystemError) { try statusFiles.remove(pod, with: text) } catch {
-            config.log.error("\(subject): the published network-status stays: \(error)\(hint(error))")
+        problems += removing("files for Multus") { () throws(SystemError) in
+            try MultusFiles(directory: config.cniDir).remove(record)
         }
+        guard let pod = record.pod, let text = record.status else { return problems }
+        return problems
+            + removing("network-status") { () throws(SystemError) in try statusFiles.remove(pod, with: text) }
     }
 
     /// Removes it when the record is lost, unless the pod has another sandbox.
-    func unpublishUnrecorded(_ store: borrowing RecordStore) {
-        removeDeviceInfo(of: id.containerID)
-        guard let pod = Pod(ofArgs: invocation.args), statusFiles.has(pod) else { return }
-        // What cannot be read may be the record of that sandbox.
-        guard (try? store.hasRecord(of: pod)) == false else { return }
-        do throws(SystemError) { try statusFiles.remove(pod, with: nil) } catch {
-            config.log.error("\(subject): the published network-status stays: \(error)\(hint(error))")
+    func unpublishUnrecorded(_ store: borrowing RecordStore) -> [Failure] {
+        let problems = removeDeviceInfo(of: id.containerID)
+        guard let pod = Pod(ofArgs: invocation.args), statusFiles.has(pod) else { return problems }
+        do throws(Failure) {
+            // It may be that sandbox's.
+            if try store.hasRecord(of: pod) { return problems }
+        } catch {
+            return problems + [error]
         }
+        return problems
+            + removing("network-status") { () throws(SystemError) in try statusFiles.remove(pod, with: nil) }
     }
 
     /// Removes the files of pods whose records were lost.
     ///
     /// - Parameter pods: those that have a record.
-    func unpublish(allBut pods: [Pod]) {
-        do throws(SystemError) { try statusFiles.removeAll(but: pods) } catch {
-            config.log.error(
-                "\(subject): published network-status of pods that are gone stays: \(error)\(hint(error))")
+    func unpublish(allBut pods: [Pod]) -> [Failure] {
+        removing("network-status of pods that are gone") { () throws(SystemError) in
+            try statusFiles.removeAll(but: pods)
+        }
+    }
+
+    /// Of a container without a record.
+    func removeDeviceInfo(of containerID: String) -> [Failure] {
+        removing("device information") { () throws(SystemError) in
+            try deviceInfoFiles.removeAll(of: containerID)
+        }
+    }
+
+    private func removing(_ what: String, _ body: () throws(SystemError) -> Void) -> [Failure] {
+        do throws(SystemError) {
+            try body()
+            return []
+        } catch {
+            let failure = Failure(
+                .io, "the published \(what) cannot be removed: \(error)", details: error.hint)
+            // A folder that others can write to is not looked into, however often DEL is called.
+            guard error.code == nil else { return [failure] }
+            config.log.error("\(subject): \(failure.logged)")
+            return []
         }
     }
 
@@ -71,21 +98,6 @@ extension MetaPlugin {
         do throws(Failure) { return try deviceInfoFiles.read(for: spec) } catch {
             config.log.error("\(spec.subject): \(error.message): network-status goes without")
             return nil
-        }
-    }
-
-    /// Of a container without a record.
-    func removeDeviceInfo(of containerID: String) {
-        do throws(SystemError) { try deviceInfoFiles.removeAll(of: containerID) } catch {
-            config.log.error("\(subject): device information stays: \(error)\(hint(error))")
-        }
-    }
-
-    private func removeDeviceInfo(_ record: PodRecord) {
-        for entry in record.entries {
-            do throws(SystemError) { try deviceInfoFiles.remove(for: entry.spec) } catch {
-                config.log.error("\(entry.spec.subject): device information stays: \(error)\(hint(error))")
-            }
         }
     }
 

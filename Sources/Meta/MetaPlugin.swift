@@ -109,7 +109,7 @@ package struct MetaPlugin {
         let runner = runner(kernel)
         guard try !hasLinks(record, runner) else { throw attachedAlready }
         config.log.verbose("ADD of \(subject): clearing away a dead namespace's remains")
-        try report(detach(record, sandbox: sandbox, runner))
+        try report(detach(record, sandbox: sandbox, runner) + unpublish(record))
     }
 
     private func hasLinks(_ record: PodRecord, _ runner: ChainRunner) throws(Failure) -> Bool {
@@ -178,8 +178,9 @@ package struct MetaPlugin {
                     journal.append(done)
                     throw error
                 }
-                unpublish(
-                    PodRecord(id: id, sandbox: record.sandbox, entries: [record.entries.remove(at: index)]))
+                try report(
+                    unpublish(PodRecord(id: id, sandbox: record.sandbox, entries: [record.entries[index]])))
+                record.entries.remove(at: index)
                 record.missing.append(MissingNetwork(name: delegate.spec.name, problem: error.message))
                 try store.write(record)
                 continue
@@ -243,9 +244,10 @@ package struct MetaPlugin {
         _ store: borrowing RecordStore
     ) -> Failure {
         let saved = journal.saved()
-        unpublish(record)
-        record.status = nil
-        var problems = runner.undo(&journal, after: error)
+        var problems = unpublish(record).map(\.message)
+        // What still stands there DEL finds by its text.
+        if problems.isEmpty { record.status = nil }
+        problems += runner.undo(&journal, after: error)
         if problems.isEmpty {
             do throws(Failure) { try store.remove(id) } catch { problems.append(error.message) }
         }

@@ -142,7 +142,7 @@ package struct RunningPod {
             let problems = plugin.detach(only, sandbox: record.sandbox, runner)
             try plugin.report(problems)
             record.entries.remove(at: index)
-            plugin.unpublish(only)
+            try plugin.report(plugin.unpublish(only))
             try plugin.write(&record, store)
             return gone
         }

@@ -44,6 +44,7 @@ package struct StatusFiles {
     package func remove(_ pod: Pod, with text: String?) throws(SystemError) {
         guard let directory = try directory() else { return }
         let name = Self.name(of: pod)
+        try directory.removeDraft(of: name)
         if let text {
             let found = try directory.readIfPresent(name, limit: Self.limit)
             guard found?.elementsEqual(text.utf8) == true else { return }
@@ -57,8 +58,9 @@ package struct StatusFiles {
     package func removeAll(but pods: [Pod]) throws(SystemError) {
         guard let directory = try directory() else { return }
         let kept = Set(pods.map(Self.name))
-        for name in try directory.names() where name.hasSuffix(".json") && !kept.contains(name) {
-            try directory.remove(name)
+        for file in try directory.names() {
+            let name = Directory.nameOfDraft(file) ?? file
+            if name.hasSuffix(".json"), !kept.contains(name) { try directory.remove(file) }
         }
     }
 }
