@@ -17,8 +17,6 @@ struct Cache: ParsableCommand {
         var cacheDir: String = "/var/lib/cni/plexus/cache"
     }
 
-    enum Output: String, ExpressibleByArgument, CaseIterable { case text, json }
-
     /// The words of `kubectl` for a kind.
     enum Kind: String, ExpressibleByArgument, CaseIterable {
         case netAttachDef = "net-attach-def"
@@ -27,33 +25,9 @@ struct Cache: ParsableCommand {
         var kind: CacheObject.Kind { self == .netAttachDef ? .definition : .pod }
     }
 
-    /// `[namespace/]name`.
-    static func id(_ kind: Kind, _ text: String) throws -> CacheObject.ID {
-        let parts = text.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
-        guard let name = parts.last, parts.count <= 2, Names.isSubdomain(name),
-            parts.count == 1 || Names.isLabel(parts[0])
-        else {
-            throw ValidationError(
-                "\"\(visible(text))\" is no \(kind.rawValue): write its name, or namespace/name")
-        }
-        return CacheObject.ID(kind.kind, parts.count == 2 ? parts[0] : "default", name)
-    }
-
-    /// Says what failed, and ends with status 1.
-    static func failing<R>(_ command: String, _ body: () throws(Failure) -> R) throws -> R {
-        do throws(Failure) { return try body() } catch {
-            complain(command, error)
-            throw ExitCode.failure
-        }
-    }
-
-    static func complain(_ command: String, _ error: Failure) {
-        let details = error.details.isEmpty ? "" : "\n  \(visible(error.details))"
-        writeStandardError("plexus cache \(command): \(visible(error.message))\(details)\n")
-    }
-
-    static func print(_ json: JSON) {
-        writeStandardOutput(json.print(indent: 2, escapesHTML: false) + "\n")
+    static func id(_ kind: Kind, _ text: String) throws(Failure) -> CacheObject.ID {
+        let (namespace, name) = try objectName(text, kind.rawValue)
+        return CacheObject.ID(kind.kind, namespace, name)
     }
 }
 
@@ -105,7 +79,7 @@ extension Cache {
         }
 
         func run() throws {
-            let report = try failing("import", report)
+            let report = try failing("cache import", report)
             for problem in report.refused + report.problems {
                 writeStandardError("plexus cache import: \(visible(problem))\n")
             }
@@ -125,7 +99,7 @@ extension Cache {
                 put("removed", report.removed)
                 put("refused", report.refused)
                 put("problems", report.problems)
-                Cache.print(.object(json))
+                printJSON(.object(json))
             }
             if !report.refused.isEmpty { throw ExitCode.failure }
         }
@@ -226,13 +200,14 @@ extension Cache {
 
         func run() throws {
             guard fileExists(place.cacheDir) else {
-                throw try failing("list") { () throws(Failure) -> ExitCode in
-                    throw Failure(
+                complain(
+                    "cache list",
+                    Failure(
                         .io, "there is no cache \(place.cacheDir)",
                         details:
                             "name the directory that is the key cacheDir, or fill it with plexus cache import"
-                    )
-                }
+                    ))
+                throw ExitCode.failure
             }
             let cache = DefinitionCache(path: place.cacheDir)
             let kinds = kind.map { [$0.kind] } ?? CacheObject.Kind.allCases
@@ -257,7 +232,7 @@ extension Cache {
             case .json:
                 var json: JSONObject = ["version": 1, "objects": .array(list)]
                 if let time = cache.imported { json["imported"] = .int(time) }
-                Cache.print(.object(json))
+                printJSON(.object(json))
             case .text:
                 writeStandardOutput(Cache.table(["KIND", "NAMESPACE", "NAME", "ABOUT"], rows))
                 if let time = cache.imported {
@@ -315,19 +290,18 @@ extension Cache {
         @OptionGroup var place: Place
 
         func run() throws {
-            let id = try Cache.id(kind, name)
             let cache = DefinitionCache(path: place.cacheDir)
-            let object = try failing("show") { () throws(Failure) in
+            let (object, file) = try failing("cache show") { () throws(Failure) in
+                let id = try Cache.id(kind, name)
                 guard let object = try cache.object(id) else {
                     throw Failure(
                         .badConfig, "there is no \(id.description) in \(place.cacheDir)",
                         details: id.kind == .definition ? cache.missing(id.namespace, id.name) : "")
                 }
-                return object
+                return (object, cache.files(id).first ?? "")
             }
-            writeStandardError(
-                "\(try failing("show") { () throws(Failure) in try cache.files(id) }.first ?? "")\n")
-            Cache.print(object.json)
+            writeStandardError("\(file)\n")
+            printJSON(object.json)
         }
     }
 
@@ -346,15 +320,17 @@ extension Cache {
         @OptionGroup var place: Place
 
         func run() throws {
-            let ids = try names.map { try Cache.id(kind, $0) }
-            let missing = try failing("remove") { () throws(Failure) in
+            let missing = try failing("cache remove") { () throws(Failure) in
+                var ids: [CacheObject.ID] = []
+                for name in names { ids.append(try Cache.id(kind, name)) }
                 let writer = try CacheWriter.open(place.cacheDir)
                 var missing: [CacheObject.ID] = []
                 for id in ids where try !writer.remove(id) { missing.append(id) }
                 return missing
             }
             for id in missing {
-                complain("remove", Failure(.badConfig, "there is no \(id.description) in \(place.cacheDir)"))
+                complain(
+                    "cache remove", Failure(.badConfig, "there is no \(id.description) in \(place.cacheDir)"))
             }
             if !missing.isEmpty { throw ExitCode.failure }
         }

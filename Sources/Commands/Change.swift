@@ -6,44 +6,6 @@ import Meta
 import Network
 import Records
 
-/// What `attach` and `detach` have in common.
-struct RunningPodOptions: ParsableArguments {
-    @Option(
-        name: .shortAndLong,
-        help:
-            "The runtime's configuration file, which attached the pod; without it that of plexus or multus in /etc/cni/net.d."
-    )
-    var config: String?
-
-    func open(_ pod: String) throws(Failure) -> RunningPod {
-        let parts = pod.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
-        guard let name = parts.last, parts.count <= 2, Names.isSubdomain(name),
-            parts.count == 1 || Names.isLabel(parts[0])
-        else {
-            throw Failure(.badConfig, "\"\(pod)\" is no pod", details: "write its name, or namespace/name")
-        }
-        guard let config = config ?? NodeConfiguration.current() else {
-            throw Failure(
-                .io, "/etc/cni/net.d has no configuration of plexus or multus",
-                details: "name the runtime's configuration with --config")
-        }
-        let bytes: [UInt8]
-        do throws(SystemError) { bytes = try readFile(config, limit: JSON.maximumSize) } catch {
-            throw Failure(.io, "\(error)", details: "name the runtime's configuration with --config")
-        }
-        return try RunningPod(
-            configuration: bytes, pod: Pod(namespace: parts.count == 2 ? parts[0] : "default", name: name))
-    }
-
-    func running<R>(_ command: String, _ body: () throws(Failure) -> R) throws -> R {
-        do throws(Failure) { return try body() } catch {
-            let details = error.details.isEmpty ? "" : "\n  \(visible(error.details))"
-            writeStandardError("plexus \(command): \(visible(error.message))\(details)\n")
-            throw ExitCode.failure
-        }
-    }
-}
-
 /// `plexus attach POD NETWORK`.
 struct Attach: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -63,11 +25,11 @@ struct Attach: ParsableCommand {
     @Argument(help: "The network, as in the pod's annotation.")
     var network: String
 
-    @OptionGroup var options: RunningPodOptions
+    @OptionGroup var runtime: RuntimeConfiguration
 
     func run() throws {
-        let done = try options.running("attach") { () throws(Failure) in
-            try options.open(pod).attach(network)
+        let done = try failing("attach") { () throws(Failure) in
+            try RunningPod(configuration: runtime.bytes(), pod: namedPod(pod)).attach(network)
         }
         writeStandardError("attached \(visible(done.entry.logged))\n")
         writeStandardOutput(done.result.print(indent: 4, escapesHTML: false) + "\n")
@@ -86,11 +48,11 @@ struct Detach: ParsableCommand {
     @Argument(help: "The interface's name, or the network's.")
     var network: String
 
-    @OptionGroup var options: RunningPodOptions
+    @OptionGroup var runtime: RuntimeConfiguration
 
     func run() throws {
-        let gone = try options.running("detach") { () throws(Failure) in
-            try options.open(pod).detach(network)
+        let gone = try failing("detach") { () throws(Failure) in
+            try RunningPod(configuration: runtime.bytes(), pod: namedPod(pod)).detach(network)
         }
         writeStandardError("detached \(visible(gone.logged))\n")
     }

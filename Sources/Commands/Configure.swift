@@ -18,8 +18,6 @@ struct Configure: ParsableCommand {
             puts it back.
             """)
 
-    enum Output: String, ExpressibleByArgument, CaseIterable { case text, json }
-
     @Option(help: "Where the runtime looks for configurations.")
     var confDir: String = "/etc/cni/net.d"
 
@@ -39,16 +37,12 @@ struct Configure: ParsableCommand {
         guard confDir.hasPrefix("/"), root.isEmpty || root.hasPrefix("/") else {
             throw ValidationError("--conf-dir and --root are absolute paths")
         }
-        do throws(Failure) {
+        try failing("configure") { () throws(Failure) in
             func trimmed(_ path: String) -> String { String(path.reversed().drop { $0 == "/" }.reversed()) }
             let node = NodeConfiguration(directory: trimmed(confDir), root: trimmed(root))
             let changes = try undo ? node.undoing() : node.plan()
             if !dryRun { try node.apply(changes) }
             show(changes)
-        } catch {
-            let details = error.details.isEmpty ? "" : "\n  \(visible(error.details))"
-            writeStandardError("plexus configure: \(visible(error.message))\(details)\n")
-            throw ExitCode.failure
         }
     }
 
@@ -62,7 +56,7 @@ struct Configure: ParsableCommand {
                 ]
             }
             let json: JSON = ["version": 1, "changes": .array(list)]
-            writeStandardOutput(json.print(indent: 2, escapesHTML: false) + "\n")
+            printJSON(json)
         case .text:
             if changes.isEmpty { writeStandardOutput("there is nothing of Plexus to undo\n") }
             for change in changes {
@@ -76,7 +70,7 @@ struct Configure: ParsableCommand {
                 writeStandardOutput(
                     "\(dryRun ? done.later : done.now) \(change.file): \(visible(change.about))\n")
                 if dryRun, let json = change.json {
-                    writeStandardOutput(json.print(indent: 2, escapesHTML: false) + "\n")
+                    printJSON(json)
                 }
             }
         }

@@ -7,8 +7,6 @@ import Meta
 
 /// `plexus explain`: what an ADD would do, touching nothing.
 struct Explain: ParsableCommand {
-    enum Output: String, ExpressibleByArgument, CaseIterable { case text, json }
-
     static let configuration = CommandConfiguration(
         commandName: "explain",
         abstract: "Show what attaching a pod would do, as commands, without doing it.",
@@ -20,12 +18,7 @@ struct Explain: ParsableCommand {
               plexus explain --config 10-plexus.conf --networks net-a,net-b@data0 -o json
             """)
 
-    @Option(
-        name: .shortAndLong,
-        help:
-            "The runtime's configuration file; - reads stdin; without it that of plexus or multus in /etc/cni/net.d."
-    )
-    var config: String?
+    @OptionGroup var runtime: RuntimeConfiguration
 
     @Option(name: .long, help: "The pod, whose annotations the cache has: NAMESPACE/NAME.")
     var pod: String?
@@ -51,37 +44,19 @@ struct Explain: ParsableCommand {
     var output: Output = .text
 
     func run() throws {
-        do throws(Failure) {
+        try failing("explain") { () throws(Failure) in
             let explanation = try Explanation.make(
-                configuration: bytes(), environment: environment(), networks: networks, sandbox: netns)
+                configuration: runtime.bytes(), environment: environment(), networks: networks,
+                sandbox: netns)
             switch output {
             case .text: writeStandardOutput(explanation.text(isTerminal: isTerminal(1)))
             case .json:
-                let text = try explanation.json().print(indent: 2, escapesHTML: false)
-                guard text.utf8.count <= JSON.maximumSize else {
+                let json = try explanation.json()
+                guard json.bytes(indent: 2, escapesHTML: false).count <= JSON.maximumSize else {
                     throw Failure(.generic, "the plan is too large to be printed as JSON")
                 }
-                writeStandardOutput(text + "\n")
+                printJSON(json)
             }
-        } catch {
-            let details = error.details.isEmpty ? "" : "\n  \(error.details)"
-            writeStandardError("plexus explain: \(error.message)\(details)\n")
-            throw ExitCode(1)
-        }
-    }
-
-    private func bytes() throws(Failure) -> [UInt8] {
-        guard let config = config ?? NodeConfiguration.current() else {
-            throw Failure(
-                .io, "/etc/cni/net.d has no configuration of plexus or multus",
-                details: "name the runtime's configuration with --config")
-        }
-        do throws(SystemError) {
-            return config == "-"
-                ? try readStandardInput(limit: JSON.maximumSize)
-                : try readFile(config, limit: JSON.maximumSize, waits: true)
-        } catch {
-            throw Failure(.io, "\(error)", details: "name the runtime's configuration with --config")
         }
     }
 

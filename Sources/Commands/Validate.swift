@@ -21,8 +21,6 @@ struct Validate: ParsableCommand {
               plexus validate --node /etc/cni/net.d/00-multus.conf
             """)
 
-    enum Output: String, ExpressibleByArgument, CaseIterable { case text, json }
-
     @Argument(
         help:
             "Files to read; - reads stdin. Configurations of plexus or multus first: the others are judged by them."
@@ -37,11 +35,7 @@ struct Validate: ParsableCommand {
 
     func run() throws {
         guard node || !files.isEmpty else { throw ValidationError("name a file, or --node") }
-        let validation: Validation
-        do throws(Failure) { validation = try validated() } catch {
-            writeStandardError("plexus validate: \(visible(error.message)): \(visible(error.details))\n")
-            throw ExitCode.failure
-        }
+        let validation = try failing("validate", validated)
         let findings = validation.findings
         let refused = findings.count { $0.weight == .refused }
         let warnings = findings.count { $0.weight == .warning }
@@ -57,7 +51,7 @@ struct Validate: ParsableCommand {
                 "version": 1, "subjects": .array(validation.subjects.map { .string($0) }),
                 "findings": .array(list),
             ]
-            writeStandardOutput(json.print(indent: 2, escapesHTML: false) + "\n")
+            printJSON(json)
         case .text:
             for finding in findings {
                 writeStandardOutput(

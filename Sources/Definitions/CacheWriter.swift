@@ -30,7 +30,7 @@ package struct CacheWriter: ~Copyable {
 
     package func write(_ object: CacheObject) throws(Failure) -> Outcome {
         let id = object.id
-        let found = try cache.files(id)
+        let found = cache.files(id)
         var outcome = Outcome.added
         // What cannot be read is replaced.
         if let file = found.first {
@@ -59,7 +59,7 @@ package struct CacheWriter: ~Copyable {
 
     /// - Returns: false when there was none.
     package func remove(_ id: CacheObject.ID) throws(Failure) -> Bool {
-        let found = try cache.files(id)
+        let found = cache.files(id)
         do throws(SystemError) {
             for file in found { try root.trusted(id.kind.folder, id.namespace).remove(Self.fileName(file)) }
         } catch {
@@ -130,7 +130,7 @@ extension DefinitionCache {
     }
 
     /// The files of an object; more than one is a mistake.
-    package func files(_ id: CacheObject.ID) throws(Failure) -> [String] {
+    package func files(_ id: CacheObject.ID) -> [String] {
         Self.extensions.map { "\(path)/\(id.kind.folder)/\(id.namespace)/\(id.name).\($0)" }.filter(
             fileExists)
     }
