@@ -255,7 +255,7 @@ extension Cache {
             try? NetworkList.decode($0, defaultName: object.id.name)
         }
         let types = list?.plugins.compactMap { $0["type"]?.string }.joined(separator: " + ")
-        let resource = annotations?["k8s.v1.cni.cncf.io/resourceName"]?.string.map { ", \($0)" } ?? ""
+        let resource = annotations?[Definition.resourceKey]?.string.map { ", \($0)" } ?? ""
         return (types ?? "a file in confDir") + resource
     }
 

@@ -34,7 +34,7 @@ package struct DefinitionCache: Sendable {
                     "spec.config", "is an object, expected its JSON as text: config: '{...}'")
             }
             let resource = try manifest.object("metadata")?.object("annotations")?
-                .string("k8s.v1.cni.cncf.io/resourceName")
+                .string(Definition.resourceKey)
             return Definition(
                 namespace: namespace, name: name, config: try spec?.string("config") ?? "",
                 resource: resource.flatMap { $0.isEmpty ? nil : $0 }, file: found.file, size: found.size)
@@ -235,13 +235,16 @@ extension Definition {
         self.init(
             namespace: object.id.namespace, name: object.id.name,
             config: object.json["spec"]?["config"]?.string ?? "",
-            resource: object.json["metadata"]?["annotations"]?["k8s.v1.cni.cncf.io/resourceName"]?.string,
+            resource: object.json["metadata"]?["annotations"]?[Definition.resourceKey]?.string,
             file: file, size: 0)
     }
 }
 
 /// A NetworkAttachmentDefinition.
 package struct Definition: Equatable, Sendable {
+    /// The annotation that names a device plugin's resource.
+    package static let resourceKey = "k8s.v1.cni.cncf.io/resourceName"
+
     package let namespace: String
     package let name: String
     /// The text of `spec.config`; empty when there is none.

@@ -43,7 +43,7 @@ package struct Networks: Sendable {
     /// - Throws: `error`, unless the network is optional.
     mutating func miss(_ name: String, _ selection: Selection?, _ error: Failure) throws(Failure) {
         guard selection?.isOptional == true else { throw error }
-        missing.append(MissingNetwork(name: name, problem: error.message))
+        missing.append(MissingNetwork(name: name, error))
     }
 
     /// Keeps those of which `body` throws nothing.

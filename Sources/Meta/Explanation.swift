@@ -82,7 +82,7 @@ package struct Explanation {
         let (bold, dim, plain) = isTerminal ? ("\u{1b}[1m", "\u{1b}[2m", "\u{1b}[0m") : ("", "", "")
         var text = passedOver.map { "# passed over in the configuration: \(visible($0))\n" }.joined()
         for network in missing {
-            text += "# without the optional network \(visible(network.name)): \(visible(network.problem))\n"
+            text += "# without the optional network \(visible(network.name)): \(visible(network.logged))\n"
         }
         for part in parts {
             let spec = part.delegate.spec

@@ -181,7 +181,7 @@ package struct MetaPlugin {
                 try report(
                     unpublish(PodRecord(id: id, sandbox: record.sandbox, entries: [record.entries[index]])))
                 record.entries.remove(at: index)
-                record.missing.append(MissingNetwork(name: delegate.spec.name, problem: error.message))
+                record.missing.append(MissingNetwork(name: delegate.spec.name, error))
                 try store.write(record)
                 continue
             }
@@ -192,7 +192,7 @@ package struct MetaPlugin {
         }
         for network in record.missing {
             config.log.error(
-                "\(subject): it starts without the optional network \(network.name): \(network.problem)")
+                "\(subject): it starts without the optional network \(network.name): \(network.logged)")
         }
         let delegates = delegates.filter { delegate in
             record.entries.contains { $0.spec.id == delegate.spec.id }

@@ -52,11 +52,21 @@ package struct PodRecord: Sendable {
 package struct MissingNetwork: Equatable, Sendable {
     package var name: String
     package var problem: String
+    /// What to do; for the log alone.
+    package var details = ""
 
     package init(name: String, problem: String) {
         self.name = name
         self.problem = problem
     }
+
+    package init(name: String, _ error: Failure) {
+        self.init(name: name, problem: error.message)
+        details = error.details
+    }
+
+    /// For the log.
+    package var logged: String { details.isEmpty ? problem : "\(problem); \(details)" }
 }
 
 extension PodRecord {
