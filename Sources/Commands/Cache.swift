@@ -234,7 +234,7 @@ extension Cache {
                 if let time = cache.imported { json["imported"] = .int(time) }
                 printJSON(.object(json))
             case .text:
-                writeStandardOutput(Cache.table(["KIND", "NAMESPACE", "NAME", "ABOUT"], rows))
+                writeStandardOutput(table(["KIND", "NAMESPACE", "NAME", "ABOUT"], rows))
                 if let time = cache.imported {
                     writeStandardError("imported \(max(secondsSinceEpoch() - time, 0)) s ago\n")
                 }
@@ -257,23 +257,6 @@ extension Cache {
         let types = list?.plugins.compactMap { $0["type"]?.string }.joined(separator: " + ")
         let resource = annotations?[Definition.resourceKey]?.string.map { ", \($0)" } ?? ""
         return (types ?? "a file in confDir") + resource
-    }
-
-    /// Columns that line up.
-    private static func table(_ head: [String], _ rows: [[String]]) -> String {
-        var widths = head.map(\.count)
-        for row in rows {
-            for (column, text) in row.enumerated() { widths[column] = max(widths[column], text.count) }
-        }
-        var text = ""
-        for row in [head] + rows {
-            for (column, cell) in row.enumerated() {
-                let isLast = column == row.count - 1
-                text +=
-                    cell + (isLast ? "\n" : String(repeating: " ", count: widths[column] - cell.count + 2))
-            }
-        }
-        return text
     }
 
     struct Show: ParsableCommand {

@@ -19,7 +19,8 @@ struct PlexusCommand: ParsableCommand {
             """,
         version: version,
         subcommands: [
-            Explain.self, Status.self, Attach.self, Detach.self, Cache.self, Validate.self, Configure.self,
+            Explain.self, Status.self, Attach.self, Detach.self, Repair.self, Cache.self, Validate.self,
+            Configure.self,
         ])
 }
 

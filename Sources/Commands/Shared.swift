@@ -27,6 +27,23 @@ func printJSON(_ json: JSON) {
     writeStandardOutput(json.print(indent: 2, escapesHTML: false) + "\n")
 }
 
+/// Columns that line up.
+func table(_ head: [String], _ rows: [[String]]) -> String {
+    var widths = head.map(\.count)
+    for row in rows {
+        for (column, text) in row.enumerated() { widths[column] = max(widths[column], text.count) }
+    }
+    var text = ""
+    for row in [head] + rows {
+        for (column, cell) in row.enumerated() {
+            let isLast = column == row.count - 1
+            text +=
+                cell + (isLast ? "\n" : String(repeating: " ", count: widths[column] - cell.count + 2))
+        }
+    }
+    return text
+}
+
 /// `[namespace/]name` of an object of the cluster.
 ///
 /// - Parameter what: what kind it is, for the error.

@@ -1,4 +1,5 @@
 import CNI
+import Network
 import Plans
 
 /// Who gives a plugin's addresses, for one call.
@@ -11,6 +12,10 @@ protocol AddressProvider {
     /// - Returns: nil when only the source knows what it would give.
     func take(_ call: PluginCall, _ journal: inout Journal) throws(Failure) -> Lease?
     func check() throws(Failure)
+    /// Addresses of an attachment that the source's store has lost.
+    ///
+    /// - Parameter isKept: stores them again.
+    func lost(_ attached: Attached, isKept: Bool) throws(Failure) -> [IPAddress]
     /// Adds what gives them back.
     func giveBack(in pending: inout Pending)
     func collect(_ valid: [AttachmentID]) throws(Failure)
@@ -65,6 +70,11 @@ private struct BuiltinAddressProvider: AddressProvider {
     }
 
     func check() throws(Failure) { try source.check(request) }
+
+    func lost(_ attached: Attached, isKept: Bool) throws(Failure) -> [IPAddress] {
+        try parsed?.get().lost(request.given(attached), isKept: isKept) ?? []
+    }
+
     func giveBack(in pending: inout Pending) { pending.lease = (source, request) }
     func collect(_ valid: [AttachmentID]) throws(Failure) { try source.collect(request, valid: valid) }
     /// Part of `validate`.
@@ -85,6 +95,7 @@ private struct ExternalAddressProvider: AddressProvider {
     }
 
     func check() throws(Failure) { _ = try call.external(.check, type).run() }
+    func lost(_: Attached, isKept _: Bool) -> [IPAddress] { [] }
 
     func giveBack(in pending: inout Pending) {
         // Without the executable its addresses stay, but the links still go.

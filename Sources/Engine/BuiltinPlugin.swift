@@ -152,6 +152,10 @@ struct BuiltinPlugin<M: Module>: Plugin {
             details: "somebody put another link there")
     }
 
+    func lostLeases(_ attached: Attached, isKept: Bool) throws(Failure) -> [IPAddress] {
+        try addresses?.lost(attached, isKept: isKept) ?? []
+    }
+
     func removal() throws(Failure) -> Pending {
         var pending = Pending(removal: try removalSteps())
         let ipam = call.config.ipamType ?? ""

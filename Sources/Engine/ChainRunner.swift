@@ -36,10 +36,19 @@ package final class ChainRunner {
         worker = rehearsal
     }
 
+    /// The same with another worker.
+    init(_ executor: Executor, _ runner: ChainRunner, _ worker: any Worker) {
+        self.executor = executor
+        registry = runner.registry
+        rules = runner.rules
+        log = runner.log
+        self.worker = worker
+    }
+
     /// The plugins of an attachment that is to be made, each with its configuration read and found to be right.
     package struct Chain {
         let id: AttachmentID
-        fileprivate let plugins: [any Plugin]
+        let plugins: [any Plugin]
     }
 
     /// Refuses what can be refused before anything is touched: configurations, and executables that are missing.

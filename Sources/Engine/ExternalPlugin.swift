@@ -1,5 +1,6 @@
 import CNI
 import JSONC
+import Network
 import Plans
 
 /// A plugin that is not built in: an executable.
@@ -30,6 +31,8 @@ struct ExternalPlugin: Plugin {
 
     /// What it makes is not known.
     func checkLink() throws(Failure) {}
+
+    func lostLeases(_: Attached, isKept _: Bool) -> [IPAddress] { [] }
 
     func removal() throws(Failure) -> Pending {
         call.wasRefused(call.isAddressSource)

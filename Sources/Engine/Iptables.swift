@@ -31,14 +31,23 @@ struct Iptables {
         }
     }
 
-    /// Adds those that are not there.
-    private func add(_ lines: [String]) throws(SystemError) {
+    static func hasMasquerade(_ rule: Masquerade) throws(SystemError) -> Bool {
+        for family in IPAddress.Family.allCases {
+            let lines = rule.iptablesLines(family)
+            if !lines.isEmpty, try !Iptables(family, nil).missing(lines).isEmpty { return false }
+        }
+        return true
+    }
+
+    private func add(_ lines: [String]) throws(SystemError) { try restore(missing(lines)) }
+
+    /// Those that are not there.
+    private func missing(_ lines: [String]) throws(SystemError) -> [String] {
         let present = Set(try save())
-        try restore(
-            lines.filter { line in
-                guard line.hasPrefix("-N ") else { return !present.contains(line) }
-                return !present.contains { $0.hasPrefix(":\(line.dropFirst(3)) ") }
-            })
+        return lines.filter { line in
+            guard line.hasPrefix("-N ") else { return !present.contains(line) }
+            return !present.contains { $0.hasPrefix(":\(line.dropFirst(3)) ") }
+        }
     }
 
     /// Removes the jumps of the rule's addresses, or all when it names none, and the chain with the last one.

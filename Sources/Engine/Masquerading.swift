@@ -13,6 +13,16 @@ extension Kernel {
         }
     }
 
+    /// Whether all of its rules are there.
+    func hasMasquerade(_ rule: Masquerade) throws(SystemError) -> Bool {
+        guard rule.backend == .nftables else { return try Iptables.hasMasquerade(rule) }
+        var count = 0
+        try nftables { socket throws(SystemError) in
+            count = try socket.masqueradeCount(prefix: rule.instance)
+        }
+        return count >= rule.addresses.count
+    }
+
     /// Removes the rules of both backends: which one made them is not written down anywhere.
     func removeMasquerade(_ rule: Masquerade) throws(SystemError) {
         var kinds: [Iptables] = []
@@ -55,7 +65,7 @@ extension Kernel {
         try nftables { socket throws(SystemError) in try socket.removeSpoofCheck(name) }
     }
 
-    private func port(ofSpoofCheck name: String) throws(SystemError) -> String? {
+    func port(ofSpoofCheck name: String) throws(SystemError) -> String? {
         var port: String?
         try nftables { socket throws(SystemError) in port = try socket.port(ofSpoofCheck: name) }
         return port

@@ -20,6 +20,8 @@ protocol Plugin {
     func check(_ result: CNIResult) throws(Failure)
     /// Whether the link is there that the plugin makes, or takes, when ADD's result is lost.
     func checkLink() throws(Failure)
+    /// As `AddressProvider.lost`.
+    func lostLeases(_ attached: Attached, isKept: Bool) throws(Failure) -> [IPAddress]
     func removal() throws(Failure) -> Pending
     func collect(_ valid: [AttachmentID]) throws(Failure)
     func status() throws(Failure)
@@ -130,6 +132,11 @@ struct PluginCall {
             type: name, path: path, verb: verb, id: spec.id,
             sandbox: spec.sandbox, args: spec.args, searchPath: spec.searchPath,
             input: input, version: config.version)
+    }
+
+    /// CHECK of an executable, with the result that ADD had.
+    func externalCheck(_ result: CNIResult) throws(Failure) -> ExternalCall {
+        try PluginCall(spec, index, .check, previous: result, runner).external(.check, type)
     }
 
     /// Runs a verb of CNI 1.1, of a plugin that is configured with that version.

@@ -18,7 +18,7 @@ package final class Rehearsal: Worker {
         for link in imagined.flatMap(\.kind.basis) where !query.links.contains(link) {
             query.links.append(link)
         }
-        return try imagine(query.sysctls, kernel.observe(query).after(imagined))
+        return try kernel.imagine(query.sysctls, kernel.observe(query).after(imagined))
     }
 
     func run(_ steps: [Step], of plugin: PluginCall, _: inout Journal) -> RefusedStep? {
@@ -66,17 +66,19 @@ package final class Rehearsal: Worker {
     private func note(_ action: Explained.Action, _ plugin: PluginCall) {
         lines.append(Explained(attachment: plugin.spec.name, plugin: plugin.type, action: action))
     }
+}
 
+extension Kernel {
     /// Sysctls that would be there: a pod that does not exist has those of a new namespace, of which this one's tell
     /// which there are, and a link that does not exist those of the default.
-    private func imagine(_ sysctls: [SysctlName], _ facts: Facts) throws(Failure) -> Facts {
+    func imagine(_ sysctls: [SysctlName], _ facts: Facts) throws(Failure) -> Facts {
         var facts = facts
-        let place: Place = kernel.hasSandbox ? .sandbox : .host
+        let place: Place = hasSandbox ? .sandbox : .host
         for name in sysctls where name.place == .sandbox && facts.sysctls[name] == nil {
             var parts = name.path.split(separator: "/").map(String.init)
             if parts.count > 3, facts.links[.sandbox(parts[3])] != nil { parts[3] = "default" }
             let other = SysctlName(place, parts.joined(separator: "/"))
-            let found = try kernel.observe(FactsQuery(sysctls: [other]))
+            let found = try observe(FactsQuery(sysctls: [other]))
             facts.sysctls[name] = found.sysctls[other]
             if found.unreadable.contains(other) { facts.unreadable.append(name) }
         }

@@ -9,19 +9,20 @@ package import Records
 
 /// Changes the networks of a pod that runs: the same record, rollback and status as an ADD's.
 package struct RunningPod {
-    private let plugin: MetaPlugin
+    let plugin: MetaPlugin
     private let id: AttachmentID
+    /// `namespace/name`, or the ID of a container that belongs to no pod.
+    let name: String
 
     /// - Parameters:
     ///   - configuration: the runtime's file, which attached the pod.
     ///   - pod: as CNI_ARGS name it.
     package init(configuration: [UInt8], pod: Pod) throws(Failure) {
-        let decoded = try Explanation.decode(configuration)
-        let config = try MetaConfig(decoded, role: Role.metaName(decoded.type) ?? "plexus")
+        let config = try Self.config(configuration)
         let records = try RecordStore.records(named: pod, below: config.cniDir).filter {
-            fileExists($0.sandbox) && ($0.network.isEmpty || $0.network == config.plugin.name)
+            Self.isRunning($0, config)
         }
-        guard let record = records.first, let first = record.entries.first else {
+        guard let record = records.first else {
             throw Failure(
                 .containerUnknown, "no pod \(pod.description) runs here",
                 details: "no record in \(config.cniDir)/attachments is its, or its namespace is gone")
@@ -31,11 +32,39 @@ package struct RunningPod {
                 .generic, "\(records.count) sandboxes of pod \(pod.description) run here",
                 details: "wait until the runtime has deleted the old one")
         }
+        try self.init(record, config)
+    }
+
+    /// All that this configuration attached and that still run; empty without records.
+    package static func all(configuration: [UInt8]) throws(Failure) -> [RunningPod] {
+        let config = try config(configuration)
+        guard let store = try RecordStore.openIfThere(config.cniDir) else { return [] }
+        var pods: [RunningPod] = []
+        for id in try store.all() {
+            guard let record = try store.read(id, config.log), isRunning(record, config) else { continue }
+            pods.append(try RunningPod(record, config))
+        }
+        return pods
+    }
+
+    private static func config(_ configuration: [UInt8]) throws(Failure) -> MetaConfig {
+        let decoded = try Explanation.decode(configuration)
+        return try MetaConfig(decoded, role: Role.metaName(decoded.type) ?? "plexus")
+    }
+
+    private static func isRunning(_ record: PodRecord, _ config: MetaConfig) -> Bool {
+        fileExists(record.sandbox) && !record.entries.isEmpty
+            && (record.network.isEmpty || record.network == config.plugin.name)
+    }
+
+    private init(_ record: PodRecord, _ config: MetaConfig) throws(Failure) {
         id = record.id
+        name = record.pod?.description ?? record.id.containerID
+        let spec = record.entries.first?.spec
         let environment = [
             "CNI_COMMAND": "ADD", "CNI_CONTAINERID": id.containerID, "CNI_IFNAME": id.interface,
-            "CNI_NETNS": record.sandbox, "CNI_ARGS": first.spec.args,
-            "CNI_PATH": first.spec.searchPath.joined(separator: ":"),
+            "CNI_NETNS": record.sandbox, "CNI_ARGS": spec?.args ?? "",
+            "CNI_PATH": spec?.searchPath.joined(separator: ":") ?? "",
         ]
         guard let invocation = try Invocation.read({ environment[$0] }) else {
             throw Failure(.badEnvironment, "CNI_COMMAND is missing")
@@ -43,7 +72,7 @@ package struct RunningPod {
         plugin = MetaPlugin(invocation, config)
     }
 
-    private func changing<R>(
+    func changing<R>(
         _ body: (borrowing RecordStore, inout PodRecord, ChainRunner) throws(Failure) -> R
     ) throws(Failure) -> R {
         let store = try RecordStore.open(plugin.config.cniDir)

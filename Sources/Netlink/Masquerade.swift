@@ -17,6 +17,11 @@ extension NftSocket {
         }
     }
 
+    /// How many rules have such a comment.
+    package mutating func masqueradeCount(prefix: String) throws(SystemError) -> Int {
+        try handles(in: MasqueradeRule.checks) { $0.hasPrefix(prefix) }.count
+    }
+
     /// - Returns: how many rules there were.
     package mutating func removeMasquerade(prefix: String) throws(SystemError) -> Int {
         try removeMasquerade { comment, _ in comment.hasPrefix(prefix) }

@@ -42,6 +42,12 @@ package protocol AddressConfig: Sendable {
     func allocate(_ request: LeaseRequest) throws(Failure) -> Lease
     /// What `allocate` would give now; touches nothing.
     func preview(_ request: LeaseRequest) throws(Failure) -> Lease
+    /// What `allocate` gave when it gave `request.given`; touches nothing.
+    func lease(_ request: LeaseRequest) throws(Failure) -> Lease
+    /// Those of `request.given` that the store has lost.
+    ///
+    /// - Parameter isKept: stores them again.
+    func lost(_ request: LeaseRequest, isKept: Bool) throws(Failure) -> [IPAddress]
 }
 
 /// A built-in IPAM type. All verbs are idempotent.

@@ -23,6 +23,25 @@ extension LiveRun {
     }
 }
 
+// MARK: Repair
+
+extension Survey {
+    func run(_ step: AddressStep) throws(SystemError) {
+        switch step {
+        case .ensure(let cidr, let link, _):
+            if let found = try hostLink(link.name) {
+                let addresses = try kernel.with(.host) { socket throws(SystemError) in
+                    try socket.addresses(index: found.index)
+                }
+                if addresses.contains(where: { $0.cidr == cidr }) { return }
+            }
+            note("address \(cidr) of \(link.name)", Step(step))
+        case .remove(_, let link): if link.place == .host { follow(Step(step)) }
+        case .add: break
+        }
+    }
+}
+
 // MARK: Causes
 
 extension Executor {

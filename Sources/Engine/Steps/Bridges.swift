@@ -8,6 +8,11 @@ extension LiveRun {
     func run(_ step: BridgeStep) throws(SystemError) {
         switch step {
         case .ensure(let spec): try ensureBridge(spec)
+        case .addPort(let port, let bridge):
+            let (index, controller) = (try index(of: .host(port)), try index(of: .host(bridge)))
+            try kernel.with(.host) { socket throws(SystemError) in
+                try socket.change(index: index, .controller(controller))
+            }
         case .setPort(let port, let settings):
             let index = try index(of: .host(port))
             try kernel.with(.host) { socket throws(SystemError) in try socket.setPort(index: index, settings)
@@ -110,11 +115,37 @@ private struct BridgePart: SharedObject {
     }
 }
 
+// MARK: Repair
+
+extension Survey {
+    func run(_ step: BridgeStep) throws(SystemError) {
+        switch step {
+        case .ensure(let spec):
+            let found = try hostLink(spec.name)
+            if found?.isUp != true {
+                note("bridge \(spec.name)\(found == nil ? "" : ", which is down")", Step(step))
+            }
+        case .addPort(let port, let bridge):
+            let controller = try hostLink(bridge)?.index
+            let current = try hostLink(port)?.controllerIndex
+            if controller == nil || current != controller {
+                note("port \(port) of \(bridge)", Step(step))
+            }
+        case .setPort(let port, _), .setVLANs(let port, _): if isMended(port) { follow(Step(step)) }
+        case .ensureVLANInterface(let link):
+            if try hostLink(link.name)?.isUp != true { note("link \(link.name)", Step(step)) }
+        }
+    }
+}
+
 // MARK: Causes
 
 extension Executor {
     func cause(of step: BridgeStep, _ code: Errno?) -> Cause? {
-        if case .setPort = step { return nil }
+        switch step {
+        case .setPort, .addPort: return nil
+        case .ensure, .setVLANs, .ensureVLANInterface: break
+        }
         if case .ensure(let spec) = step {
             if let cause = Cause.obstacle(to: BridgeLock.path(spec.name, in: kernel.number)) { return cause }
             if let cause = Cause.mtu(spec.mtu, code) { return cause }

@@ -98,6 +98,12 @@ extension LiveRun {
     }
 }
 
+// MARK: Repair
+
+extension Survey {
+    func run(_: DeviceStep) {}
+}
+
 // MARK: Causes
 
 extension Executor {

@@ -117,6 +117,23 @@ extension LiveRun {
     }
 }
 
+// MARK: Repair
+
+extension Survey {
+    func run(_ step: LinkStep) throws(SystemError) {
+        switch step {
+        case .addVeth(let veth):
+            guard hasLink, let bridge = veth.controller, let port = try hostLink(veth.peer) else { return }
+            try run(BridgeStep.addPort(veth.peer, bridge: bridge))
+            if !port.isUp {
+                note("port \(veth.peer), which is down", .change(.host(veth.peer), .up(true)))
+            }
+        case .change(let link, _, _): if link.place == .host, isMended(link.name) { follow(Step(step)) }
+        case .add, .delete: break
+        }
+    }
+}
+
 // MARK: Causes
 
 extension Executor {

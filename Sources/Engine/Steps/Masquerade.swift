@@ -1,5 +1,6 @@
 import Linux
 import Netlink
+import Network
 import Plans
 
 extension LiveRun {
@@ -10,6 +11,15 @@ extension LiveRun {
             try kernel.ensureMasquerade(rule, owner: executor.owner)
         case .remove(let rule): try kernel.removeMasquerade(rule)
         }
+    }
+}
+
+// MARK: Repair
+
+extension Survey {
+    func run(_ step: MasqueradeStep) throws(SystemError) {
+        guard case .ensure(let rule) = step, try !kernel.hasMasquerade(rule) else { return }
+        note("masquerade of \(rule.addresses.map { "\($0.address)" }.joined(separator: ", "))", Step(step))
     }
 }
 

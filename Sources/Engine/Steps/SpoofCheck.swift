@@ -14,6 +14,15 @@ extension LiveRun {
     }
 }
 
+// MARK: Repair
+
+extension Survey {
+    func run(_ step: SpoofCheckStep) throws(SystemError) {
+        guard case .ensure(let check) = step, try kernel.port(ofSpoofCheck: check.name) == nil else { return }
+        note("MAC spoof check of \(check.port)", Step(step))
+    }
+}
+
 // MARK: Causes
 
 extension Executor {

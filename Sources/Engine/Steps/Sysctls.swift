@@ -57,6 +57,24 @@ extension LiveRun {
     }
 }
 
+// MARK: Repair
+
+extension Survey {
+    func run(_ step: SysctlStep) throws(SystemError) {
+        let change = step.change
+        let name = SysctlName(change.place, change.path)
+        guard change.place == .host else { return }
+        // A link that is lost has none.
+        let current = try? kernel.readSysctl(name)
+        guard current != change.value else { return }
+        if change.lifetime == .ensured {
+            note("sysctl \(change.name)=\(change.value)", Step(step))
+        } else {
+            follow(Step(step))
+        }
+    }
+}
+
 // MARK: Causes
 
 extension Executor {

@@ -69,6 +69,14 @@ extension Kernel {
     }
 }
 
+// MARK: Repair
+
+extension Survey {
+    func run(_ step: WaitStep) {
+        if case .carrier(let link) = step, isMended(link.name) { follow(Step(step)) }
+    }
+}
+
 // MARK: Causes
 
 extension Executor {

@@ -3,6 +3,8 @@ package import Network
 /// Bridges, their ports and VLANs.
 package enum BridgeStep: StepKind {
     case ensure(BridgeSpec)
+    /// Makes a link of the host a port of the bridge.
+    case addPort(_ port: String, bridge: String)
     /// - Parameter port: its name in the host.
     case setPort(_ port: String, PortSettings)
     case setVLANs(_ port: String, PortVLANs)
@@ -11,6 +13,7 @@ package enum BridgeStep: StepKind {
     package var name: String {
         switch self {
         case .ensure: "ensureBridge"
+        case .addPort: "addPort"
         case .setPort: "setPort"
         case .setVLANs: "setVLANs"
         case .ensureVLANInterface: "ensureVLANInterface"
@@ -27,6 +30,8 @@ package enum BridgeStep: StepKind {
                     + "  # unless it exists",
                 spec.refusesRouters.command,
             ]
+        case .addPort(let port, let bridge):
+            return ["ip link set dev \(shellQuoted(port)) master \(shellQuoted(bridge))"]
         case .setPort(let name, let port):
             let words = [port.hairpin.map { ("hairpin", $0) }, port.isolated.map { ("isolated", $0) }]
                 .compactMap(\.self).map { "\($0.0) \($0.1 ? "on" : "off")" }
@@ -49,6 +54,7 @@ package enum BridgeStep: StepKind {
             facts.ensureUp(.host(spec.name), bridge)
         case .ensureVLANInterface(let link):
             facts.ensureUp(.host(link.name), LinkFacts(kind: "veth", mtu: link.mtu ?? 1500))
+        case .addPort(let port, let bridge): facts.links.update(.host(port)) { $0.controller = bridge }
         case .setPort, .setVLANs: break
         }
     }
