@@ -88,7 +88,9 @@ import Testing
         #expect(ran.status == 64 && ran.output.isEmpty)
         #expect(
             ran.errors.contains("no \"nosuch\"")
-                && ran.errors.contains("explain, status, attach, detach, repair, cache, validate, configure, bridge"))
+                && ran.errors.contains(
+                    "explain, status, attach, detach, repair, cache, validate, configure, bridge")
+        )
         #expect(try tool("plexus", "help").output == tool("plexus", "--help").output)
         #expect(try tool("plexus", "help", "explain").output == tool("plexus", "explain", "--help").output)
     }
