@@ -10,9 +10,9 @@ struct Validate: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "validate",
         abstract:
-            "Say what Plexus would refuse, pass over or choose: of configurations, definitions, annotations, a node.",
+            "Say what Plexus would refuse, pass over, choose, or do otherwise than Multus.",
         discussion: """
-            FILE is a configuration of plexus or multus, one of a network, or what kubectl prints: definitions and pods. \
+            It takes configurations, definitions, annotations, or the whole node. FILE is a configuration of plexus or multus, one of a network, or what kubectl prints: definitions and pods. \
             It needs neither root nor the node, but for --node: then the cache and the networks in confDir are looked at, \
             by the configuration that is named. The exit status is 1 when something would be refused, 2 when the log would \
             have errors.

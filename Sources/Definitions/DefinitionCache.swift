@@ -52,9 +52,6 @@ package struct DefinitionCache: Sendable {
             + " kubectl -n \(namespace) get \(kind) \(name) -o yaml >$f.new && mv $f.new $f"
     }
 
-    /// Whether anybody keeps pods here.
-    package var hasPods: Bool { (try? Directory.open("\(path)/pods")) != nil }
-
     /// One object a file, the one of its path if it says who it is.
     private static func require(
         _ kind: String, _ namespace: String, _ name: String, _ manifest: Reader

@@ -118,8 +118,7 @@ package struct PodAnnotations: Sendable {
     /// From the runtime if it offers them, even as `null`; else from the cache.
     ///
     /// - Parameter mayBeUnknown: then a pod that nobody knows has none.
-    /// - Throws: code 11 for a pod that nobody knows yet, as the cache may still be filling; 7 when nothing will
-    ///   make it known.
+    /// - Throws: code 11 for a pod that nobody knows yet, as the cache may still be filling.
     package static func find(
         _ pod: Pod?, _ config: PluginConfig, mayBeUnknown: Bool, _ cache: DefinitionCache
     ) throws(Failure) -> PodAnnotations {
@@ -154,7 +153,7 @@ package struct PodAnnotations: Sendable {
         let command = cache.command(toCopy: "pod", pod.namespace, pod.name)
         let misnamed = cache.misnamed("pods", pod.namespace, pod.name)
         return Failure(
-            asks || cache.hasPods ? .tryAgain : .badConfig, "pod \(pod.description) is unknown",
+            .tryAgain, "pod \(pod.description) is unknown",
             details:
                 "\(cause); and there is no \(cache.path)/pods/\(pod.description).{json,yaml,yml}"
                 + (misnamed.map { ": \($0)" } ?? ", which is copied there by: \(command)"))

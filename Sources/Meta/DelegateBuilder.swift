@@ -119,7 +119,7 @@ package struct DelegateBuilder {
     }
 
     /// Whether a pod's annotations can be followed, but for what its networks themselves are.
-    func check(_ annotations: PodAnnotations) throws(Failure) {
+    func check(_ annotations: PodAnnotations) throws(Failure) -> [Delegate] {
         try judge(annotations)
         var networks: [Delegate] = []
         var allowance = Allowance()
@@ -131,6 +131,7 @@ package struct DelegateBuilder {
         }
         try refuseDuplicates(networks)
         try DefaultRoute.validate(networks)
+        return networks
     }
 
     private func ownAnnotations() throws(Failure) -> PodAnnotations {

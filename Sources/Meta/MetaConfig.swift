@@ -1,4 +1,5 @@
 package import CNI
+import Definitions
 package import JSONC
 package import Linux
 import Network
@@ -50,7 +51,7 @@ package struct MetaConfig: Sendable {
         ] + meaningless,
         members: [.init("logOptions", Vocabulary(["maxAge", "maxSize", "maxBackups", "compress"]))])
     /// Keys of Multus' daemon and of its installers: there is no daemon here.
-    private static let meaningless = [
+    static let meaningless = [
         "daemonSocketDir", "socketDir", "chrootDir", "cniConf", "cniConfigDir", "multusConfigFile",
         "multusAutoconfigDir", "multusMasterCNI", "forceCNIVersion", "overrideNetworkName", "metricsPort",
         "perNodeCertificate", "connectionLimit", "enablePprof", "allowTryDeleteOnErr",
@@ -190,4 +191,19 @@ package struct MetaConfig: Sendable {
         }
         return log
     }
+}
+
+extension MetaConfig {
+    /// What is wrong with the cache by `maxCacheAge`; nil for one that is new enough.
+    var staleness: String? {
+        guard let limit = maxCacheAge else { return nil }
+        guard let time = DefinitionCache(path: cacheDir).imported else {
+            return "nobody has filled the cache \(cacheDir), and maxCacheAge is set"
+        }
+        let age = secondsSinceEpoch() - time
+        return age > limit ? "the cache \(cacheDir) was filled \(age) s ago, maxCacheAge is \(limit) s" : nil
+    }
+
+    static let refilling =
+        "plexus cache import fills it, of what kubectl get net-attach-def,pods -A -o json prints"
 }

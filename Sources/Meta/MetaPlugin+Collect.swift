@@ -346,18 +346,8 @@ extension MetaPlugin {
 
     /// A node whose cache nobody fills any more attaches pods to networks that have changed since.
     private func requireFreshCache() throws(Failure) {
-        guard let limit = config.maxCacheAge else { return }
-        let fix = "plexus cache import fills it, of what kubectl get net-attach-def,pods -A -o json prints"
-        guard let time = DefinitionCache(path: config.cacheDir).imported else {
-            throw Failure(
-                .notAvailable, "nobody has filled the cache \(config.cacheDir), and maxCacheAge is set",
-                details: fix)
-        }
-        let age = secondsSinceEpoch() - time
-        guard age > limit else { return }
-        throw Failure(
-            .notAvailable, "the cache \(config.cacheDir) was filled \(age) s ago, maxCacheAge is \(limit) s",
-            details: fix)
+        guard let staleness = config.staleness else { return }
+        throw Failure(.notAvailable, staleness, details: MetaConfig.refilling)
     }
 
     private func requireAvailability() throws(Failure) {

@@ -11,14 +11,18 @@ extension MetaPlugin {
     /// Writes the text of a pod's annotation into a file of its own. A status that is not published stops no pod: the
     /// record has it too.
     func publish(_ record: PodRecord) {
-        if config.keepsMultusFiles {
-            do throws(SystemError) { try MultusFiles(directory: config.cniDir).write(record) } catch {
-                config.log.error("\(subject): Multus will not know this pod: \(error)\(hint(error))")
-            }
-        }
+        keepForMultus(record)
         guard let pod = record.pod, let text = record.status else { return }
         do throws(SystemError) { try statusFiles.write(text, of: pod) } catch {
             config.log.error("\(subject): network-status is not published: \(error)\(hint(error))")
+        }
+    }
+
+    /// Before the first network is attached, as Multus does, and again with what was made.
+    func keepForMultus(_ record: PodRecord) {
+        guard config.keepsMultusFiles else { return }
+        do throws(SystemError) { try MultusFiles(directory: config.cniDir).write(record) } catch {
+            config.log.error("\(subject): Multus will not know this pod: \(error)\(hint(error))")
         }
     }
 

@@ -89,6 +89,7 @@ package struct MetaPlugin {
         do throws(Failure) {
             try record.requireRoom()
             try store.write(record)
+            keepForMultus(record)
             try attach(delegates, chains, runner, store, &record, &journal)
             if record.pod != nil { record.status = NetworkStatus.text(of: record) }
             try store.write(record.entries.indices, of: record)

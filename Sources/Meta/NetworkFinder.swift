@@ -161,9 +161,12 @@ struct NetworkFinder {
         let found = others.map { "\($0)/\(name)" }.joined(separator: ", ")
         let fix = selection == nil ? "there is \(found)" : "write \(found)"
         let asked = selection.map { "asked for by \($0.place)" } ?? ""
-        let hints = [asked] + (others.isEmpty ? [] : [advice, fix]).filter { !$0.isEmpty }
+        var hints = [asked] + (others.isEmpty ? [] : [advice, fix]).filter { !$0.isEmpty }
+        let staleness = config.staleness
+        if let staleness { hints += [staleness, MetaConfig.refilling] }
         return Failure(
-            .badConfig, "cannot find a network-attachment-definition (\(name)) in namespace (\(namespace))",
+            staleness == nil ? .badConfig : .tryAgain,
+            "cannot find a network-attachment-definition (\(name)) in namespace (\(namespace))",
             details: (hints + [cache.missing(namespace, name)]).filter { !$0.isEmpty }.joined(separator: "; ")
         )
     }

@@ -14,6 +14,8 @@ package struct Validation {
             case refused
             /// It would succeed, and the log would have an error.
             case warning
+            /// It works, and otherwise than under Multus.
+            case differs
             /// What a default decided.
             case note
         }
@@ -72,6 +74,7 @@ package struct Validation {
             }
             config.log = .none
             self.config = config
+            for text in MultusDifferences.of(config) { add(file, .differs, text) }
             // The networks of every pod.
             let builder = try builder(nil)
             for delegate in try builder.buildDefaults() { judge(delegate, file) }
@@ -163,11 +166,15 @@ package struct Validation {
             switch object.id.kind {
             case .definition:
                 let builder = try builder(Pod(namespace: object.id.namespace, name: "pod"))
-                judge(try builder.delegate(object, file: file), subject)
+                let delegate = try builder.delegate(object, file: file)
+                judge(delegate, subject)
+                for text in MultusDifferences.of(definition: delegate) { add(subject, .differs, text) }
             case .pod:
                 let pod = Pod(namespace: object.id.namespace, name: object.id.name, uid: "")
                 let builder = try builder(pod)
-                try builder.check(try PodAnnotations(object))
+                for text in MultusDifferences.of(pod: try builder.check(try PodAnnotations(object))) {
+                    add(subject, .differs, text)
+                }
             }
         } catch {
             add(subject, error)

@@ -106,7 +106,7 @@ package enum Bridge: Module {
         var steps: [Step] = [
             .ensureBridge(
                 BridgeSpec(
-                    name: config.bridge, mtu: config.mtu, mac: attachment.mac(.bridge),
+                    name: config.bridge, mtu: config.mtu, mac: attachment.mac(ofBridge: config.bridge),
                     vlanFiltering: config.vlanFiltering))
         ]
         if config.promiscMode, facts.links[.host(config.bridge)]?.isPromiscuous != true {

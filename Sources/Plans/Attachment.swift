@@ -68,13 +68,21 @@ package struct Attachment: Sendable {
         String(decoding: (Array(prefix.utf8) + hexadecimal(Array(bytes))).prefix(15), as: UTF8.self)
     }
 
-    package enum DerivedMAC: Int { case sandbox, host, bridge }
+    package enum DerivedMAC: Int { case sandbox, host }
 
     /// A locally administered unicast address, the same at every call for this attachment.
     package func mac(_ role: DerivedMAC) -> MAC {
         let start = 6 + 6 * role.rawValue
-        let bytes = Array(digest[start..<start + 6])
-        return MAC(bytes: [bytes[0] & 0xfc | 0x02] + bytes[1...]) ?? MAC.zero
+        return Self.mac(digest[start..<start + 6])
+    }
+
+    /// For a bridge that this attachment makes. One container may make several, one after another.
+    package func mac(ofBridge name: String) -> MAC {
+        Self.mac(Digest.sha256Bytes("\(id.containerID)/\(id.interface)/\(name)")[0..<6])
+    }
+
+    private static func mac(_ bytes: ArraySlice<UInt8>) -> MAC {
+        MAC(bytes: [bytes[bytes.startIndex] & 0xfc | 0x02] + bytes.dropFirst()) ?? MAC.zero
     }
 }
 

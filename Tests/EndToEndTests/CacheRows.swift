@@ -220,4 +220,24 @@ import Testing
         #expect(old.code == 50 && old.message.contains("maxCacheAge is 60 s"), "\(old.ran)")
         #expect(try status("0").code == 7)
     }
+
+    @Test(
+        "A35: a definition that is missing is waited for while the cache is old, and refused when it is new")
+    func missing() throws {
+        let netns = try node.pod("a")
+        func add(_ age: String) throws -> Answer {
+            try node.call(
+                "ADD", netns: netns, args: StatusRows.args(),
+                MetaEndToEnd.config(node, networks: "nowhere", extra: age))
+        }
+        let never = try add(",\"maxCacheAge\":60")
+        #expect(never.code == 11 && never.message.contains("(nowhere)"), "\(never.ran)")
+        #expect(never.details.contains("nobody has filled the cache"))
+        #expect(try cache("import", input: list(definition("net-a", version: 1))).status == 0)
+        #expect(try add(",\"maxCacheAge\":60").code == 7)
+        try node.write("cache/imported.json", "{\"time\":\(1_700_000_000)}")
+        #expect(try add(",\"maxCacheAge\":60").code == 11)
+        #expect(try add("").code == 7)
+        #expect(try node.links(pod: "a").isEmpty && node.files("state").isEmpty)
+    }
 }

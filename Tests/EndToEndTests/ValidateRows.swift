@@ -94,6 +94,37 @@ import Testing
         )
     }
 
+    @Test("what works otherwise than under Multus is said, and is no reason to stay")
+    func differences() throws {
+        try node.write(
+            "00-multus.conf",
+            #"""
+            {"cniVersion":"0.3.1","name":"multus-cni-network","type":"multus","kubeconfig":"/etc/k","readinessindicatorfile":"/r",\
+            "capabilities":{"io.kubernetes.cri.pod-annotations":true},"namespaceIsolation":true,"daemonSocketDir":"/s",\
+            "clusterNetwork":"DIR/d.conf","auxiliaryCNIChainName":"vendor"}
+            """#.replacing("\\\n", with: "").replacing("DIR", with: node.directory))
+        try node.write("d.conf", #"{"cniVersion":"1.0.0","name":"d","type":"bridge","bridge":"b"}"#)
+        let ran = try validate(
+            "\(node.directory)/00-multus.conf", "-",
+            input: Self.pod(
+                #"[{"name":"net","default-route":["10.1.1.1"],"deviceID":"0000:00:01.0"},{"name":"net","default-route":[]}]"#
+            )
+                + Self.definition(
+                    #"{"cniVersion":"1.0.0","type":"bridge","bridge":"b"}"#,
+                    extra: #","annotations":{"k8s.v1.cni.cncf.io/resourceName":"intel.com/nic"}"#))
+        #expect(ran.status == 0, "\(ran)")
+        let found = ran.output.split(separator: "\n").filter { $0.hasPrefix("differs: ") }
+        for words in [
+            "kubeconfig: nobody asks the API", "of which there is none: daemonSocketDir", "Multus waits 45 s",
+            "v1.multus-cni.io/default-network is held to it", "auxiliaryCNIChainName", "logLevel: without it",
+            "more often for intel.com/nic", "net1: default-route: it takes", "net1: deviceID: it is taken",
+            "net2: default-route []",
+        ] {
+            #expect(found.contains { $0.contains(words) }, "\(words): \(ran)")
+        }
+        #expect(found.count == 10, "\(ran)")
+    }
+
     @Test("all that the node has")
     func wholeNode() throws {
         try node.define("good", #"{"cniVersion":"1.0.0","type":"bridge"}"#)

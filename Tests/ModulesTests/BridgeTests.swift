@@ -19,7 +19,7 @@ import Testing
             controller: "br0")
         #expect(
             try Bridge.planned(#""bridge":"br0""#, attachment) == [
-                .ensureBridge(BridgeSpec(name: "br0", mac: attachment.mac(.bridge))), .addVeth(pair),
+                .ensureBridge(BridgeSpec(name: "br0", mac: attachment.mac(ofBridge: "br0"))), .addVeth(pair),
                 .change(.eth0, .up(true)), .awaitCarrier(.host(Self.veth)),
             ])
     }
