@@ -24,6 +24,7 @@ let package = Package(
         .target(name: "CLinux"),
 
         .target(name: "Network", swiftSettings: safe),
+        .target(name: "DHCP", dependencies: ["Network"], swiftSettings: safe),
         .target(name: "JSONC", dependencies: ["Network", "CJSON"], swiftSettings: settings),
         .target(name: "YAML", dependencies: ["JSONC", "CYAML"], swiftSettings: settings),
         .target(name: "Hashing", dependencies: ["CMD"], swiftSettings: settings),
@@ -34,7 +35,7 @@ let package = Package(
         .target(name: "Plans", dependencies: ["CNI", "Network", "JSONC", "Hashing"], swiftSettings: safe),
         .target(name: "Modules", dependencies: ["Plans", "CNI", "Network", "JSONC"], swiftSettings: safe),
         .target(
-            name: "IPAM", dependencies: ["Plans", "Linux", "CNI", "Network", "JSONC"], swiftSettings: safe),
+            name: "IPAM", dependencies: ["Plans", "DHCP", "Linux", "CNI", "Network", "JSONC"], swiftSettings: safe),
         .target(
             name: "Definitions", dependencies: ["Linux", "CNI", "Network", "JSONC", "YAML"],
             swiftSettings: safe),
@@ -62,6 +63,7 @@ let package = Package(
 
         // Tests may use Foundation. Those below need no root; the two last ones do.
         .target(name: "Support", path: "Tests/Support", swiftSettings: settings),
+        .testTarget(name: "DHCPTests", dependencies: ["DHCP", "Network"], swiftSettings: settings),
         .testTarget(name: "NetworkTests", dependencies: ["Network"], swiftSettings: settings),
         .testTarget(name: "JSONCTests", dependencies: ["JSONC", "YAML"], swiftSettings: settings),
         .testTarget(name: "CNITests", dependencies: ["CNI", "JSONC", "Network"], swiftSettings: settings),

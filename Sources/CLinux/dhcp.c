@@ -1,0 +1,80 @@
+#define _GNU_SOURCE
+#include "clinux.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+int clinux_dhcp_socket(int index) {
+    // UDP to port 68 that is no later fragment.
+    struct sock_filter program[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 9),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_UDP, 0, 6),
+        BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 6),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 0x1fff, 4, 0),
+        BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, 0),
+        BPF_STMT(BPF_LD | BPF_H | BPF_IND, 2),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 68, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0x40000),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+    };
+    struct sock_fprog filter = {sizeof program / sizeof *program, program};
+    struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP), .sll_ifindex = index};
+    int on = 1;
+    int raw = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (raw < 0) return -1;
+    if (setsockopt(raw, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) != 0
+        || setsockopt(raw, SOL_PACKET, PACKET_AUXDATA, &on, sizeof on) != 0
+        || bind(raw, (struct sockaddr *)&address, sizeof address) != 0) {
+        close(raw);
+        return -1;
+    }
+    return raw;
+}
+
+ssize_t clinux_dhcp_broadcast(int raw, int index, const void *bytes, size_t count) {
+    struct sockaddr_ll address = {
+        .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP), .sll_ifindex = index, .sll_halen = 6};
+    memset(address.sll_addr, 0xff, 6);
+    return sendto(raw, bytes, count, 0, (struct sockaddr *)&address, sizeof address);
+}
+
+ssize_t clinux_dhcp_receive(int raw, void *buffer, size_t size, int *has_checksum) {
+    char control[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
+    struct iovec part = {buffer, size};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    ssize_t got = recvmsg(raw, &message, MSG_DONTWAIT);
+    *has_checksum = 1;
+    if (got < 0) return got;
+    for (struct cmsghdr *entry = CMSG_FIRSTHDR(&message); entry; entry = CMSG_NXTHDR(&message, entry)) {
+        if (entry->cmsg_level != SOL_PACKET || entry->cmsg_type != PACKET_AUXDATA) continue;
+        struct tpacket_auxdata data;
+        memcpy(&data, CMSG_DATA(entry), sizeof data);
+        if (data.tp_status & TP_STATUS_CSUMNOTREADY) *has_checksum = 0;
+    }
+    return got;
+}
+
+int clinux_dhcp_send(int index, uint32_t from, uint32_t to, const void *bytes, size_t count) {
+    struct sockaddr_in source = {.sin_family = AF_INET, .sin_port = htons(68), .sin_addr.s_addr = htonl(from)};
+    struct sockaddr_in target = {.sin_family = AF_INET, .sin_port = htons(67), .sin_addr.s_addr = htonl(to)};
+    int on = 1;
+    int raw = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (raw < 0) return -1;
+    int status = -1;
+    if (setsockopt(raw, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0
+        && setsockopt(raw, SOL_SOCKET, SO_BINDTOIFINDEX, &index, sizeof index) == 0
+        && bind(raw, (struct sockaddr *)&source, sizeof source) == 0
+        && sendto(raw, bytes, count, 0, (struct sockaddr *)&target, sizeof target) >= 0)
+        status = 0;
+    int saved = errno;
+    close(raw);
+    errno = saved;
+    return status;
+}

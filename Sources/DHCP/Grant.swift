@@ -1,0 +1,156 @@
+package import Network
+
+/// What a server granted: its ACK.
+package struct Grant: Equatable, Sendable {
+    package var address: IPAddress
+    /// Option 54, or who sent the ACK.
+    package var server: IPAddress
+    package var options: [UInt8: [UInt8]]
+
+    package init(address: IPAddress, server: IPAddress, options: [UInt8: [UInt8]]) {
+        self.address = address
+        self.server = server
+        self.options = options
+    }
+
+    init(_ ack: Message, from source: IPAddress) {
+        self.init(address: ack.yours, server: ack.server ?? source, options: ack.options)
+    }
+
+    /// Bits of the mask; nil without one, and for one with a gap.
+    package var prefixLength: Int? {
+        guard let octets = options[Option.subnetMask], octets.count == 4 else { return nil }
+        let mask = UInt32(octets: octets)
+        let length = mask.nonzeroBitCount
+        return mask.leadingZeroBitCount == 0 && (~mask).leadingZeroBitCount == length || mask == 0
+            ? length : nil
+    }
+
+    // MARK: Times, in seconds
+
+    /// An hour where the server does not say; `UInt32.max` never ends.
+    package var leaseTime: UInt32 { seconds(Option.leaseTime) ?? 3600 }
+
+    /// When to ask the server again: half of the lease, unless it says so.
+    package var renewalTime: UInt32 {
+        let own = seconds(Option.renewalTime) ?? leaseTime / 2
+        return min(own, leaseTime / 8 * 7)
+    }
+
+    /// When to ask any server.
+    package var rebindingTime: UInt32 {
+        let own = seconds(Option.rebindingTime) ?? UInt32(UInt64(leaseTime) * 85 / 100)
+        return max(min(own, leaseTime), renewalTime)
+    }
+
+    private func seconds(_ option: UInt8) -> UInt32? {
+        options[option].flatMap { $0.count == 4 ? UInt32(octets: $0) : nil }
+    }
+
+    // MARK: Addresses
+
+    package var routers: [IPAddress] { addresses(Option.routers) }
+    package var nameServers: [IPAddress] { addresses(Option.nameServers) }
+
+    private func addresses(_ option: UInt8) -> [IPAddress] {
+        let octets = options[option] ?? []
+        return stride(from: 0, to: octets.count - 3, by: 4).map { IPAddress(octets: octets[$0..<$0 + 4]) }
+    }
+
+    package var domainName: String? { text(Option.domainName) }
+    /// Option 56, of a NAK mostly.
+    package var message: String? { text(Option.message) }
+
+    private func text(_ option: UInt8) -> String? {
+        guard let octets = options[option]?.prefix(while: { $0 != 0 }), !octets.isEmpty else { return nil }
+        return String(decoding: octets, as: UTF8.self)
+    }
+
+    package var mtu: UInt32? {
+        options[Option.mtu].flatMap { $0.count == 2 ? UInt32(UInt16(octets: $0)) : nil }
+    }
+
+    /// Option 119: RFC 3397, with the compression of RFC 1035.
+    package var domainSearch: [String] {
+        let octets = options[Option.domainSearch] ?? []
+        var names: [String] = []
+        var place = 0
+        while place < octets.count {
+            guard let (name, end) = Self.name(in: octets, at: place) else { return names }
+            names.append(name)
+            place = end
+        }
+        return names
+    }
+
+    private static func name(in octets: [UInt8], at start: Int) -> (String, end: Int)? {
+        var labels: [String] = []
+        var (place, end) = (start, Int?.none)
+        // Each pointer leads back: no more of them than octets.
+        for _ in 0...octets.count {
+            guard place < octets.count else { return nil }
+            let length = Int(octets[place])
+            if length == 0 { return labels.isEmpty ? nil : (labels.joined(separator: "."), end ?? place + 1) }
+            if length & 0xc0 == 0xc0 {
+                guard place + 1 < octets.count else { return nil }
+                end = end ?? place + 2
+                place = (length & 0x3f) << 8 | Int(octets[place + 1])
+                continue
+            }
+            guard length < 64, place + 1 + length <= octets.count else { return nil }
+            labels.append(String(decoding: octets[place + 1..<place + 1 + length], as: UTF8.self))
+            place += 1 + length
+        }
+        return nil
+    }
+
+    // MARK: Routes
+
+    /// Option 121 alone, where it is; else option 33 with the masks of address classes, and the default by the first router.
+    /// A router 0.0.0.0 means that the destination is on the link: scope 253.
+    package func routes(priority: UInt32?) -> [Route] {
+        func route(_ destination: CIDR, _ router: IPAddress) -> Route {
+            let isOnLink = router == .unspecified
+            return Route(
+                destination, via: isOnLink ? nil : router, priority: priority, scope: isOnLink ? 253 : nil)
+        }
+        if let octets = options[Option.classlessRoutes], let found = Self.classless(octets) {
+            return found.map(route)
+        }
+        let octets = options[Option.staticRoutes] ?? []
+        var routes = stride(from: 0, to: octets.count - 7, by: 8).map { start in
+            let destination = IPAddress(octets: octets[start..<start + 4])
+            return route(Self.classful(destination), IPAddress(octets: octets[start + 4..<start + 8]))
+        }
+        if let router = routers.first { routes.append(route(.everywhere(.v4), router)) }
+        return routes
+    }
+
+    /// nil for what is cut off.
+    private static func classless(_ octets: [UInt8]) -> [(CIDR, IPAddress)]? {
+        var routes: [(CIDR, IPAddress)] = []
+        var rest = octets[...]
+        while let length = rest.popFirst().map(Int.init) {
+            let significant = (length + 7) / 8
+            guard length <= 32, rest.count >= significant + 4 else { return nil }
+            let part = rest.prefix(significant) + [UInt8](repeating: 0, count: 4 - significant)
+            let router = rest.dropFirst(significant).prefix(4)
+            routes.append((CIDR(IPAddress(octets: part), length).network, IPAddress(octets: router)))
+            rest = rest.dropFirst(significant + 4)
+        }
+        return routes
+    }
+
+    private static func classful(_ address: IPAddress) -> CIDR {
+        let first = address.bytes[0]
+        return CIDR(address, first < 128 ? 8 : first < 192 ? 16 : 24).network
+    }
+}
+
+extension Message {
+    package var server: IPAddress? {
+        options[Option.serverID].flatMap { $0.count == 4 ? IPAddress(octets: $0[...]) : nil }
+    }
+
+    package var text: String? { Grant(self, from: .unspecified).message }
+}

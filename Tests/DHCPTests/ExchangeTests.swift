@@ -1,0 +1,185 @@
+import Network
+import Testing
+
+@testable import DHCP
+
+/// The conversation, with a clock and an order of chance of its own.
+@Suite struct ExchangeTests {
+    /// The same numbers in each run.
+    private struct Numbers: RandomNumberGenerator, Sendable {
+        var state: UInt64 = 42
+        mutating func next() -> UInt64 {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return state
+        }
+    }
+
+    private static let address = IPAddress(.v4, bits: 0xc000_0264)
+    private static let server = IPAddress(.v4, bits: 0xc000_0201)
+    private static let other = IPAddress(.v4, bits: 0xc000_0202)
+    private static let client = Client(
+        hardware: MessageTests.mac, id: [0] + Array("c1/net/eth0".utf8), provided: [12: Array("web-0".utf8)],
+        requested: [3, 1])
+
+    private static func exchange(_ goal: Exchange.Goal) -> Exchange {
+        Exchange(client, goal, now: 0, random: Numbers())
+    }
+
+    /// What a server says to a message.
+    private static func reply(
+        _ kind: Message.Kind, to message: Message, address: IPAddress = address,
+        from server: IPAddress? = server
+    ) -> Message {
+        var reply = Message(kind, transaction: message.transaction, hardware: message.hardware)
+        reply.yours = kind == .nak ? .unspecified : address
+        if let server { reply.options[Option.serverID] = server.bytes }
+        reply.options[Option.subnetMask] = [255, 255, 255, 0]
+        return reply
+    }
+
+    @Test("DISCOVER, OFFER, REQUEST, ACK: RFC 2131, table 5")
+    func whole() throws {
+        var exchange = Self.exchange(.discover(nil))
+        let discover = try #require(exchange.next(now: 0))
+        #expect(discover.way == .broadcast(from: .unspecified) && discover.message.kind == .discover)
+        #expect(discover.message.client == .unspecified && discover.message.options[50] == nil)
+        #expect(
+            discover.message.options[61] == Self.client.id
+                && discover.message.options[12] == Array("web-0".utf8))
+        #expect(discover.message.options[55] == [3, 1] && discover.message.options[57] == [5, 220])
+        #expect(exchange.next(now: 1) == nil)
+        #expect(exchange.take(Self.reply(.offer, to: discover.message), from: Self.server, now: 5) == nil)
+        let request = try #require(exchange.next(now: 5))
+        #expect(
+            request.message.kind == .request && request.message.transaction == discover.message.transaction)
+        #expect(
+            request.message.options[50] == Self.address.bytes
+                && request.message.options[54] == Self.server.bytes)
+        #expect(request.message.client == .unspecified && request.message.options[12] == Array("web-0".utf8))
+        let outcome = exchange.take(Self.reply(.ack, to: request.message), from: Self.server, now: 9)
+        guard case .granted(let grant)? = outcome else {
+            Issue.record("\(String(describing: outcome))")
+            return
+        }
+        #expect(grant.address == Self.address && grant.server == Self.server && grant.prefixLength == 24)
+    }
+
+    @Test("nobody answers: 1, 2, 4, 8 s, a quarter more or less, and the seconds are counted")
+    func silence() throws {
+        var exchange = Self.exchange(.discover(nil))
+        var times: [Int64] = []
+        var seconds: [UInt16] = []
+        while exchange.wakeup < 60_000 {
+            let now = exchange.wakeup
+            seconds.append(try #require(exchange.next(now: now)).message.seconds)
+            times.append(now)
+        }
+        let pauses = zip(times.dropFirst(), times).map { $0 - $1 }
+        for (pause, wanted) in zip(pauses, [1000, 2000, 4000, 8000, 8000, 8000]) {
+            #expect((wanted * 3 / 4...wanted * 5 / 4).contains(Int(pause)), "\(pauses)")
+        }
+        #expect(exchange.discovers == times.count && exchange.offer == nil)
+        #expect(seconds.last ?? 0 > 30)
+    }
+
+    @Test("answers to others are passed over, and those of a second server")
+    func others() throws {
+        var exchange = Self.exchange(.discover(nil))
+        let discover = try #require(exchange.next(now: 0)).message
+        var foreign = Self.reply(.offer, to: discover)
+        foreign.transaction &+= 1
+        _ = exchange.take(foreign, from: Self.server, now: 1)
+        foreign = Self.reply(.offer, to: discover)
+        foreign.hardware = .zero
+        _ = exchange.take(foreign, from: Self.server, now: 1)
+        _ = exchange.take(Self.reply(.offer, to: discover, address: .unspecified), from: Self.server, now: 1)
+        _ = exchange.take(Self.reply(.ack, to: discover), from: Self.server, now: 1)
+        #expect(exchange.offer == nil && exchange.next(now: 2) == nil)
+        _ = exchange.take(Self.reply(.offer, to: discover), from: Self.server, now: 3)
+        let request = try #require(exchange.next(now: 3)).message
+        #expect(
+            exchange.take(Self.reply(.offer, to: discover, from: Self.other), from: Self.other, now: 4) == nil
+        )
+        #expect(
+            exchange.take(Self.reply(.ack, to: request, from: Self.other), from: Self.other, now: 4) == nil)
+        #expect(
+            exchange.take(Self.reply(.nak, to: request, from: Self.other), from: Self.other, now: 4) == nil)
+        #expect(
+            exchange.take(Self.reply(.ack, to: request, address: Self.other), from: Self.server, now: 4)
+                == nil)
+        #expect(exchange.take(Self.reply(.ack, to: request), from: Self.server, now: 5) != nil)
+    }
+
+    @Test("a server without option 54 is told by its address")
+    func withoutServerID() throws {
+        var exchange = Self.exchange(.discover(nil))
+        let discover = try #require(exchange.next(now: 0)).message
+        _ = exchange.take(Self.reply(.offer, to: discover, from: nil), from: Self.other, now: 1)
+        let request = try #require(exchange.next(now: 1)).message
+        #expect(request.options[54] == Self.other.bytes)
+        #expect(exchange.take(Self.reply(.ack, to: request, from: nil), from: Self.other, now: 2) != nil)
+    }
+
+    @Test("DH-14: a NAK ends the exchange; after a pause the next one has another transaction")
+    func refused() throws {
+        var exchange = Self.exchange(.discover(nil))
+        let discover = try #require(exchange.next(now: 0)).message
+        _ = exchange.take(Self.reply(.offer, to: discover), from: Self.server, now: 1)
+        let request = try #require(exchange.next(now: 1)).message
+        var nak = Self.reply(.nak, to: request)
+        nak.options[56] = Array("address in use".utf8)
+        #expect(exchange.take(nak, from: Self.server, now: 10) == nil)
+        #expect(exchange.refusal?.text == "address in use")
+        #expect(exchange.next(now: 11) == nil && (510...1510).contains(exchange.wakeup))
+        let again = try #require(exchange.next(now: exchange.wakeup)).message
+        #expect(again.kind == .discover && again.transaction != discover.transaction)
+    }
+
+    @Test("an offer that is not acknowledged is asked for three times, then others are looked for")
+    func unacknowledged() throws {
+        var exchange = Self.exchange(.discover(nil))
+        let discover = try #require(exchange.next(now: 0)).message
+        _ = exchange.take(Self.reply(.offer, to: discover), from: Self.server, now: 1)
+        var kinds: [Message.Kind] = []
+        while kinds.count < 4 {
+            kinds.append(try #require(exchange.next(now: max(exchange.wakeup, 1))).message.kind)
+        }
+        #expect(kinds == [.request, .request, .request, .discover])
+        #expect(exchange.requests == 3 && exchange.discovers == 2)
+    }
+
+    @Test("DL-02: what RENEW, REBIND and INIT-REBOOT carry")
+    func later() throws {
+        for (goal, way, client, wanted) in [
+            (
+                Exchange.Goal.renew(Self.address, server: Self.server),
+                Exchange.Way.unicast(from: Self.address, to: Self.server), Self.address, nil
+            ),
+            (.rebind(Self.address), .broadcast(from: Self.address), Self.address, nil),
+            (.confirm(Self.address), .broadcast(from: .unspecified), .unspecified, Self.address.bytes),
+        ] as [(Exchange.Goal, Exchange.Way, IPAddress, [UInt8]?)] {
+            var exchange = Self.exchange(goal)
+            let (message, sent) = try #require(exchange.next(now: 0))
+            #expect(message.kind == .request && sent == way && message.client == client)
+            #expect(message.options[50] == wanted && message.options[54] == nil)
+            #expect(
+                exchange.take(Self.reply(.ack, to: message, from: Self.other), from: Self.other, now: 1)
+                    != nil)
+            var refused = Self.exchange(goal)
+            let asked = try #require(refused.next(now: 0)).message
+            #expect(
+                refused.take(Self.reply(.nak, to: asked), from: Self.server, now: 1)
+                    == .refused(server: Self.server, text: nil))
+        }
+    }
+
+    @Test("an address that the client had is asked for; a release names server and client")
+    func release() throws {
+        var exchange = Self.exchange(.discover(Self.address))
+        #expect(try #require(exchange.next(now: 0)).message.options[50] == Self.address.bytes)
+        let release = Self.client.release(
+            Grant(address: Self.address, server: Self.server, options: [:]), transaction: 7)
+        #expect(release.kind == .release && release.client == Self.address && release.transaction == 7)
+        #expect(release.options == [54: Self.server.bytes, 61: Self.client.id])
+    }
+}
