@@ -46,6 +46,9 @@ private struct BuiltinAddressProvider: AddressProvider {
         var request = LeaseRequest(
             config: call.config, id: call.spec.id, args: call.spec.args, rules: call.rules)
         request.given = call.attached?.given ?? []
+        if source.needsLink, call.runner.kernel.hasSandbox {
+            request.link = SandboxLink(call.runner.kernel, call.spec.id.interface, at: call.spec.sandbox)
+        }
         self.call = call
         self.source = source
         self.request = request
@@ -56,7 +59,7 @@ private struct BuiltinAddressProvider: AddressProvider {
         do throws(Failure) { parsed = .success(try source.parse(request)) } catch { parsed = .failure(error) }
     }
 
-    var needsLink: Bool { false }
+    var needsLink: Bool { source.needsLink }
 
     func validate() throws(Failure) {
         // STATUS has no pod, which might bring addresses of its own.

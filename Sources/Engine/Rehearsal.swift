@@ -33,8 +33,11 @@ package final class Rehearsal: Worker {
         _ source: any AddressSource.Type, _ config: any AddressConfig, _ request: LeaseRequest,
         of plugin: PluginCall,
         _: inout Journal
-    ) throws(Failure) -> Lease {
-        let lease = try config.preview(request)
+    ) throws(Failure) -> Lease? {
+        guard let lease = try config.preview(request) else {
+            noteUnknown(source.type, plugin)
+            return nil
+        }
         note(.lease(source.type, lease.ips), plugin)
         return lease
     }
@@ -50,9 +53,7 @@ package final class Rehearsal: Worker {
         _ call: ExternalCall, undo _: ExternalCall, of plugin: PluginCall, _: inout Journal
     ) throws(Failure) -> Lease? {
         note(.external(call.type, path: call.path), plugin)
-        note(
-            .unknown("the steps of \(plugin.type) depend on the addresses that \(call.type) will give"),
-            plugin)
+        noteUnknown(call.type, plugin)
         return nil
     }
 
@@ -61,6 +62,10 @@ package final class Rehearsal: Worker {
     func say(_ remark: Remark, _ spec: AttachmentSpec, _ plugin: String) {
         remarks.append((plugin, remark))
         lines.append(Explained(attachment: spec.name, plugin: plugin, action: .remark(remark.text)))
+    }
+
+    private func noteUnknown(_ source: String, _ plugin: PluginCall) {
+        note(.unknown("the steps of \(plugin.type) depend on the addresses that \(source) will give"), plugin)
     }
 
     private func note(_ action: Explained.Action, _ plugin: PluginCall) {

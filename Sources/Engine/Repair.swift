@@ -161,7 +161,7 @@ private final class Rebuilder: Worker {
     func take(
         _: any AddressSource.Type, _ config: any AddressConfig, _ request: LeaseRequest, of _: PluginCall,
         _: inout Journal
-    ) throws(Failure) -> Lease { try config.lease(request.given(attached)) }
+    ) throws(Failure) -> Lease? { try config.lease(request.given(attached)) }
 
     func add(
         _ call: ExternalCall, undo: ExternalCall, of plugin: PluginCall, _ journal: inout Journal

@@ -91,7 +91,7 @@ final class Survey: Worker, StepRunner {
     func take(
         _: any AddressSource.Type, _ config: any AddressConfig, _ request: LeaseRequest, of _: PluginCall,
         _: inout Journal
-    ) throws(Failure) -> Lease {
+    ) throws(Failure) -> Lease? {
         try config.lease(request.given(attached))
     }
 

@@ -100,7 +100,7 @@ package final class Teardown {
         let removal = pending.removal
         links += removal.links.map { .sandbox($0) }
         hostPairs += removal.hostPairs
-        if let lease = pending.lease { leases.append(lease) }
+        if let lease = pending.lease, !lease.source.needsLink { leases.append(lease) }
         for step in removal.restores { restore(step, &state) }
         // What keeps its addresses keeps an IPAM plugin's as well; such a plugin may talk over the link, which the steps may
         // take away.
@@ -109,6 +109,9 @@ package final class Teardown {
         var refused: Failure?
         if let call = pending.call, !isHeld {
             do throws(Failure) { try run(call, state) } catch { refused = error }
+        }
+        if let (source, request) = pending.lease, source.needsLink, !isHeld {
+            do throws(Failure) { try source.release(request) } catch { refused = error }
         }
         for step in removal.steps { remove(step, &state) }
         if let problem = removal.problem {

@@ -10,12 +10,12 @@ protocol Worker: AnyObject {
     func run(_ steps: [Step], of plugin: PluginCall, _ journal: inout Journal) -> RefusedStep?
     /// The plan's result, with what the kernel decided.
     func result(of plan: Plan) throws(Failure) -> CNIResult
-    /// An address of a built-in source.
+    /// An address of a built-in source; nil when nobody knows what it would give.
     func take(
         _ source: any AddressSource.Type, _ config: any AddressConfig, _ request: LeaseRequest,
         of plugin: PluginCall,
         _ journal: inout Journal
-    ) throws(Failure) -> Lease
+    ) throws(Failure) -> Lease?
     /// ADD of an external plugin, which `undo` takes back; nil when nobody knows what it would give.
     func add(
         _ call: ExternalCall, undo: ExternalCall, of plugin: PluginCall, _ journal: inout Journal
@@ -55,7 +55,7 @@ final class LiveWorker: Worker {
         _ source: any AddressSource.Type, _ config: any AddressConfig, _ request: LeaseRequest,
         of _: PluginCall,
         _ journal: inout Journal
-    ) throws(Failure) -> Lease {
+    ) throws(Failure) -> Lease? {
         var request = request
         let lease = try config.allocate(request)
         request.given = lease.ips.map(\.address.address)

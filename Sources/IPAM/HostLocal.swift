@@ -403,7 +403,7 @@ extension HostLocalConfig: AddressConfig {
         try HostLocal.allocate(self, request)
     }
 
-    package func preview(_ request: LeaseRequest) throws(Failure) -> Lease {
+    package func preview(_ request: LeaseRequest) throws(Failure) -> Lease? {
         try HostLocal.preview(self, request)
     }
 

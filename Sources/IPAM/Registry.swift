@@ -3,6 +3,7 @@ package import Plans
 /// The built-in address sources. A new one is a file here and a line in this list.
 @Sendable package func addressSource(ofType type: String) -> (any AddressSource.Type)? {
     switch type {
+    case DHCPSource.type: DHCPSource.self
     case HostLocal.type: HostLocal.self
     case Static.type: Static.self
     default: nil
@@ -13,4 +14,4 @@ package import Plans
 @Sendable package func addressSourcesWithStores() -> [any AddressSource.Type] { [HostLocal.self] }
 
 /// Their names.
-package let addressSourceTypes = [HostLocal.type, Static.type]
+package let addressSourceTypes = [HostLocal.type, Static.type, DHCPSource.type]

@@ -226,7 +226,7 @@ private struct StaticConfig: AddressConfig {
 
     func remarks(_ request: LeaseRequest) -> [Remark] { Static.remarks(lease, request) }
     func allocate(_: LeaseRequest) -> Lease { lease }
-    func preview(_: LeaseRequest) -> Lease { lease }
+    func preview(_: LeaseRequest) -> Lease? { lease }
     func lease(_: LeaseRequest) -> Lease { lease }
     func lost(_: LeaseRequest, isKept _: Bool) -> [IPAddress] { [] }
 }

@@ -26,6 +26,8 @@ extension PluginInput {
 struct Addressing {
     var ips: [CNIResult.IP]
     var routes: [Route]
+    /// As in `Lease`.
+    var lifetime: UInt32?
 
     /// A setting of the pod's link, `ipv4`'s or `ipv6`'s.
     struct Setting {
@@ -52,6 +54,7 @@ struct Addressing {
                 details: "the ipam section of network \(attachment.label) gives no address")
         }
         self.init(lease.ips, lease.routes, index: index)
+        lifetime = lease.lifetime
     }
 
     var hasV6Gateway: Bool { ips.contains { $0.gateway?.family == .v6 } }
@@ -69,7 +72,7 @@ struct Addressing {
                     Self.step(Setting(family: "ipv6", key: key, value: value), interface, isOptional: false))
             }
         }
-        steps += ips.map { .addAddress($0.address, link) }
+        steps += ips.map { .addAddress($0.address, link, lifetime: lifetime) }
         steps.append(.change(link, .up(true)))
         if settles, hasV6Gateway { steps.append(.settle(link)) }
         for var route in routes {

@@ -46,13 +46,27 @@ extension RouteSocket {
         return found
     }
 
-    /// - Parameter nodad: without duplicate address detection, which only IPv6 has.
-    package mutating func add(_ cidr: CIDR, index: Int32, nodad: Bool = false) throws(SystemError) {
-        try socket.acknowledge(Self.adding(cidr, index: index, nodad: nodad), "add address \(cidr)")
+    /// - Parameters:
+    ///   - nodad: without duplicate address detection, which only IPv6 has.
+    ///   - lifetime: seconds after which the kernel removes it; nil for one that stays.
+    package mutating func add(
+        _ cidr: CIDR, index: Int32, nodad: Bool = false, lifetime: UInt32? = nil
+    ) throws(SystemError) {
+        try socket.acknowledge(
+            Self.adding(cidr, index: index, nodad: nodad, lifetime: lifetime), "add address \(cidr)")
     }
 
-    static func adding(_ cidr: CIDR, index: Int32, nodad: Bool = false) -> Request {
-        let request = Request(RTM_NEWADDR, create)
+    /// Adds it, or gives the one that is there another lifetime.
+    package mutating func renew(_ cidr: CIDR, index: Int32, lifetime: UInt32?) throws(SystemError) {
+        try socket.acknowledge(
+            Self.adding(cidr, index: index, lifetime: lifetime ?? .max, isNew: false), "renew address \(cidr)"
+        )
+    }
+
+    static func adding(
+        _ cidr: CIDR, index: Int32, nodad: Bool = false, lifetime: UInt32? = nil, isNew: Bool = true
+    ) -> Request {
+        let request = Request(RTM_NEWADDR, isNew ? create : NLM_F_CREATE | NLM_F_REPLACE)
         var message = ifaddrmsg.of(cidr, index)
         if nodad, cidr.family == .v6 { message.ifa_flags |= UInt8(IFA_F_NODAD) }
         request.extra(message)
@@ -60,6 +74,10 @@ extension RouteSocket {
             $0.put(.local, cidr.address)
             $0.put(.address, cidr.address)
             if cidr.family == .v4, cidr.length < 31 { $0.put(.broadcast, cidr.last) }
+            if let lifetime {
+                let info = ifa_cacheinfo(ifa_prefered: lifetime, ifa_valid: lifetime, cstamp: 0, tstamp: 0)
+                $0.put(.cacheInfo, withUnsafeBytes(of: info) { Array($0) })
+            }
         }
         return request
     }

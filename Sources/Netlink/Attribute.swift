@@ -119,6 +119,9 @@ extension Attribute where Space == AddressSpace, Value == IPAddress {
     static var address: Self { .init(IFA_ADDRESS) }
     static var broadcast: Self { .init(IFA_BROADCAST) }
 }
+extension Attribute where Space == AddressSpace, Value == [UInt8] {
+    static var cacheInfo: Self { .init(IFA_CACHEINFO) }
+}
 extension Attribute where Space == RouteSpace, Value == IPAddress {
     static var destination: Self { .init(RTA_DST.rawValue) }
     static var gateway: Self { .init(RTA_GATEWAY.rawValue) }

@@ -56,6 +56,8 @@ package struct LinkInfo: Equatable, Sendable {
     package var isMulticast: Bool { flags & UInt32(IFF_MULTICAST) != 0 }
     package var isOperational: Bool { operationalState == 6 }
     package var hasOwnAddress: Bool { !kindsSharingAddresses.contains(kind ?? "") }
+    /// IFF_RUNNING: it is up and has a carrier, as far as its driver tells.
+    package var isRunning: Bool { flags & UInt32(IFF_RUNNING) != 0 }
     /// False for one that is down, and for one whose cable or lower link is; "unknown" counts as up.
     package var hasCarrier: Bool { !(1...4).contains(operationalState) }
 }

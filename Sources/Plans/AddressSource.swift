@@ -8,15 +8,21 @@ package struct Lease: Equatable, Sendable {
     package var routes: [Route]
     package var dns: DNS
 
-    package init(ips: [CNIResult.IP] = [], routes: [Route] = [], dns: DNS = DNS()) {
+    /// Seconds for which the addresses may be used; nil without an end.
+    package var lifetime: UInt32?
+
+    package init(
+        ips: [CNIResult.IP] = [], routes: [Route] = [], dns: DNS = DNS(), lifetime: UInt32? = nil
+    ) {
         self.ips = ips
         self.routes = routes
         self.dns = dns
+        self.lifetime = lifetime
     }
 }
 
 /// One call of an address source.
-package struct LeaseRequest: Sendable {
+package struct LeaseRequest {
     /// The whole network configuration; the source reads its `ipam` object and `runtimeConfig`.
     package var config: PluginConfig
     package var id: AttachmentID
@@ -25,6 +31,8 @@ package struct LeaseRequest: Sendable {
     package var rules: RoleRules
     /// What was given for this request; empty when that is not known.
     package var given: [IPAddress] = []
+    /// The pod's link, of a source that needs it; nil on a DEL that does not reach it.
+    package var link: (any LinkAccess)?
 
     package init(config: PluginConfig, id: AttachmentID, args: String, rules: RoleRules) {
         self.config = config
@@ -40,8 +48,8 @@ package protocol AddressConfig: Sendable {
     func remarks(_ request: LeaseRequest) -> [Remark]
     /// The only thing here that is not idempotent.
     func allocate(_ request: LeaseRequest) throws(Failure) -> Lease
-    /// What `allocate` would give now; touches nothing.
-    func preview(_ request: LeaseRequest) throws(Failure) -> Lease
+    /// What `allocate` would give now; touches nothing. nil when nobody knows.
+    func preview(_ request: LeaseRequest) throws(Failure) -> Lease?
     /// What `allocate` gave when it gave `request.given`; touches nothing.
     func lease(_ request: LeaseRequest) throws(Failure) -> Lease
     /// Those of `request.given` that the store has lost.
@@ -58,6 +66,8 @@ package protocol AddressSource: Sendable {
     /// What it reads of `runtimeConfig`, and of `args.cni`.
     static var capabilities: [String] { get }
     static var podArguments: [String] { get }
+    /// Whether it talks over the pod's link: that is there before the address, and still there when it is released.
+    static var needsLink: Bool { get }
     /// Whether no two attachments get one address.
     static var keepsApart: Bool { get }
     /// The configuration of an ADD; in the meta role one that cannot work is refused. Reads no store.
@@ -96,10 +106,11 @@ extension AddressSource {
         try parse(request).allocate(request)
     }
 
-    package static func preview(_ request: LeaseRequest) throws(Failure) -> Lease {
+    package static func preview(_ request: LeaseRequest) throws(Failure) -> Lease? {
         try parse(request).preview(request)
     }
 
+    package static var needsLink: Bool { false }
     package static var keepsApart: Bool { true }
     package static var defaultStore: String? { nil }
     package static func store(of _: JSON) -> String? { nil }

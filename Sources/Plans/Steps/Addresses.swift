@@ -2,7 +2,8 @@ package import Network
 
 /// Addresses of links. Kernel: RTM_NEWADDR, RTM_DELADDR.
 package enum AddressStep: StepKind {
-    case add(CIDR, LinkName)
+    /// - Parameter lifetime: seconds after which the kernel removes it; nil for one that stays.
+    case add(CIDR, LinkName, lifetime: UInt32?)
     case remove(CIDR, LinkName)
     /// - Parameter nodad: an IPv6 address is used without a look for others that have it.
     case ensure(CIDR, LinkName, nodad: Bool)
@@ -17,8 +18,11 @@ package enum AddressStep: StepKind {
 
     package var commands: [String] {
         switch self {
-        case .add(let cidr, let link):
-            ["\(link.place.ip) addr add \(cidr)\(cidr.broadcastWord) dev \(link.word)"]
+        case .add(let cidr, let link, let lifetime):
+            [
+                "\(link.place.ip) addr add \(cidr)\(cidr.broadcastWord) dev \(link.word)"
+                    + (lifetime.map { " valid_lft \($0) preferred_lft \($0)" } ?? "")
+            ]
         case .remove(let cidr, let link): ["\(link.place.ip) addr delete \(cidr) dev \(link.word)"]
         case .ensure(let cidr, let link, let nodad):
             [
@@ -30,7 +34,7 @@ package enum AddressStep: StepKind {
 
     package func apply(to facts: inout Facts) {
         switch self {
-        case .add(let cidr, let link), .ensure(let cidr, let link, _):
+        case .add(let cidr, let link, _), .ensure(let cidr, let link, _):
             facts.links.update(link) { if !$0.addresses.contains(cidr) { $0.addresses.append(cidr) } }
         case .remove(let cidr, let link):
             facts.links.update(link) { $0.addresses.removeAll { $0 == cidr } }
@@ -43,8 +47,8 @@ package enum AddressStep: StepKind {
 }
 
 extension Step {
-    package static func addAddress(_ cidr: CIDR, _ link: LinkName) -> Step {
-        Step(AddressStep.add(cidr, link))
+    package static func addAddress(_ cidr: CIDR, _ link: LinkName, lifetime: UInt32? = nil) -> Step {
+        Step(AddressStep.add(cidr, link, lifetime: lifetime))
     }
 
     package static func removeAddress(_ cidr: CIDR, _ link: LinkName) -> Step {

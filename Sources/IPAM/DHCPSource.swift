@@ -1,0 +1,279 @@
+package import CNI
+import DHCP
+package import JSONC
+import Linux
+import Network
+package import Plans
+
+/// Addresses of a DHCP server, which the ADD itself asks over the pod's link. CNI reference plugin `dhcp`, without its daemon.
+///
+/// What was granted is written down for the daemon that renews it (`dhcp daemon`) and for DEL.
+package enum DHCPSource: AddressSource {
+    package static let type = "dhcp"
+    package static let needsLink = true
+    package static let capabilities: [String] = []
+    package static let podArguments: [String] = []
+    package static let vocabulary = DHCPConfig.vocabulary
+
+    package static func parse(_ request: LeaseRequest) throws(Failure) -> any AddressConfig {
+        DHCPRequest(config: try DHCPConfig(request))
+    }
+
+    package static func release(_ request: LeaseRequest) throws(Failure) {
+        try recorded { records throws(SystemError) in
+            let record: DHCPRecord?
+            // One that cannot be read says nothing of use, and must not stay.
+            do throws(SystemError) { record = try records.read(request.id) } catch { record = nil }
+            if let record { giveBack(record, request.link) }
+            try records.remove(request.id)
+        }
+    }
+
+    /// Tells the server, if the pod can be reached. Whether it hears nobody knows: RFC 2131 has no answer to that.
+    private static func giveBack(_ record: DHCPRecord, _ link: (any LinkAccess)?) {
+        guard let grant = record.grant, record.holds(), let link else { return }
+        let message = record.client.release(grant, transaction: UInt32.random(in: 0...(.max)))
+        let bytes = message.encoded()
+        do throws(Failure) {
+            guard let facts = try link.facts() else { return }
+            try link.inside { () throws(Failure) in
+                do throws(SystemError) {
+                    try sendFromClientPort(
+                        index: facts.index, grant.address.number, to: grant.server.number, bytes)
+                } catch {
+                    // Without the address on the link nothing can be sent from it: to all, then.
+                    let packet = Datagram(
+                        from: grant.address, Datagram.clientPort, to: grant.server, Datagram.serverPort, bytes
+                    )
+                    try? PacketSocket.open(index: facts.index).broadcast(packet.encoded())
+                }
+            }
+        } catch {}
+    }
+
+    package static func check(_ request: LeaseRequest) throws(Failure) {
+        var record: DHCPRecord?
+        try recorded { records throws(SystemError) in record = try records.read(request.id) }
+        guard let record, let grant = record.grant else {
+            throw Failure(
+                .generic, "dhcp: there is no lease of \(request.id.interface)",
+                details: "its record is gone from \(DHCPRecords.defaultPath): DEL and ADD the attachment")
+        }
+        guard record.holds() else {
+            throw Failure(
+                .generic, "dhcp: the lease of \(grant.address), of \(grant.server), has ended",
+                details: "the server did not renew it, or no daemon asked: is dhcp daemon running?")
+        }
+    }
+
+    package static func collect(_ request: LeaseRequest, valid: [AttachmentID]) throws(Failure) {
+        let containers = Set(valid.map(\.containerID))
+        let attachments = Set(valid)
+        try recorded { records throws(SystemError) in
+            for name in try records.names() {
+                guard let record = try? records.read(name), record.network == request.config.name else {
+                    continue
+                }
+                let lives =
+                    request.rules.collectsByInterface
+                    ? attachments.contains(record.id) : containers.contains(record.id.containerID)
+                if !lives { try records.remove(record.id) }
+            }
+        }
+    }
+
+    package static func status(_ request: LeaseRequest) throws(Failure) { _ = try DHCPConfig(request) }
+
+    private static func recorded(
+        _ body: (borrowing DHCPRecords) throws(SystemError) -> Void
+    ) throws(Failure) {
+        do throws(SystemError) {
+            if let records = try DHCPRecords.openIfThere(DHCPRecords.defaultPath) { try body(records) }
+        } catch {
+            throw Failure(.io, "dhcp: \(error)", details: "leases are kept in \(DHCPRecords.defaultPath)")
+        }
+    }
+
+    package static var defaultStore: String? { nil }
+}
+
+extension IPAddress {
+    /// Of an IPv4 address.
+    var number: UInt32 { UInt32(truncatingIfNeeded: bits) }
+}
+
+/// One ADD.
+private struct DHCPRequest: AddressConfig {
+    let config: DHCPConfig
+
+    func remarks(_ request: LeaseRequest) -> [Remark] { [] }
+    func preview(_: LeaseRequest) -> Lease? { nil }
+
+    func lease(_ request: LeaseRequest) throws(Failure) -> Lease {
+        var record: DHCPRecord?
+        do throws(SystemError) {
+            record = try DHCPRecords.openIfThere(DHCPRecords.defaultPath)?.read(request.id)
+        } catch {
+            throw Failure(.io, "dhcp: \(error)")
+        }
+        guard let record, record.holds(), let lease = record.grant.flatMap(config.lease) else {
+            throw Failure(.generic, "dhcp: the lease of \(request.id.interface) has ended")
+        }
+        return lease
+    }
+
+    func lost(_: LeaseRequest, isKept _: Bool) -> [IPAddress] { [] }
+
+    func allocate(_ request: LeaseRequest) throws(Failure) -> Lease {
+        guard let link = request.link else {
+            throw Failure(
+                .badEnvironment, "dhcp: there is no link to ask over",
+                details: "CNI_NETNS names the pod's namespace")
+        }
+        let interface = request.id.interface
+        let deadline = monotonicMilliseconds() + config.timeout * 1000
+        guard let facts = try link.facts(), let mac = facts.mac else {
+            throw Failure(
+                .generic, "dhcp: there is no link \(interface) in \(link.sandbox)",
+                details: "the plugin before it makes the link")
+        }
+        if !facts.isUp { try link.setUp() }
+        var record = DHCPRecord(
+            id: request.id, network: request.config.name, pod: Pod(ofArgs: request.args)?.description ?? "",
+            sandbox: link.sandbox, namespace: try link.namespace.map(NamespaceIdentity.init),
+            index: facts.index,
+            client: config.client(request, mac), priority: config.priority)
+        do throws(SystemError) {
+            let records = try DHCPRecords.open(DHCPRecords.defaultPath)
+            // Another ADD of this attachment, by a plugin that is called by itself.
+            if let known = try? records.read(request.id), known.isSame(as: record), known.holds(),
+                let lease = known.grant.flatMap(config.lease)
+            {
+                return lease
+            }
+            // From here on a DEL knows that there may be a lease.
+            try records.write(record)
+        } catch {
+            throw Failure(.io, "dhcp: \(error)", details: "leases are kept in \(DHCPRecords.defaultPath)")
+        }
+        do throws(Failure) {
+            guard try link.awaitCarrier(until: deadline) else {
+                throw Failure(
+                    .generic, "dhcp: no carrier on \(interface) in \(config.timeout) s: no more tries",
+                    details:
+                        "what \(interface) is connected to is down: look at its master, or the bridge's ports"
+                )
+            }
+            let grant = try converse(link, facts.index, record.client, request, until: deadline)
+            record.grant = grant
+            record.granted = .now()
+            guard let lease = config.lease(grant) else {
+                throw Failure(
+                    .generic,
+                    "dhcp: \(grant.server) granted \(grant.address) without a mask: Subnet Mask not found",
+                    details: "configure option 1 there, or request it")
+            }
+            guard grant.leaseTime > 0 else {
+                throw Failure(
+                    .generic, "dhcp: the lease of \(grant.address), of \(grant.server), ends at once",
+                    details: "configure a lease time there")
+            }
+            do throws(SystemError) {
+                guard try DHCPRecords.open(DHCPRecords.defaultPath).update(record) else {
+                    throw SystemError(refusing: "the record of the lease was removed: a DEL ran meanwhile")
+                }
+            } catch {
+                throw Failure(.io, "dhcp: \(error)", details: "leases are kept in \(DHCPRecords.defaultPath)")
+            }
+            return lease
+        } catch {
+            // What was granted is given back; nobody else knows of it.
+            if record.grant != nil {
+                _ = try? DHCPRecords.open(DHCPRecords.defaultPath).update(record)
+            }
+            try? DHCPSource.release(request)
+            throw error
+        }
+    }
+
+    /// Until a server has granted an address.
+    private func converse(
+        _ link: any LinkAccess, _ index: Int32, _ client: Client, _ request: LeaseRequest,
+        until deadline: Int64
+    ) throws(Failure) -> Grant {
+        var exchange = Exchange(client, .discover(nil), now: monotonicMilliseconds())
+        var outcome: Exchange.Outcome?
+        try link.inside { () throws(Failure) in
+            do throws(SystemError) {
+                let socket = try PacketSocket.open(index: index)
+                outcome = try answer(to: &exchange, over: socket, until: deadline)
+            } catch {
+                throw Failure(.generic, "dhcp: \(request.id.interface): \(error)")
+            }
+        }
+        if case .granted(let grant)? = outcome { return grant }
+        throw unanswered(exchange, request)
+    }
+
+    private func answer(
+        to exchange: inout Exchange, over socket: borrowing PacketSocket, until deadline: Int64
+    ) throws(SystemError) -> Exchange.Outcome? {
+        while true {
+            let now = monotonicMilliseconds()
+            if now >= deadline { return nil }
+            if let (message, _) = exchange.next(now: now) {
+                let datagram = Datagram(
+                    from: .unspecified, Datagram.clientPort, to: .broadcast, Datagram.serverPort,
+                    message.encoded())
+                try socket.broadcast(datagram.encoded())
+            }
+            guard socket.wait(milliseconds: min(exchange.wakeup, deadline) - monotonicMilliseconds()) else {
+                continue
+            }
+            while let (packet, hasChecksum) = try socket.receive() {
+                guard let datagram = Datagram(decoding: packet, hasChecksum: hasChecksum),
+                    let reply = Message(decoding: datagram.payload)
+                else { continue }
+                let now = monotonicMilliseconds()
+                if let outcome = exchange.take(reply, from: datagram.source, now: now) { return outcome }
+            }
+        }
+    }
+
+    private func unanswered(_ exchange: Exchange, _ request: LeaseRequest) -> Failure {
+        let vlan = (try? request.config.reader.int("vlan")) ?? nil
+        let place = request.id.interface + (vlan.map { ", VLAN \($0)," } ?? "")
+        let sent = "\(exchange.discovers) DISCOVER sent"
+        if let (server, text) = exchange.refusal {
+            return Failure(
+                .generic,
+                "dhcp: \(server) refused on \(place) (NAK)\(text.map { ": \(visible($0))" } ?? ""): no more tries",
+                details: "\(sent); the server's log says why")
+        }
+        if let (address, server) = exchange.offer {
+            return Failure(
+                .generic,
+                "dhcp: \(server) offered \(address) on \(place) and did not acknowledge it (\(exchange.requests) REQUEST sent): no more tries",
+                details: "the server's log says why; a second server may have taken the address")
+        }
+        return Failure(
+            .generic, "dhcp: no OFFER on \(place) in \(config.timeout) s (\(sent)): no more tries",
+            details:
+                "no DHCP server hears this network, or its addresses are all given: the key timeout says how long it is waited for"
+        )
+    }
+}
+
+extension NamespaceIdentity {
+    fileprivate init(_ traits: NamespaceTraits) {
+        self.init(boot: traits.boot, device: traits.device, inode: traits.inode, cookie: traits.cookie)
+    }
+}
+
+extension DHCPRecord {
+    /// Whether both are of one link of one namespace.
+    fileprivate func isSame(as other: DHCPRecord) -> Bool {
+        guard let one = namespace, let two = other.namespace else { return false }
+        return one.isSame(as: two) && index == other.index && client == other.client
+    }
+}
