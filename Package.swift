@@ -45,6 +45,9 @@ let package = Package(
             name: "Engine", dependencies: ["Plans", "Netlink", "Linux", "Hashing", "CNI", "Network", "JSONC"],
             swiftSettings: safe),
         .target(
+            name: "Renewal", dependencies: ["Engine", "IPAM", "DHCP", "Plans", "Linux", "CNI", "Network"],
+            swiftSettings: safe),
+        .target(
             name: "Meta",
             dependencies: [
                 "Definitions", "Records", "Modules", "IPAM", "Engine", "Plans", "Linux", "Hashing", "CNI", "Network",
@@ -54,7 +57,8 @@ let package = Package(
         .target(
             name: "Commands",
             dependencies: [
-                "Meta", "Definitions", "Records", "Engine", "Plans", "Linux", "CNI", "JSONC", "Network",
+                "Meta", "Renewal", "Definitions", "Records", "Engine", "IPAM", "DHCP", "Plans", "Linux", "CNI",
+                "JSONC", "Network",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: safe),

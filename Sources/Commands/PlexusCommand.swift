@@ -1,4 +1,5 @@
 import ArgumentParser
+import IPAM
 import Linux
 import Meta
 import Network
@@ -28,6 +29,10 @@ struct PlexusCommand: ParsableCommand {
 ///
 /// - Parameter name: what the executable was started as.
 package func runCommand(_ name: String, _ arguments: [String]) -> Never {
+    if name == DHCPSource.type, arguments.first == "daemon" {
+        DHCPCommand.main(arguments.map(visible))
+        exitProcess(0)
+    }
     if let help = PluginHelp.of(name) { run(help, arguments) }
     if case .unknown = Role.named(name) { exitProcess(Role.named(name).run()) }
     if let help = arguments.first.flatMap(PluginHelp.of) { run(help, Array(arguments.dropFirst())) }

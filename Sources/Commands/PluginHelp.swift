@@ -167,6 +167,30 @@ package struct PluginHelp: Sendable {
                           "routes": [{"dst": "10.9.0.0/16"}]}}
                 """),
         PluginHelp(
+            type: "dhcp",
+            about:
+                "addresses of a DHCP server, which the ADD asks over the pod's link; dhcp daemon renews them.",
+            keys: [
+                (
+                    "provide",
+                    "options to send: a list of {\"option\", \"value\"}, or \"fromArg\", a key of CNI_ARGS"
+                ),
+                (
+                    "request",
+                    "options to ask for: a list of {\"option\"}; \"skipDefault\": true leaves 3 and 1 away"
+                ),
+                ("priority", "the metric of every route"),
+                ("accept", "what is used besides address and routes: a list of dns, mtu, routers"),
+                ("clientID", "container, pod (the same in each sandbox of a pod) or mac"),
+                ("broadcast", "true: answers are to come as broadcasts"),
+                ("timeout", "seconds until an ADD gives up; 60"),
+                ("daemonSocketPath", "by which STATUS sees the daemon; /run/cni/dhcp.sock"),
+            ],
+            example: """
+                {"cniVersion": "1.1.0", "name": "mynet", "type": "macvlan", "master": "eth1",
+                 "ipam": {"type": "dhcp", "provide": [{"option": "host-name", "fromArg": "K8S_POD_NAME"}]}}
+                """),
+        PluginHelp(
             type: "static",
             about: "fixed addresses, for the key ipam of another plugin.",
             keys: [

@@ -139,6 +139,9 @@ extension IPAddress {
     package static let unspecified = IPAddress(.v4, bits: 0)
     package static let broadcast = IPAddress(.v4, bits: 0xffff_ffff)
 
+    /// Of an IPv4 address.
+    package var number: UInt32 { UInt32(truncatingIfNeeded: bits) }
+
     /// Four of them.
     init(octets: ArraySlice<UInt8>) { self.init(.v4, bits: UInt128(UInt32(octets: octets))) }
 }

@@ -1,7 +1,7 @@
 package import CNI
 import Linux
 import Netlink
-import Network
+package import Network
 package import Plans
 
 /// An attachment's link in the pod.
@@ -9,12 +9,21 @@ package final class SandboxLink: LinkAccess {
     private let kernel: Kernel
     private let name: LinkName
     package let sandbox: String
+    /// Of a link that is known; no other counts.
+    private var index: Int32?
 
     /// - Parameter sandbox: the path of the kernel's sandbox.
     package init(_ kernel: Kernel, _ interface: String, at sandbox: String) {
         self.kernel = kernel
         name = .sandbox(interface)
         self.sandbox = sandbox
+    }
+
+    /// By its index, which the pod cannot change.
+    package convenience init(_ kernel: Kernel, _ interface: String, index: Int32, at sandbox: String) {
+        kernel.links.note(KnownLink(place: .sandbox, index: index), for: .sandbox(interface))
+        self.init(kernel, interface, at: sandbox)
+        self.index = index
     }
 
     package var namespace: NamespaceTraits? {
@@ -26,7 +35,12 @@ package final class SandboxLink: LinkAccess {
     }
 
     package func facts() throws(Failure) -> LinkFacts? {
-        try attempt { () throws(SystemError) in try kernel.link(name).map { LinkFacts($0.info) } }
+        try attempt { () throws(SystemError) in
+            guard let found = try kernel.link(name), index == nil || found.info.index == index else {
+                return nil
+            }
+            return LinkFacts(found.info)
+        }
     }
 
     package func setUp() throws(Failure) {
@@ -63,7 +77,60 @@ package final class SandboxLink: LinkAccess {
         if let refused { throw refused }
     }
 
+    // MARK: A lease that goes on
+
+    /// Gives the address another lifetime, or adds it.
+    package func renew(_ cidr: CIDR, lifetime: UInt32?) throws(Failure) {
+        try onLink { socket, index throws(SystemError) in
+            try socket.renew(cidr, index: index, lifetime: lifetime)
+        }
+    }
+
+    /// Takes what a lease gave off the link, as far as it is there.
+    package func remove(_ lease: Lease) throws(Failure) {
+        try onLink { socket, index throws(SystemError) in
+            for route in lease.routes {
+                try ignoring { () throws(SystemError) in try socket.remove(route, index: index) }
+            }
+            for ip in lease.ips {
+                try ignoring { () throws(SystemError) in try socket.remove(ip.address, index: index) }
+            }
+        }
+    }
+
+    package func add(_ routes: [Route]) throws(Failure) {
+        try onLink { socket, index throws(SystemError) in
+            for route in routes {
+                try ignoring { () throws(SystemError) in try socket.add(route, index: index) }
+            }
+        }
+    }
+
+    package func remove(_ routes: [Route]) throws(Failure) {
+        try onLink { socket, index throws(SystemError) in
+            for route in routes {
+                try ignoring { () throws(SystemError) in try socket.remove(route, index: index) }
+            }
+        }
+    }
+
+    private func onLink(_ body: (inout RouteSocket, Int32) throws(SystemError) -> Void) throws(Failure) {
+        guard let facts = try facts() else {
+            throw Failure(.generic, "there is no link \(name.name) in \(sandbox)")
+        }
+        try attempt { () throws(SystemError) in
+            try kernel.with(.sandbox) { socket throws(SystemError) in try body(&socket, facts.index) }
+        }
+    }
+
     private func attempt<R>(_ body: () throws(SystemError) -> R) throws(Failure) -> R {
         do throws(SystemError) { return try body() } catch { throw Failure(.generic, "\(error)") }
     }
+}
+
+/// What is there, or gone, already.
+private func ignoring(_ body: () throws(SystemError) -> Void) throws(SystemError) {
+    do throws(SystemError) { try body() } catch
+        where [.alreadyExists, .noSuchProcess, .noSuchAddress].contains(error.code)
+    {}
 }

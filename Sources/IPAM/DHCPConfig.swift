@@ -1,14 +1,11 @@
 import CNI
-import DHCP
+package import DHCP
 import JSONC
 import Network
-import Plans
+package import Plans
 
 /// The `ipam` section of dhcp.
 struct DHCPConfig {
-    /// What of an answer is used that the reference plugin passes over.
-    enum Accepted: String, CaseIterable { case dns, mtu, routers }
-
     /// By what the server knows the client.
     enum Identity: String, CaseIterable {
         /// The reference plugin's: container, network and interface. A new sandbox is a new client.
@@ -21,9 +18,8 @@ struct DHCPConfig {
 
     var provided: [UInt8: [UInt8]] = [:]
     var requested: [UInt8] = []
-    var priority: UInt32?
     var isBroadcast = false
-    var accepted: Set<Accepted> = []
+    var terms = DHCPTerms()
     var identity = Identity.container
     /// Seconds of an ADD.
     var timeout: Int64 = 60
@@ -80,22 +76,25 @@ struct DHCPConfig {
         }
         if !skipsDefault { requested += [Option.routers, Option.subnetMask] }
         for name in try ipam.strings("accept") ?? [] {
-            guard let known = Accepted(rawValue: name) else {
-                throw ipam.error("accept", "unknown \"\(name)\": write \(Self.list(Accepted.allCases))")
+            guard let known = DHCPTerms.Accepted(rawValue: name) else {
+                throw ipam.error(
+                    "accept", "unknown \"\(name)\": write \(Self.list(DHCPTerms.Accepted.allCases))")
             }
-            accepted.insert(known)
+            terms.accepted.insert(known)
         }
-        if accepted.contains(.dns) {
+        if terms.accepted.contains(.dns) {
             requested += [Option.nameServers, Option.domainName, Option.domainSearch]
         }
-        if accepted.contains(.mtu) { requested.append(Option.mtu) }
+        if terms.accepted.contains(.mtu) { requested.append(Option.mtu) }
         var seen: Set<UInt8> = []
         requested = requested.filter { seen.insert($0).inserted }
         if requested.isEmpty {
             // As the library of the reference plugin asks then.
             requested = [Option.subnetMask, Option.routers, Option.domainName, Option.nameServers]
         }
-        priority = try ipam.int("priority", in: 0...Int64(UInt32.max)).flatMap { $0 == 0 ? nil : UInt32($0) }
+        terms.priority = try ipam.int("priority", in: 0...Int64(UInt32.max)).flatMap {
+            $0 == 0 ? nil : UInt32($0)
+        }
         isBroadcast = try ipam.bool("broadcast") ?? false
         timeout = try ipam.int("timeout", in: 1...600) ?? timeout
         if let name = try ipam.string("clientID") {
@@ -150,9 +149,19 @@ struct DHCPConfig {
             return text("\(request.id.containerID)/\(request.config.name)/\(request.id.interface)")
         }
     }
+}
+
+/// How what a server grants becomes addresses and routes.
+package struct DHCPTerms: Equatable, Sendable {
+    /// What of an answer is used that the reference plugin passes over.
+    package enum Accepted: String, CaseIterable, Sendable { case dns, mtu, routers }
+
+    /// The metric of every route.
+    package var priority: UInt32?
+    package var accepted: Set<Accepted> = []
 
     /// nil without a mask: nobody knows then who is on the link.
-    func lease(_ grant: Grant) -> Lease? {
+    package func lease(_ grant: Grant) -> Lease? {
         guard let length = grant.prefixLength else { return nil }
         var lease = Lease(
             ips: [.init(address: CIDR(grant.address, length), gateway: grant.routers.first)],

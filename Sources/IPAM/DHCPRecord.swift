@@ -37,14 +37,16 @@ package struct DHCPRecord: Sendable {
     /// Of the link, which the pod cannot change.
     package var index: Int32
     package var client: Client
-    package var priority: UInt32?
+    package var terms: DHCPTerms
     /// nil before the first answer.
     package var grant: Grant?
     package var granted: Instant?
+    /// The server has refused the address since: another one is looked for.
+    package var isRefused = false
 
     package init(
         id: AttachmentID, network: String, pod: String, sandbox: String, namespace: NamespaceIdentity?,
-        index: Int32, client: Client, priority: UInt32?
+        index: Int32, client: Client, terms: DHCPTerms
     ) {
         self.id = id
         self.network = network
@@ -53,7 +55,7 @@ package struct DHCPRecord: Sendable {
         self.namespace = namespace
         self.index = index
         self.client = client
-        self.priority = priority
+        self.terms = terms
     }
 
     /// Seconds since the lease was granted; nil for one that is not.
@@ -65,7 +67,7 @@ package struct DHCPRecord: Sendable {
 
     /// Whether the server's word still holds.
     package func holds(at now: Instant = .now()) -> Bool {
-        guard let grant, let age = age(at: now) else { return false }
+        guard let grant, !isRefused, let age = age(at: now) else { return false }
         return grant.leaseTime == .max || age < Int64(grant.leaseTime)
     }
 }
@@ -88,7 +90,11 @@ extension DHCPRecord {
                 "inode": .string("\(namespace.inode)"), "cookie": .string("\(namespace.cookie)"),
             ]
         }
-        if let priority { json["priority"] = .int(Int64(priority)) }
+        if let priority = terms.priority { json["priority"] = .int(Int64(priority)) }
+        if !terms.accepted.isEmpty {
+            json["accept"] = .array(terms.accepted.map(\.rawValue).sorted().map { .string($0) })
+        }
+        if isRefused { json["refused"] = true }
         if let grant, let granted {
             json["address"] = .string("\(grant.address)")
             json["server"] = .string("\(grant.server)")
@@ -130,7 +136,11 @@ extension DHCPRecord {
             client: Client(
                 hardware: mac, id: try bytes("clientID"), provided: try Self.options(json, "provide"),
                 requested: requested, isBroadcast: try json.bool("broadcast") ?? false),
-            priority: try json.int("priority", in: 0...Int64(UInt32.max)).map { UInt32($0) })
+            terms: DHCPTerms())
+        terms.priority = try json.int("priority", in: 0...Int64(UInt32.max)).map { UInt32($0) }
+        terms.accepted = Set(
+            (try json.strings("accept") ?? []).compactMap(DHCPTerms.Accepted.init(rawValue:)))
+        isRefused = try json.bool("refused") ?? false
         if let own = try json.object("namespace") {
             namespace = NamespaceIdentity(
                 boot: try text(own, "boot"), device: try number(own, "device"),

@@ -97,11 +97,6 @@ package enum DHCPSource: AddressSource {
     package static var defaultStore: String? { nil }
 }
 
-extension IPAddress {
-    /// Of an IPv4 address.
-    var number: UInt32 { UInt32(truncatingIfNeeded: bits) }
-}
-
 /// One ADD.
 private struct DHCPRequest: AddressConfig {
     let config: DHCPConfig
@@ -109,17 +104,26 @@ private struct DHCPRequest: AddressConfig {
     func remarks(_ request: LeaseRequest) -> [Remark] { [] }
     func preview(_: LeaseRequest) -> Lease? { nil }
 
+    /// - Parameter request: its link may be a new one: the record is told.
     func lease(_ request: LeaseRequest) throws(Failure) -> Lease {
-        var record: DHCPRecord?
         do throws(SystemError) {
-            record = try DHCPRecords.openIfThere(DHCPRecords.defaultPath)?.read(request.id)
+            let records = try DHCPRecords.openIfThere(DHCPRecords.defaultPath)
+            if var record = try records?.read(request.id), record.holds(),
+                let lease = record.grant.flatMap(record.terms.lease)
+            {
+                let index = (try? request.link?.facts())??.index
+                if let index, index != record.index {
+                    record.index = index
+                    _ = try records?.update(record)
+                }
+                return lease
+            }
         } catch {
             throw Failure(.io, "dhcp: \(error)")
         }
-        guard let record, record.holds(), let lease = record.grant.flatMap(config.lease) else {
-            throw Failure(.generic, "dhcp: the lease of \(request.id.interface) has ended")
-        }
-        return lease
+        throw Failure(
+            .generic, "dhcp: the lease of \(request.id.interface) has ended",
+            details: "delete the pod: its next sandbox asks anew")
     }
 
     func lost(_: LeaseRequest, isKept _: Bool) -> [IPAddress] { [] }
@@ -142,12 +146,12 @@ private struct DHCPRequest: AddressConfig {
             id: request.id, network: request.config.name, pod: Pod(ofArgs: request.args)?.description ?? "",
             sandbox: link.sandbox, namespace: try link.namespace.map(NamespaceIdentity.init),
             index: facts.index,
-            client: config.client(request, mac), priority: config.priority)
+            client: config.client(request, mac), terms: config.terms)
         do throws(SystemError) {
             let records = try DHCPRecords.open(DHCPRecords.defaultPath)
             // Another ADD of this attachment, by a plugin that is called by itself.
             if let known = try? records.read(request.id), known.isSame(as: record), known.holds(),
-                let lease = known.grant.flatMap(config.lease)
+                let lease = known.grant.flatMap(config.terms.lease)
             {
                 return lease
             }
@@ -167,7 +171,7 @@ private struct DHCPRequest: AddressConfig {
             let grant = try converse(link, facts.index, record.client, request, until: deadline)
             record.grant = grant
             record.granted = .now()
-            guard let lease = config.lease(grant) else {
+            guard let lease = config.terms.lease(grant) else {
                 throw Failure(
                     .generic,
                     "dhcp: \(grant.server) granted \(grant.address) without a mask: Subnet Mask not found",

@@ -61,6 +61,19 @@ ssize_t clinux_dhcp_broadcast(int socket, int index, const void *bytes, size_t c
 ssize_t clinux_dhcp_receive(int socket, void *buffer, size_t size, int *has_checksum);
 /// Sends a datagram from port 68 of an address of the link's to port 67; addresses in host order. 0, or -1 and errno.
 int clinux_dhcp_send(int index, uint32_t from, uint32_t to, const void *bytes, size_t count);
+/// A timer of CLOCK_BOOTTIME, and when it is to go off, in milliseconds; 0 stops it. timerfd_create(2).
+int clinux_boot_timer(void);
+int clinux_set_timer(int timer, int64_t milliseconds);
+/// Blocks SIGTERM and SIGINT, and becomes readable with one. signalfd(2).
+int clinux_stop_signals(void);
+/// Becomes readable when a file is renamed into a directory, or deleted there. inotify(7).
+int clinux_watch(const char *directory);
+/// A listening socket at a path.
+int clinux_listen(const char *path);
+/// Whether somebody listens there: 0, or -1 and errno.
+int clinux_knock(const char *path);
+/// Takes the connections that wait, and closes them.
+void clinux_accept_all(int listener);
 /// CLOCK_BOOTTIME in milliseconds, which goes on while the machine sleeps.
 int64_t clinux_boot_milliseconds(void);
 /// CLOCK_MONOTONIC in milliseconds.

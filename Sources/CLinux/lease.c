@@ -6,6 +6,12 @@
 #include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <signal.h>
+#include <sys/inotify.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <sys/un.h>
+#include <time.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -77,4 +83,69 @@ int clinux_dhcp_send(int index, uint32_t from, uint32_t to, const void *bytes, s
     close(raw);
     errno = saved;
     return status;
+}
+
+int clinux_boot_timer(void) { return timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK); }
+
+int clinux_set_timer(int timer, int64_t milliseconds) {
+    struct itimerspec when = {{0, 0}, {milliseconds / 1000, milliseconds % 1000 * 1000000}};
+    return timerfd_settime(timer, TFD_TIMER_ABSTIME, &when, 0);
+}
+
+int clinux_stop_signals(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    if (sigprocmask(SIG_BLOCK, &set, 0) != 0) return -1;
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int clinux_watch(const char *path) {
+    int raw = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (raw < 0) return -1;
+    if (inotify_add_watch(raw, path, IN_MOVED_TO | IN_DELETE | IN_ONLYDIR) < 0) {
+        close(raw);
+        return -1;
+    }
+    return raw;
+}
+
+int clinux_listen(const char *path) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address.sun_path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    strcpy(address.sun_path, path);
+    int raw = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (raw < 0) return -1;
+    if (bind(raw, (struct sockaddr *)&address, sizeof address) != 0 || listen(raw, 16) != 0) {
+        int saved = errno;
+        close(raw);
+        errno = saved;
+        return -1;
+    }
+    return raw;
+}
+
+int clinux_knock(const char *path) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address.sun_path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    strcpy(address.sun_path, path);
+    int raw = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (raw < 0) return -1;
+    int status = connect(raw, (struct sockaddr *)&address, sizeof address);
+    int saved = errno;
+    close(raw);
+    errno = saved;
+    // A full backlog is somebody who is busy.
+    return status == 0 || saved == EAGAIN ? 0 : -1;
+}
+
+void clinux_accept_all(int listener) {
+    for (int raw; (raw = accept4(listener, 0, 0, SOCK_CLOEXEC)) >= 0;) close(raw);
 }

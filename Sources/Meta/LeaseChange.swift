@@ -1,0 +1,60 @@
+import CNI
+package import IPAM
+package import Linux
+import Network
+import Plans
+import Records
+
+/// A lease whose address or routes are others than ADD's: the pod's record and its network-status are to say so.
+package struct LeaseChange {
+    private let lease: DHCPRecord
+
+    package static let defaultDirectories = Role.metaNames.map { "/var/lib/cni/\($0)" }
+
+    package init(_ lease: DHCPRecord) { self.lease = lease }
+
+    /// - Parameter directories: where the pods' records are; of a pod without one nothing is to be told.
+    package func publish(in directories: [String], _ log: Log) {
+        for directory in directories where fileExists("\(directory)/attachments") {
+            do throws(Failure) { try publish(in: directory, log) } catch {
+                log.error(
+                    "container \(lease.id.containerID): its record has the old address: \(error.logged)")
+            }
+        }
+    }
+
+    private func publish(in directory: String, _ log: Log) throws(Failure) {
+        guard let granted = lease.grant.flatMap(lease.terms.lease) else { return }
+        let store = try RecordStore.open(directory)
+        for id in try store.all() where id.containerID == lease.id.containerID {
+            let lock = try store.lock(id)
+            defer { extendLifetime(lock) }
+            guard var record = try store.read(id, log),
+                let index = record.entries.firstIndex(where: { $0.spec.id == lease.id }),
+                var result = record.entries[index].attached?.result
+            else { continue }
+            result.take(granted)
+            record.entries[index].attached?.result = result
+            record.entries[index].attached?.given = granted.ips.map(\.address.address)
+            if record.pod != nil { record.status = NetworkStatus.text(of: record) }
+            try store.write(record)
+            guard let pod = record.pod, let text = record.status else { continue }
+            do throws(SystemError) { try StatusFiles(cniDir: directory).write(text, of: pod) } catch {
+                throw Failure(.io, "\(error)")
+            }
+        }
+    }
+}
+
+extension CNIResult {
+    /// Another lease's addresses and routes in the place of the old ones, as they were on the link.
+    fileprivate mutating func take(_ lease: Lease) {
+        let interface = ips.first?.interface
+        ips = lease.ips.map { ip in
+            var ip = ip
+            ip.interface = interface
+            return ip
+        }
+        routes = lease.routes
+    }
+}

@@ -1,0 +1,255 @@
+import CNI
+import DHCP
+import Engine
+package import IPAM
+package import Linux
+import Network
+import Plans
+
+/// Renews the leases of a node, in one loop: it sleeps until the next one is due, holds no pod's namespace open meanwhile,
+/// and reads a lease's record when it is its turn.
+package final class Keeper {
+    private let path: String
+    private let records: DHCPRecords
+    private let log: Log
+    /// Told of leases whose address or routes are others than before.
+    private let changed: (DHCPRecord) -> Void
+    private var agenda = Agenda()
+    private var conversations: [String: Conversation] = [:]
+    /// How many are led at once; each has a socket.
+    private static let most = 256
+    /// How often one that has ended was asked for in vain.
+    private var attempts: [String: Int] = [:]
+    /// Milliseconds that a server has to answer: some look first whether the address is free.
+    private static let patience: Int64 = 10_000
+    /// Milliseconds between attempts, at most.
+    private static let longestPause: Int64 = 60_000
+
+    /// - Parameter path: the records' folder, which is made.
+    package init(
+        _ path: String = DHCPRecords.defaultPath, _ log: Log, changed: @escaping (DHCPRecord) -> Void
+    ) throws(SystemError) {
+        self.path = path
+        records = try DHCPRecords.open(path)
+        self.log = log
+        self.changed = changed
+    }
+
+    /// Until SIGTERM or SIGINT.
+    package func run(_ doorbell: borrowing Doorbell) throws(SystemError) {
+        let stop = try StopSignal.open()
+        let timer = try BootTimer.open()
+        let watch = try DirectoryWatch.open(path)
+        try loadAll()
+        while true {
+            let next = [agenda.first, conversations.values.lazy.map { $0.wakeup }.min()].compactMap(\.self)
+                .min()
+            timer.set(next)
+            let ready = readable(
+                [stop.raw, timer.raw, watch.raw, doorbell.raw] + conversations.values.map { $0.socket.raw })
+            if ready.contains(stop.raw) { return }
+            if ready.contains(timer.raw) { timer.clear() }
+            if ready.contains(doorbell.raw) { doorbell.answer() }
+            if ready.contains(watch.raw) {
+                if let names = watch.changes() { for name in names { load(name) } } else { try loadAll() }
+            }
+            let now = bootMilliseconds()
+            for (name, conversation) in conversations
+            where conversation.wakeup <= now || ready.contains(conversation.socket.raw) {
+                go(on: conversation, name, now)
+            }
+            while conversations.count < Self.most, let name = agenda.popDue(now) { begin(name, now) }
+        }
+    }
+
+    private func loadAll() throws(SystemError) {
+        agenda = Agenda()
+        for name in try records.names() { load(name) }
+    }
+
+    /// Takes a record in that is new, has changed, or is gone.
+    private func load(_ name: String) {
+        guard name.hasSuffix(".json"), !name.hasPrefix(".") else { return }
+        // Our own writing comes here too.
+        guard conversations[name] == nil else { return }
+        do throws(SystemError) {
+            let record = try records.read(name)
+            if record == nil { attempts[name] = nil }
+            agenda.set(name, record.flatMap { due($0, bootMilliseconds()) })
+        } catch {
+            agenda.set(name, nil)
+            log.error("\(name): \(error)")
+        }
+    }
+
+    // MARK: When
+
+    enum Stage { case bound, renewing, rebinding, ended }
+
+    /// The stage of a lease, and how many milliseconds are left of it; nil for one without an end.
+    private func stage(_ record: DHCPRecord) -> (Stage, left: Int64)? {
+        if record.isRefused { return (.ended, 0) }
+        guard let grant = record.grant, let age = record.age().map({ $0 * 1000 }), grant.leaseTime != .max
+        else {
+            return nil
+        }
+        let ends: [(Stage, UInt32)] = [
+            (.bound, grant.renewalTime), (.renewing, grant.rebindingTime), (.rebinding, grant.leaseTime),
+        ]
+        for (stage, end) in ends where age < Int64(end) * 1000 { return (stage, Int64(end) * 1000 - age) }
+        return (.ended, 0)
+    }
+
+    /// When a lease is to be looked at; nil for never, as while its ADD still asks.
+    private func due(_ record: DHCPRecord, _ now: Int64) -> Int64? {
+        guard let (stage, left) = stage(record) else { return nil }
+        return stage == .bound ? now + left : now
+    }
+
+    /// When it is tried again after nobody answered: RFC 2131, 4.4.5, but for its minute, which short leases do not have.
+    private func later(_ name: String, _ record: DHCPRecord, after tried: Stage, _ now: Int64) -> Int64 {
+        if let (stage, left) = stage(record), stage != .ended { return now + max(left / 2, 1000) }
+        // Nobody has it any more: another one is looked for at once.
+        guard tried == .ended else { return now }
+        return now + pause(name)
+    }
+
+    /// 4, 8, ... 60 seconds, a quarter more or less.
+    private func pause(_ name: String) -> Int64 {
+        let count = attempts[name, default: 0]
+        attempts[name] = count + 1
+        let pause = min(4000 << min(count, 8), Self.longestPause)
+        return pause + Int64.random(in: -pause / 4...pause / 4)
+    }
+
+    // MARK: One lease
+
+    private func begin(_ name: String, _ now: Int64) {
+        do throws(Failure) {
+            guard let record = try read(name), let (stage, left) = stage(record) else { return }
+            if stage == .bound { return agenda.set(name, now + left) }
+            guard let link = try reach(record) else {
+                log.error("\(subject(record)): its pod is gone: the lease is forgotten")
+                return try forget(record)
+            }
+            guard let facts = try link.facts(), facts.mac == record.client.hardware else {
+                // Somebody makes it again, or DEL comes.
+                guard stage == .ended else { return agenda.set(name, later(name, record, after: stage, now)) }
+                log.error("\(subject(record)): its link is gone: the lease is forgotten")
+                return try forget(record)
+            }
+            let goal: Exchange.Goal =
+                switch (stage, record.grant) {
+                case (.renewing, let grant?): .renew(grant.address, server: grant.server)
+                case (.rebinding, let grant?): .rebind(grant.address)
+                default: .discover(record.isRefused ? nil : record.grant?.address)
+                }
+            if stage == .ended, !record.isRefused, let grant = record.grant {
+                log.error(
+                    "\(subject(record)): the lease of \(grant.address) has ended: \(grant.server) did not renew it"
+                )
+            }
+            let rest = stage == .ended ? Self.patience : min(max(left, 1000), Self.patience)
+            let conversation = try Conversation(
+                record, link, goal, now: now, end: now + rest, index: facts.index)
+            conversation.stage = stage
+            conversations[name] = conversation
+            go(on: conversation, name, now)
+        } catch {
+            log.error("\(name): \(error.logged)")
+            agenda.set(name, now + pause(name))
+        }
+    }
+
+    private func read(_ name: String) throws(Failure) -> DHCPRecord? {
+        do throws(SystemError) { return try records.read(name) } catch { throw Failure(.io, "\(error)") }
+    }
+
+    private func forget(_ record: DHCPRecord) throws(Failure) {
+        do throws(SystemError) { try records.remove(record.id) } catch { throw Failure(.io, "\(error)") }
+    }
+
+    /// The link in its namespace, at whatever path that is by now; nil when the namespace is gone.
+    private func reach(_ record: DHCPRecord) throws(Failure) -> SandboxLink? {
+        for path in [record.sandbox, record.namespace?.path()].compactMap(\.self) {
+            let kernel = try Kernel.open(sandbox: path, mayBeGone: true)
+            guard let found = try kernel.sandboxIdentity() else { continue }
+            if let wanted = record.namespace, !found.isSame(as: wanted) { continue }
+            return SandboxLink(kernel, record.id.interface, index: record.index, at: path)
+        }
+        return nil
+    }
+
+    private func go(on conversation: Conversation, _ name: String, _ now: Int64) {
+        do throws(Failure) {
+            guard let outcome = try conversation.step(now) else {
+                if now < conversation.end { return }
+                conversations[name] = nil
+                return agenda.set(name, later(name, conversation.record, after: conversation.stage, now))
+            }
+            conversations[name] = nil
+            attempts[name] = nil
+            var record = conversation.record
+            switch outcome {
+            case .granted(let grant): try take(grant, &record, conversation.link)
+            case .refused(let server, let text): try refuse(&record, server, text, conversation.link)
+            }
+            agenda.set(name, due(record, bootMilliseconds()))
+        } catch {
+            conversations[name] = nil
+            log.error("\(subject(conversation.record)): \(error.logged)")
+            agenda.set(name, now + pause(name))
+        }
+    }
+
+    private func take(_ grant: Grant, _ record: inout DHCPRecord, _ link: SandboxLink) throws(Failure) {
+        guard let lease = record.terms.lease(grant) else {
+            throw Failure(.generic, "\(grant.server) granted \(grant.address) without a mask")
+        }
+        let old = record.grant.flatMap(record.terms.lease)
+        let wasLost = !record.holds()
+        record.grant = grant
+        record.granted = .now()
+        record.isRefused = false
+        do throws(SystemError) {
+            // A DEL was faster.
+            guard try records.update(record) else { return }
+        } catch {
+            throw Failure(.io, "\(error)")
+        }
+        let isOther = old?.ips.map(\.address) != lease.ips.map(\.address)
+        if isOther, let old { try link.remove(old) }
+        for ip in lease.ips { try link.renew(ip.address, lifetime: lease.lifetime) }
+        let before = isOther || wasLost ? [] : old?.routes ?? []
+        try link.remove(before.filter { !lease.routes.contains($0) })
+        try link.add(lease.routes.filter { !before.contains($0) })
+        if isOther || before != lease.routes {
+            let from = old?.ips.first.map { " instead of \($0.address)" } ?? ""
+            log.error(
+                "\(subject(record)): it has \(grant.address), of \(grant.server),\(isOther ? from : " again, or other routes")"
+            )
+            changed(record)
+        } else {
+            log.verbose(
+                "\(subject(record)): \(grant.server) renewed \(grant.address) for \(grant.leaseTime) s")
+        }
+    }
+
+    /// The address is not to be used any more.
+    private func refuse(
+        _ record: inout DHCPRecord, _ server: IPAddress, _ text: String?, _ link: SandboxLink
+    ) throws(Failure) {
+        let why = text.map { ": \(visible($0))" } ?? ""
+        log.error(
+            "\(subject(record)): \(server) refused \(record.grant.map { "\($0.address)" } ?? "it") (NAK)\(why)"
+        )
+        if let old = record.grant.flatMap(record.terms.lease) { try link.remove(old) }
+        record.isRefused = true
+        do throws(SystemError) { _ = try records.update(record) } catch { throw Failure(.io, "\(error)") }
+    }
+
+    private func subject(_ record: DHCPRecord) -> String {
+        let pod = record.pod.isEmpty ? "" : "pod \(record.pod), "
+        return "\(pod)container \(record.id.containerID) \(record.id.interface)"
+    }
+}
