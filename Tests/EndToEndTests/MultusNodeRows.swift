@@ -90,7 +90,6 @@ import Testing
     func checked() throws {
         let pod = try RecordedNode("one", "two", "three", "four")
         try pod.define("one")
-        try pod.define("two", #""disableCheck":true"#)
         try pod.node.define("two", #"{"cniVersion":"1.0.0","disableCheck":true,"plugins":[{"type":"two"}]}"#)
         try pod.node.define("three", #"{"cniVersion":"0.3.1","type":"three"}"#)
         try pod.plugin("three", RecordedNode.result("0.3.1"))
