@@ -7,7 +7,6 @@ import Testing
     private let pod: RecordedNode
     private static let key = "k8s.v1.cni.cncf.io/networks"
     private static let defaultKey = "v1.multus-cni.io/default-network"
-    /// The master takes the capabilities too.
     private static let capable =
         #""capabilities":{"ips":true,"mac":true,"infinibandGUID":true,"bandwidth":true,"portMappings":true}"#
     private static let master =
