@@ -12,14 +12,14 @@ package struct DelegateBuilder {
     private let cache: DefinitionCache
     private let finder: NetworkFinder
     private let invocation: Invocation
-    /// The runtime's own pairs, each once.
+    /// The runtime's own pairs, each once, those of the pod first.
     private let pairs: [(key: String, value: String)]
     private let pod: Pod?
 
-    private static let knownArgs = [
-        "K8S_POD_NAMESPACE", "K8S_POD_NAME", "K8S_POD_UID", "K8S_POD_INFRA_CONTAINER_ID", "IP", "MAC",
-        "GATEWAY",
+    private static let podArgs = [
+        "K8S_POD_NAMESPACE", "K8S_POD_NAME", "K8S_POD_INFRA_CONTAINER_ID", "K8S_POD_UID",
     ]
+    private static let knownArgs = podArgs + ["IP", "MAC", "GATEWAY"]
 
     /// - Parameter cache: nil for that of the configuration.
     package init(
@@ -35,7 +35,10 @@ package struct DelegateBuilder {
             pairs.removeAll { $0.key == pair.key }
             pairs.append(pair)
         }
-        self.pairs = pairs
+        // As Multus writes them, whatever order the runtime has: containerd's is random.
+        self.pairs =
+            Self.podArgs.compactMap { key in pairs.first { $0.key == key } }
+            + pairs.filter { !Self.podArgs.contains($0.key) }
         if invocation.verb == .add { try args.requireKnown(Self.knownArgs) }
         self.pod = try Pod(args)
         finder = NetworkFinder(config: config, cache: cache, pod: pod)

@@ -201,7 +201,7 @@ extension MetaPlugin {
         var problems: [Failure]
         if let record {
             let (kernel, sandbox) = try open(record, given: "")
-            problems = detach(record, sandbox: sandbox, runner(kernel))
+            problems = detach(record, sandbox: sandbox, runner(kernel), store)
         } else {
             let kept = try neighbours(of: id, among: others, store)
             let likely = Self.likelyInterfaces(id)

@@ -34,7 +34,7 @@ extension MetaPlugin {
         var held: Set<String> = []
         if let record {
             let (kernel, sandbox) = try open(record, given: invocation.netns)
-            problems = detach(record, sandbox: sandbox, runner(kernel))
+            problems = detach(record, sandbox: sandbox, runner(kernel), store)
         } else if let multus {
             let (kernel, sandbox) = try open(multus, store)
             held = kernel.hasSandbox ? [] : try living(multus)
@@ -212,13 +212,37 @@ extension MetaPlugin {
     func detach(
         _ record: PodRecord, sandbox: String, _ runner: ChainRunner, holding held: Set<String> = []
     ) -> [Failure] {
+        var record = record
+        return detach(&record, sandbox: sandbox, runner, holding: held)
+    }
+
+    /// The same of a record in the store, which notes what went, so that the next DEL runs what failed alone.
+    func detach(
+        _ record: PodRecord, sandbox: String, _ runner: ChainRunner, _ store: borrowing RecordStore
+    ) -> [Failure] {
+        var record = record
+        let problems = detach(&record, sandbox: sandbox, runner, holding: [])
+        // Where the disk is full, the next DEL runs all again.
+        if !problems.isEmpty, record.entries.contains(where: \.isDetached) { try? store.write(record) }
+        return problems
+    }
+
+    private func detach(
+        _ record: inout PodRecord, sandbox: String, _ runner: ChainRunner, holding held: Set<String>
+    ) -> [Failure] {
         let teardown = Teardown(runner, holding: held)
-        for entry in record.entries.reversed() {
-            var spec = entry.spec
+        var gone: [Int] = []
+        for index in record.entries.indices.reversed() where !record.entries[index].isDetached {
+            let known = teardown.problems.count
+            var spec = record.entries[index].spec
             spec.sandbox = sandbox
-            teardown.detach(spec, entry.attached)
+            teardown.detach(spec, record.entries[index].attached)
+            if teardown.problems.count == known { gone.append(index) }
         }
+        let known = teardown.problems.count
         teardown.finish()
+        // Links and addresses go together: what is left of them may be anybody's.
+        if teardown.problems.count == known { for index in gone { record.entries[index].isDetached = true } }
         return teardown.problems
     }
 

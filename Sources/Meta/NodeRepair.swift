@@ -44,7 +44,8 @@ extension RunningPod {
     fileprivate func repair(isDry: Bool) throws(Failure) -> [NodeRepair.Finding] {
         try changing { store, record, runner throws(Failure) in
             var findings: [NodeRepair.Finding] = []
-            for index in record.entries.indices {
+            // What a DEL took that failed elsewhere the next one leaves out: made again, nobody would take it.
+            for index in record.entries.indices where !record.entries[index].isDetached {
                 let entry = record.entries[index]
                 guard let attached = entry.attached, attached.isWhole else { continue }
                 let start = record

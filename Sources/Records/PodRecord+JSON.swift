@@ -37,6 +37,7 @@ extension PodRecord {
         if let cniArgs = spec.cniArgs { json["cniArgs"] = .object(cniArgs) }
         if let deviceID = spec.deviceID { json["deviceID"] = .string(deviceID) }
         if !spec.origin.isEmpty { json["origin"] = .string(spec.origin) }
+        if entry.isDetached { json["detached"] = true }
         try write(entry.attached, to: &json)
         return .object(json)
     }
@@ -109,7 +110,9 @@ extension PodRecord {
             external: try json.strings("external") ?? [])
         spec.origin = try json.string("origin") ?? ""
         spec.deviceID = try json.string("deviceID")
-        return Entry(spec: spec, attached: try attached(json, interface: spec.id.interface))
+        var entry = Entry(spec: spec, attached: try attached(json, interface: spec.id.interface))
+        entry.isDetached = try json.bool("detached") ?? false
+        return entry
     }
 
     private static func attached(_ json: Reader, interface: String) throws(JSONError) -> Attached? {

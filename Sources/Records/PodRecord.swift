@@ -10,6 +10,8 @@ package struct PodRecord: Sendable {
         package var spec: AttachmentSpec
         /// nil until ADD has finished, or has sysctls to save.
         package var attached: Attached?
+        /// A DEL that failed elsewhere has taken it away; the next one leaves it out.
+        package var isDetached = false
 
         package init(spec: AttachmentSpec, attached: Attached? = nil) {
             self.spec = spec

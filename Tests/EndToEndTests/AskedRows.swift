@@ -515,7 +515,7 @@ import Testing
         for words in said { #expect(answer.ran.errors.contains(words), "\(answer.ran.errors)") }
     }
 
-    @Test(arguments: wishes)
+    @Test("A20: one line of the log names what is not given", arguments: wishes)
     func oneLineNamesWhatIsNotGiven(keys: String, selection: String, words: [String]) throws {
         let networks = "[{\"name\":\"net\"\(selection)}]"
         let answer = try add(keys, networks: networks)

@@ -69,7 +69,9 @@ import Testing
         try refused(try add(MetaEndToEnd.config(node, extra: extra)), [7], "multusNamespace")
     }
 
-    @Test(arguments: ["../outside/sh", "/bin/sh", "..", ".", "a/b", "/\u{301}bin", "bin/\u{301}sh", "a b"])
+    @Test(
+        "X13: a type with a path, of a plugin, in a list and of an address source",
+        arguments: ["../outside/sh", "/bin/sh", "..", ".", "a/b", "/\u{301}bin", "bin/\u{301}sh", "a b"])
     func noTypeLeavesThePluginsDirectories(type: String) throws {
         try node.script("sh", "echo '{}'")
         try Shell.sh("cp \(node.directory)/plugins/sh \(node.directory)/outside/sh")
@@ -255,6 +257,7 @@ import Testing
     // MARK: The annotation
 
     @Test(
+        "A24, A25: isolation is checked before anything is looked for",
         arguments: [
             ("other/secret", nil), ("other/none", nil),
             ("[{\"name\":\"secret\",\"namespace\":\"other\"}]", nil),
@@ -357,7 +360,7 @@ import Testing
         #expect(try node.call("DEL", netns: netns, args: MetaEndToEnd.pod, config).status == 0)
     }
 
-    @Test func anAnnotationCannotTakeTheNodesMemory() throws {
+    @Test("A07: many networks, and deep arguments") func anAnnotationCannotTakeTheNodesMemory() throws {
         let many = Array(repeating: "net-a", count: 40000).joined(separator: ",")
         try refused(try add(MetaEndToEnd.config(node, networks: many)), [7], "40,000 networks")
         for levels in [122, 126, 200, 100_000] {

@@ -63,7 +63,7 @@ import Testing
         }
     }
 
-    @Test(arguments: ["0.3.1", "0.4.0", "1.0.0", "1.1.0"])
+    @Test("R05: the result is in the version of the call", arguments: ["0.3.1", "0.4.0", "1.0.0", "1.1.0"])
     func theResultIsInTheCallsVersion(version: String) throws {
         let node = try Self.node()
         let answer = try node.call(
@@ -88,7 +88,7 @@ import Testing
 
     enum Loss: String, CaseIterable { case nothing, namespace, state, tornState, cache, stateAndNamespace }
 
-    @Test(arguments: Loss.allCases)
+    @Test("E05, E06, E07, E08: DEL, twice, with anything lost", arguments: Loss.allCases)
     func deleteFreesEverything(loss: Loss) throws {
         let node = try Self.node()
         let netns = try node.pod("a")
@@ -157,7 +157,8 @@ import Testing
         #expect(try node.files("state").isEmpty)
     }
 
-    @Test func selectionsKeysReachTheAttachment() throws {
+    @Test("A14, A15, A23, F01: ips, mac, interface, default-route and namespace reach the kernel")
+    func selectionsKeysReachTheAttachment() throws {
         let node = try Self.node()
         let netns = try node.pod("a")
         try node.define(
@@ -221,7 +222,9 @@ import Testing
         #expect(answer.message.contains("namespace isolation enabled"))
     }
 
-    @Test func podsInTheCacheAreCheckedByUID() throws {
+    @Test("A34: the cache knows the pod, or an earlier one of its name") func podsInTheCacheAreCheckedByUID()
+        throws
+    {
         let node = try Self.node()
         let netns = try node.pod("a")
         try node.write(
@@ -236,7 +239,8 @@ import Testing
         #expect(try node.links(pod: "a") == ["eth0", "net1"])
     }
 
-    @Test func garbageCollectionDetachesWhatTheRuntimeForgot() throws {
+    @Test("G01: of two pods the one that the list does not name goes")
+    func garbageCollectionDetachesWhatTheRuntimeForgot() throws {
         let node = try Self.node()
         for pod in ["a", "b"] {
             let config = Self.config(node, version: "1.1.0")
@@ -268,10 +272,12 @@ import Testing
     }
 
     /// What ADD would refuse, and what DEL no longer needs, must not keep a pod from going.
-    @Test(arguments: [
-        #""vlan":5000"#, #""isGatway":true"#, #""ipam":{"type":"none-such"}"#, #""cniVersion":"0.1.0""#,
-        #""ipam":{"type":"host-local","dataDir":"DIR/ipam","subnet":"oops"}"#,
-    ])
+    @Test(
+        "E05: DEL without record by a configuration that changed",
+        arguments: [
+            #""vlan":5000"#, #""isGatway":true"#, #""ipam":{"type":"none-such"}"#, #""cniVersion":"0.1.0""#,
+            #""ipam":{"type":"host-local","dataDir":"DIR/ipam","subnet":"oops"}"#,
+        ])
     func deleteWorksWithAConfigurationThatChanged(change: String) throws {
         let node = try Self.node()
         let netns = try node.pod("a")

@@ -36,27 +36,32 @@ import Testing
         #expect(leases.isEmpty, "\(what)")
     }
 
-    @Test(arguments: [
-        ("exec >&-", "no valid result"), ("exec <&- >&- 2>&-", "no valid result"),
-        ("yes", "more than a plugin may"),
-        ("cat /dev/zero", "more than a plugin may"), ("yes >&2 & yes >&2 & yes", "more than a plugin may"),
-        ("kill -9 $$", "signal 9"), ("kill -SEGV $$", "signal 11"), ("kill -PIPE $$", "signal 13"),
-        ("exit 1", "status 1"),
-        ("exit 255", "status 255"), ("echo sorry >&2; exit 3", "sorry"),
-        ("head -c 30000000 /dev/zero >&2; exit 3", "status 3"),
-        ("echo nonsense; exit 3", "nonsense"), (#"echo '{"code":11,"msg":"later"}'; exit 1"#, "later"),
-        (#"echo '{"code":-5,"msg":7}'; exit 1"#, "status 1"), (#"echo '{"code":7}'; exit 1"#, "mine"),
-        ("", "no valid result"), ("echo", "no valid result"), ("echo nonsense", "no valid result"),
-        ("echo '[]'", "no valid result"), ("echo '{} {}'", "no valid result"), ("echo 5", "no valid result"),
-        ("head -c 4000 /dev/urandom", "no valid result"),
-        (#"echo '{"cniVersion":"9.9.9"}'"#, "no valid result"),
-        (#"echo '{"cniVersion":5}'"#, "no valid result"),
-        (#"echo '{"cniVersion":"1.0.0","ips":[{}]}'"#, "no valid result"),
-        (#"echo '{"cniVersion":"1.0.0","ips":[{"address":"x"}]}'"#, "no valid result"),
-        (#"echo '{"cniVersion":"1.0.0","interfaces":5}'"#, "no valid result"),
-        (#"echo '{"cniVersion":"1.0.0","routes":[{"dst":"0.0.0.0/99"}]}'"#, "no valid result"),
-        ("yes '[' | head -n 100000", "no valid result"),
-    ]) func aFailureIsNamedAndUndone(body: String, words: String) throws {
+    @Test(
+        "R08, X11, D06: how a program can fail",
+        arguments: [
+            ("exec >&-", "no valid result"), ("exec <&- >&- 2>&-", "no valid result"),
+            ("yes", "more than a plugin may"),
+            ("cat /dev/zero", "more than a plugin may"),
+            ("yes >&2 & yes >&2 & yes", "more than a plugin may"),
+            ("kill -9 $$", "signal 9"), ("kill -SEGV $$", "signal 11"), ("kill -PIPE $$", "signal 13"),
+            ("exit 1", "status 1"),
+            ("exit 255", "status 255"), ("echo sorry >&2; exit 3", "sorry"),
+            ("head -c 30000000 /dev/zero >&2; exit 3", "status 3"),
+            ("echo nonsense; exit 3", "nonsense"), (#"echo '{"code":11,"msg":"later"}'; exit 1"#, "later"),
+            (#"echo '{"code":-5,"msg":7}'; exit 1"#, "status 1"), (#"echo '{"code":7}'; exit 1"#, "mine"),
+            ("", "no valid result"), ("echo", "no valid result"), ("echo nonsense", "no valid result"),
+            ("echo '[]'", "no valid result"), ("echo '{} {}'", "no valid result"),
+            ("echo 5", "no valid result"),
+            ("head -c 4000 /dev/urandom", "no valid result"),
+            (#"echo '{"cniVersion":"9.9.9"}'"#, "no valid result"),
+            (#"echo '{"cniVersion":5}'"#, "no valid result"),
+            (#"echo '{"cniVersion":"1.0.0","ips":[{}]}'"#, "no valid result"),
+            (#"echo '{"cniVersion":"1.0.0","ips":[{"address":"x"}]}'"#, "no valid result"),
+            (#"echo '{"cniVersion":"1.0.0","interfaces":5}'"#, "no valid result"),
+            (#"echo '{"cniVersion":"1.0.0","routes":[{"dst":"0.0.0.0/99"}]}'"#, "no valid result"),
+            ("yes '[' | head -n 100000", "no valid result"),
+        ]) func aFailureIsNamedAndUndone(body: String, words: String) throws
+    {
         try plugin(body)
         let answer = try call("ADD")
         #expect(
@@ -89,14 +94,17 @@ import Testing
         try clean(result)
     }
 
-    @Test(arguments: [
-        ("chmod 644 F", "is not executable"), ("rm F; mkdir F", "failed to find plugin"),
-        ("rm F; ln -s F F", "failed to find plugin"), ("rm F; mkfifo F", "failed to find plugin"),
-        ("rm F; ln -s /dev/null F", "failed to find plugin"),
-        ("sed -i '1s,/bin/sh,/none/such,' F", "No such file"),
-        (": > F", "Exec format error"), ("head -c 64 /dev/urandom > F", "Exec format error"),
-        ("rm F", "failed to find plugin"),
-    ]) func whatIsNoProgramIsNamed(change: String, words: String) throws {
+    @Test(
+        "N04: what is no program",
+        arguments: [
+            ("chmod 644 F", "is not executable"), ("rm F; mkdir F", "failed to find plugin"),
+            ("rm F; ln -s F F", "failed to find plugin"), ("rm F; mkfifo F", "failed to find plugin"),
+            ("rm F; ln -s /dev/null F", "failed to find plugin"),
+            ("sed -i '1s,/bin/sh,/none/such,' F", "No such file"),
+            (": > F", "Exec format error"), ("head -c 64 /dev/urandom > F", "Exec format error"),
+            ("rm F", "failed to find plugin"),
+        ]) func whatIsNoProgramIsNamed(change: String, words: String) throws
+    {
         try plugin("echo '{}'")
         try Shell.sh(change.replacing("F", with: "\(node.directory)/plugins/mine"))
         let answer = try call("ADD")

@@ -248,6 +248,25 @@ import Testing
         #expect(try call("CHECK").status == 0)
     }
 
+    @Test("E04: what a DEL took that failed elsewhere stays gone, and the next DEL finishes it")
+    func halfDeleted() throws {
+        try node.script(
+            "maker",
+            #"[ $CNI_COMMAND != DEL ] || [ -e DIR/may ] || { echo '{"code":100,"msg":"not now"}'; exit 1; }"#
+                .replacing("DIR", with: node.directory) + "\necho '{\"cniVersion\":\"1.0.0\"}'")
+        try define("made", #"{"type":"maker"}"#)
+        try add("vlan,made")
+        #expect(try call("DEL").message.contains("not now"))
+        #expect(try node.links(pod: "a").isEmpty)
+        let ran = try repair()
+        #expect(ran.status == 0 && ran.output == "1 looked at, 0 had lost something\n", "\(ran)")
+        #expect(try node.links(pod: "a").isEmpty)
+        try node.write("may", "")
+        #expect(try call("DEL").status == 0)
+        #expect(try node.files("state").isEmpty && node.links(pod: "a").isEmpty)
+        #expect(try Shell.sh("cat \(node.directory)/maker.log") == "ADD\nDEL\nDEL\n")
+    }
+
     @Test("pods of other configurations, and of namespaces that are gone, are left alone")
     func others() throws {
         try add("vlan")

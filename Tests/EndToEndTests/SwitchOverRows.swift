@@ -220,7 +220,7 @@ import Testing
             && node.links() == ["br-first", "br-second"]
     }
 
-    @Test(arguments: [true, false])
+    @Test("D03, E05: DEL goes by the file that Multus wrote", arguments: [true, false])
     func whatMultusAttachedIsDetached(namespaceLives: Bool) throws {
         try attach()
         if !namespaceLives { try node.removePod("a") }
