@@ -14,8 +14,9 @@ struct Configure: ParsableCommand {
         discussion: """
             Without Multus it writes 00-plexus.conflist, whose default network is the first file that the runtime takes \
             now. Multus' own configuration is kept, and asks for the pods' annotations then: the executable multus is to \
-            be plexus. Files are replaced whole; one that was there before is kept as FILE.before-plexus, and --undo \
-            puts it back.
+            be plexus. When its file is gone, as Multus' daemon removes it, the kept one is taken. Paths below the daemon's \
+            /host become the node's. Files are replaced whole; one that was there before is kept as FILE.before-plexus, and \
+            --undo puts it back. What somebody edited since is kept as FILE.edited.
             """)
 
     @Option(help: "Where the runtime looks for configurations.")
@@ -23,6 +24,14 @@ struct Configure: ParsableCommand {
 
     @Option(help: "The root of a node that is mounted there, such as /host.")
     var root: String = ""
+
+    @Option(
+        help: ArgumentHelp(
+            "Settings of the thick Multus' daemon, which go before those of the node's file. Without it multus.d/daemon-config.json in --conf-dir, if it is there.",
+            discussion:
+                "kubectl -n kube-system get configmap multus-daemon-config -o jsonpath='{.data.daemon-config\\.json}' >FILE"
+        ))
+    var daemonConfig: String?
 
     @Flag(help: "Put back what was there.")
     var undo = false
@@ -39,7 +48,9 @@ struct Configure: ParsableCommand {
         }
         try failing("configure") { () throws(Failure) in
             func trimmed(_ path: String) -> String { String(path.reversed().drop { $0 == "/" }.reversed()) }
-            let node = NodeConfiguration(directory: trimmed(confDir), root: trimmed(root))
+            let (directory, root) = (trimmed(confDir), trimmed(root))
+            let daemon = undo ? nil : try daemonSettings(daemonConfig, beside: root + directory)
+            let node = NodeConfiguration(directory: directory, root: root, daemon: daemon)
             let changes = try undo ? node.undoing() : node.plan()
             if !dryRun { try node.apply(changes) }
             show(changes)
@@ -74,5 +85,27 @@ struct Configure: ParsableCommand {
                 }
             }
         }
+    }
+}
+
+/// What the thick Multus' daemon is told, which goes before its node's configuration.
+///
+/// - Parameters:
+///   - file: nil for the one that Multus has beside the runtime's configurations, if it is there.
+func daemonSettings(_ file: String?, beside directory: String) throws(Failure) -> JSONObject? {
+    let usual = "\(directory)/multus.d/daemon-config.json"
+    guard let file = file ?? (fileExists(usual) ? usual : nil) else { return nil }
+    let bytes: [UInt8]
+    do throws(SystemError) { bytes = try readFile(file, limit: 1 << 20, waits: true) } catch {
+        throw Failure(.io, "the daemon's settings: \(error)", details: error.hint)
+    }
+    let fix = "they are the text daemon-config.json of the ConfigMap multus-daemon-config, an object"
+    do throws(JSONError) {
+        guard let object = try JSON.parse(bytes).value.object else {
+            throw JSONError(path: "", problem: "it is no object")
+        }
+        return object
+    } catch {
+        throw Failure(.badJSON, "the daemon's settings, \(file): \(error)", details: fix)
     }
 }

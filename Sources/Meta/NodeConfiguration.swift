@@ -9,6 +9,7 @@ package struct NodeConfiguration {
     /// Where the runtime looks, as pods and runtime see it, and in which file system that is.
     private let directory: String
     private let root: String
+    private let takeover: MultusTakeover
 
     /// What is done to one file.
     package struct Change: Equatable, Sendable {
@@ -19,16 +20,24 @@ package struct NodeConfiguration {
         /// For people.
         package var about: String
         package var json: JSON?
+        /// Where the file is put that somebody has edited since it was written.
+        var aside: String?
     }
 
     package static let fileName = "00-plexus.conflist"
+    /// What was there before.
     private static let backupEnding = ".before-plexus"
+    /// A copy of what was written: it tells what somebody has edited since, and takes the place of a file that is gone.
+    private static let copyEnding = ".by-plexus"
     private static let limit = 2 << 20
 
-    /// - Parameter root: of a node that is mounted somewhere; empty for this one.
-    package init(directory: String, root: String) {
+    /// - Parameters:
+    ///   - root: of a node that is mounted somewhere; empty for this one.
+    ///   - daemon: the settings of the thick Multus' daemon.
+    package init(directory: String, root: String, daemon: JSONObject? = nil) {
         self.directory = directory
         self.root = root
+        takeover = MultusTakeover(daemon: daemon, root: root)
     }
 
     private var place: String { root + directory }
@@ -37,6 +46,8 @@ package struct NodeConfiguration {
     private struct Found {
         var name: String
         var json: JSON
+        /// The kept file that it is read from, as the file itself is gone.
+        var kept: String?
 
         var plugins: [JSON] { json["plugins"]?.array ?? [json] }
         var types: [String] { plugins.compactMap { $0["type"]?.string } }
@@ -77,8 +88,15 @@ package struct NodeConfiguration {
     package func plan() throws(Failure) -> [Change] {
         let found = try found()
         let multus = found.filter { $0.meta == "multus" }
-        if !multus.isEmpty { return multus.map(takeOver) }
-        let networks = found.filter { $0.meta == nil && $0.types != ["loopback"] }
+        if !multus.isEmpty { return multus.map { takeOver($0, found) } }
+        // Multus' daemon and its thin installer remove their file when they stop.
+        if let gone = kept() {
+            return [takeOver(gone, found)]
+                + found.filter { $0.name == Self.fileName && $0.meta == "plexus" }.map {
+                    remove($0, "Multus' configuration takes its place again", found)
+                }
+        }
+        let networks = Self.networks(found)
         guard let primary = networks.first else {
             if let own = found.first(where: { $0.meta != nil }) {
                 return [
@@ -95,10 +113,90 @@ package struct NodeConfiguration {
         }
         let json = around(primary)
         let about = "around \(primary.name) (\(primary.types.joined(separator: " + ")))"
-        let file = "\(directory)/\(Self.fileName)"
-        let old = found.first { $0.name == Self.fileName }
-        if old?.json == json { return [Change(action: .keep, file: file, about: about)] }
-        return [Change(action: .write, file: file, about: about, json: json)]
+        var change = Change(
+            action: .write, file: "\(directory)/\(Self.fileName)", about: about + order(Self.fileName, found),
+            json: json)
+        if let old = found.first(where: { $0.name == Self.fileName }) {
+            if old.json == json {
+                change.action = .keep
+                change.json = nil
+            } else if isEdited(old, found) {
+                if hasNetwork(old) {
+                    return [
+                        Change(
+                            action: .keep, file: change.file,
+                            about: "it was edited since it was written; remove it to have a new one, " + about
+                        )
+                    ]
+                }
+                putAside(&change, old, found)
+            }
+        }
+        return [change]
+    }
+
+    private static func networks(_ found: [Found]) -> [Found] {
+        found.filter { $0.meta == nil && $0.types != ["loopback"] }
+    }
+
+    /// Who goes before a file of that name.
+    private func order(_ name: String, _ found: [Found]) -> String {
+        guard let first = found.first(where: { $0.meta == nil && $0.name < name }) else { return "" }
+        return "; but a runtime takes \(first.name) first and never calls it:"
+            + " rename \(first.name) so that it comes later, and run this again"
+    }
+
+    /// Multus' configuration of a file that is gone, as it was written last.
+    private func kept() -> Found? {
+        let names = (try? Directory.open(place).names()) ?? []  // listed a moment ago
+        for ending in [Self.copyEnding, Self.backupEnding] {
+            for file in names.sorted() where file.hasSuffix(ending) {
+                let name = String(file.dropLast(ending.count))
+                guard !names.contains(name), let json = json(of: file) else { continue }
+                let found = Found(name: name, json: json, kept: file)
+                if found.meta == "multus" { return found }
+            }
+        }
+        return nil
+    }
+
+    /// Nil for a file that is not there or no JSON.
+    private func json(of name: String) -> JSON? {
+        (try? readFile("\(place)/\(name)", limit: Self.limit)).flatMap { try? JSON.parse($0).value }
+    }
+
+    /// Whether a file is not as it was written here, nor as it was before.
+    private func isEdited(_ old: Found, _ found: [Found]) -> Bool {
+        let backup = json(of: old.name + Self.backupEnding)
+        let written =
+            json(of: old.name + Self.copyEnding) ?? backup.map { takeover.adapt($0).json }
+            ?? Self.networks(found).first.map(around)
+        return old.json != written && old.json != backup
+    }
+
+    /// Whether the file that it names as the default network is there, if it names one.
+    private func hasNetwork(_ own: Found) -> Bool {
+        own.plugins.compactMap { $0.object?.find("clusterNetwork")?.value.string }.allSatisfy {
+            !$0.hasPrefix("/") || fileExists(root + $0)
+        }
+    }
+
+    private func putAside(_ change: inout Change, _ old: Found, _ found: [Found]) {
+        guard isEdited(old, found) else { return }
+        var aside = "\(old.name).edited"
+        var count = 1
+        while fileExists("\(place)/\(aside)") {
+            count += 1
+            aside = "\(old.name).edited-\(count)"
+        }
+        change.aside = aside
+        change.about += "; it was edited since it was written, and that is kept as \(directory)/\(aside)"
+    }
+
+    private func remove(_ own: Found, _ about: String, _ found: [Found]) -> Change {
+        var change = Change(action: .remove, file: "\(directory)/\(own.name)", about: about)
+        putAside(&change, own, found)
+        return change
     }
 
     /// As Multus' installers do it: the default network is the file, by its path, and what its plugins are to get is asked
@@ -123,52 +221,37 @@ package struct NodeConfiguration {
         return .object(list)
     }
 
-    /// Multus' configuration, which only lacks the annotations: the executable that it names is Plexus from now on.
-    private func takeOver(_ multus: Found) -> Change {
-        func asking(_ plugin: JSON) -> JSON {
-            guard var object = plugin.object, plugin["type"]?.string.flatMap(Role.metaName) != nil else {
-                return plugin
-            }
-            var capabilities = plugin["capabilities"]?.object ?? [:]
-            capabilities[PodAnnotations.runtimeKey] = true
-            object["capabilities"] = .object(capabilities)
-            // As the daemon's container sees it.
-            if let path = plugin["clusterNetwork"]?.string, path.hasPrefix("/host/"),
-                !fileExists(root + path),
-                fileExists(root + path.dropFirst("/host".count))
-            {
-                object["clusterNetwork"] = .string(String(path.dropFirst("/host".count)))
-            }
-            return .object(object)
-        }
-        var json = multus.json
-        if let plugins = json["plugins"]?.array, var list = json.object {
-            list["plugins"] = .array(plugins.map(asking))
-            json = .object(list)
-        } else {
-            json = asking(json)
-        }
-        let isAsking = json == multus.json
+    private func takeOver(_ multus: Found, _ found: [Found]) -> Change {
+        let adapted = takeover.adapt(multus.json)
+        let isRight = adapted.json == multus.json && multus.kept == nil
+        var about = "Multus' configuration"
+        if let kept = multus.kept { about += ", which was gone, from \(kept)" }
+        about += adapted.isAskingNow ? ", asking for the annotations" : ", which asks for the annotations"
+        about += adapted.changes.map { "; \($0)" }.joined() + order(multus.name, found)
         return Change(
-            action: isAsking ? .keep : .write, file: "\(directory)/\(multus.name)",
-            about: "Multus' configuration"
-                + (isAsking ? ", which asks for the annotations" : ", asking for the annotations"),
-            json: isAsking ? nil : json)
+            action: isRight ? .keep : .write, file: "\(directory)/\(multus.name)", about: about,
+            json: isRight ? nil : adapted.json)
     }
 
     /// What puts back what was there.
     package func undoing() throws(Failure) -> [Change] {
-        var changes: [Change] = []
-        for own in try found() where own.name == Self.fileName && own.meta == "plexus" {
-            changes.append(
-                Change(action: .remove, file: "\(directory)/\(own.name)", about: "the file of Plexus"))
+        let found = try found()
+        var changes = found.filter { $0.name == Self.fileName && $0.meta == "plexus" }.map {
+            remove($0, "the file of Plexus", found)
         }
         let names = (try? Directory.open(place).names()) ?? []  // listed a moment ago
         for name in names.sorted() where name.hasSuffix(Self.backupEnding) {
+            let own = String(name.dropLast(Self.backupEnding.count))
+            var change = Change(
+                action: .restore, file: "\(directory)/\(own)", about: "as it was before Plexus")
+            if let old = found.first(where: { $0.name == own }) { putAside(&change, old, found) }
+            changes.append(change)
+        }
+        for name in names.sorted() where name.hasSuffix(Self.copyEnding) {
+            let own = "\(directory)/\(name.dropLast(Self.copyEnding.count))"
+            if changes.contains(where: { $0.file == own }) { continue }
             changes.append(
-                Change(
-                    action: .restore, file: "\(directory)/\(name.dropLast(Self.backupEnding.count))",
-                    about: "as it was before Plexus"))
+                Change(action: .remove, file: "\(directory)/\(name)", about: "a copy of a file that is gone"))
         }
         return changes
     }
@@ -180,6 +263,9 @@ package struct NodeConfiguration {
             for change in changes {
                 let name = String(change.file.dropFirst(directory.utf8.count + 1))
                 let backup = name + Self.backupEnding
+                if let aside = change.aside {
+                    try folder.replace(aside, with: folder.read(name, limit: Self.limit), mode: 0o600)
+                }
                 switch change.action {
                 case .keep: break
                 case .write:
@@ -189,11 +275,15 @@ package struct NodeConfiguration {
                         try folder.replace(backup, with: old, mode: 0o600)
                     }
                     let text = (change.json ?? .null).print(indent: 2, escapesHTML: false) + "\n"
+                    try folder.replace(name + Self.copyEnding, with: Array(text.utf8), mode: 0o600)
                     try folder.replace(name, with: Array(text.utf8), mode: 0o644)
                 case .restore:
                     try folder.replace(name, with: folder.read(backup, limit: Self.limit), mode: 0o644)
                     try folder.remove(backup)
-                case .remove: try folder.remove(name)
+                    try folder.remove(name + Self.copyEnding)
+                case .remove:
+                    try folder.remove(name)
+                    try folder.remove(name + Self.copyEnding)
                 }
             }
         } catch {
