@@ -2,29 +2,59 @@ import Foundation
 import Support
 import Testing
 
-/// scripts/install and `plexus configure` on a node that is a folder, as it is for a container with /host.
-@Suite struct InstallRows {
-    private let node: Node
-    private var host: String { "\(node.directory)/host" }
+/// A node that is a folder, as it is for a container with /host.
+struct MountedNode {
+    let node: Node
+    var host: String { "\(node.directory)/host" }
 
     init() throws {
         node = try Node()
         try Shell.sh("mkdir -p \(host)/etc/cni/net.d \(host)/opt/cni/bin")
     }
 
+    func install(_ words: String...) throws -> Ran {
+        try Shell.run(
+            ["\(Node.repository)/scripts/install", "--root", host, "--executable", Node.executable] + words)
+    }
+
+    func conf(_ name: String, _ text: String) throws { try node.write("host/etc/cni/net.d/\(name)", text) }
+
+    func json(_ name: String) throws -> Tree {
+        try Tree(parsing: try Shell.sh("cat \(host)/etc/cni/net.d/\(name)"))
+    }
+
+    func names() throws -> [String] {
+        try Shell.sh("ls -A \(host)/etc/cni/net.d").split(separator: "\n").map(String.init)
+    }
+
+    /// Whether a plugin's file is Plexus, and a file of its own.
+    func isPlexus(_ name: String) throws -> Bool {
+        try Shell.run(["cmp", "\(host)/opt/cni/bin/\(name)", Node.executable]).status == 0
+            && Shell.run(["test", "-L", "\(host)/opt/cni/bin/\(name)"]).status == 1
+    }
+
+    func tree() throws -> String {
+        try Shell.sh(
+            "cd \(host) && find etc opt -printf '%p %l\\n' | sort && find etc -type f | sort | xargs cat")
+    }
+}
+
+/// scripts/install and `plexus configure`.
+@Suite struct InstallRows {
+    private let mounted: MountedNode
+    private var node: Node { mounted.node }
+    private var host: String { mounted.host }
+
+    init() throws { mounted = try MountedNode() }
+
     private func install(_ words: String...) throws -> Ran {
         try Shell.run(
             ["\(Node.repository)/scripts/install", "--root", host, "--executable", Node.executable] + words)
     }
 
-    private func conf(_ name: String, _ text: String) throws {
-        try node.write("host/etc/cni/net.d/\(name)", text)
-    }
+    private func conf(_ name: String, _ text: String) throws { try mounted.conf(name, text) }
 
-    private func tree() throws -> String {
-        try Shell.sh(
-            "cd \(host) && find etc opt -printf '%p %l\\n' | sort && find etc -type f | sort | xargs cat")
-    }
+    private func tree() throws -> String { try mounted.tree() }
 
     private static let flannel = """
         {"name":"cbr0","cniVersion":"0.3.1","plugins":[{"type":"flannel","delegate":{"isDefaultGateway":true}},
@@ -49,15 +79,15 @@ import Testing
         for key in ["io.kubernetes.cri.pod-annotations", "portMappings", "bandwidth"] {
             #expect(plugin["capabilities"][key].bool == true, "\(key)")
         }
-        #expect(
-            try Shell.sh(
-                "cmp \(host)/opt/cni/bin/plexus \(Node.executable) && readlink \(host)/opt/cni/bin/loopback")
-                == "plexus\n")
+        #expect(try mounted.isPlexus("plexus") && mounted.isPlexus("loopback"))
         let again = try install()
         #expect(
             again.status == 0 && again.output.contains("kept /etc/cni/net.d/00-plexus.conflist"), "\(again)")
         let gone = try install("--uninstall")
         #expect(gone.status == 0, "\(gone)")
+        #expect(
+            try install("--uninstall").output
+                == "nothing of Plexus is installed in /opt/cni/bin and /etc/cni/net.d\n")
         #expect(
             try tree().replacing("etc/cni/plexus \n", with: "").replacing("etc/cni/plexus/net.d \n", with: "")
                 == before)
@@ -115,7 +145,7 @@ import Testing
         let before = try tree()
         let ran = try install()
         #expect(ran.status == 0, "\(ran)")
-        #expect(try Shell.sh("readlink \(host)/opt/cni/bin/\(name)") == "plexus\n")
+        #expect(try mounted.isPlexus(name))
         #expect(try node.files("host/etc/cni/net.d").contains("00-plexus.conflist") == false)
         let json = try Tree(parsing: try Shell.sh("cat \(host)/etc/cni/net.d/\(file)"))
         let plugin = file.hasSuffix("list") ? json["plugins"][0] : json
@@ -144,6 +174,15 @@ import Testing
         let ran = try install()
         #expect(ran.status == 1 && ran.errors.contains(words), "\(ran)")
         #expect(try node.files("host/etc") == before)
+        let nowhere = try Shell.run([
+            "\(Node.repository)/scripts/install", "--root", "\(host)/nope/x", "--executable", Node.executable,
+        ])
+        #expect(nowhere.status == 1 && nowhere.errors.contains("there is no such folder"), "\(nowhere)")
+        let unset = try install("--conf", "/etc/nope", "--bin", "/opt/nope")
+        #expect(unset.status == 1 && unset.errors.contains("nothing was changed"), "\(unset)")
+        #expect(
+            try Shell.sh("cd \(host) && find . -type d | sort")
+                == ".\n./etc\n./etc/cni\n./etc/cni/net.d\n./opt\n./opt/cni\n./opt/cni/bin\n")
     }
 
     @Test("attachments that nobody could delete keep it there")
