@@ -1,7 +1,7 @@
 package import CNI
 import Definitions
 import Engine
-import JSONC
+package import JSONC
 import Linux
 import Network
 import Plans
@@ -29,13 +29,17 @@ package struct Validation {
     /// What was looked at.
     package private(set) var subjects: [String] = []
     private var config: MetaConfig
+    private let takeover: MultusTakeover
     private let kernel: Kernel
     /// Definitions of the input: pods are judged by them, wherever they stand in it.
     private var given: [CacheObject.ID: CacheObject] = [:]
     private var pods: [CacheObject] = []
 
     /// Without a configuration: definitions are judged by the defaults.
-    package init() throws(Failure) {
+    ///
+    /// - Parameter daemon: the settings of the thick Multus' daemon.
+    package init(daemon: JSONObject? = nil) throws(Failure) {
+        takeover = MultusTakeover(daemon: daemon)
         config = try MetaConfig(
             PluginConfig.decode(
                 Array(
@@ -62,15 +66,21 @@ package struct Validation {
         guard types.contains(where: { Role.metaName($0) != nil }) else { return false }
         subjects.append(file)
         do throws(Failure) {
-            let plugin = try Explanation.decode(bytes)
+            // As the installer would write it.
+            let adapted = takeover.adapt(json)
+            for text in adapted.changes { add(file, .differs, "\(text): scripts/install writes that") }
+            let isChanged = adapted.json != json
+            let plugin = try Explanation.decode(isChanged ? adapted.json.bytes() : bytes)
             var config = try MetaConfig(plugin, role: Role.metaName(plugin.type) ?? "plexus")
             for text in config.passedOver { add(file, .warning, "passed over: \(text)") }
             for text in Capabilities.problems(plugin.reader, isOpen: true) { add(file, .warning, text) }
-            if plugin.json["capabilities"]?[PodAnnotations.runtimeKey]?.bool != true {
+            if adapted.isAskingNow || plugin.json["capabilities"]?[PodAnnotations.runtimeKey]?.bool != true {
+                let fix =
+                    adapted.isAskingNow ? "scripts/install writes" : "write"
                 add(
-                    file, .warning,
+                    file, adapted.isAskingNow ? .differs : .warning,
                     "it does not ask the runtime for the pods' annotations: without pods in \(config.cacheDir) every ADD fails;"
-                        + " write \"\(PodAnnotations.runtimeKey)\": true into its capabilities")
+                        + " \(fix) \"\(PodAnnotations.runtimeKey)\": true into its capabilities")
             }
             config.log = .none
             self.config = config

@@ -125,6 +125,37 @@ import Testing
         #expect(found.count == 10, "\(ran)")
     }
 
+    @Test("Multus' configuration is judged as the installer would write it")
+    func asInstalled() throws {
+        try node.write("d.conf", #"{"cniVersion":"1.0.0","name":"d","type":"bridge","bridge":"b"}"#)
+        try node.write(
+            "00-multus.conf",
+            #"{"cniVersion":"1.0.0","name":"multus-cni-network","type":"multus-shim","logLevel":"error","clusterNetwork":"/host\#(node.directory)/d.conf"}"#
+        )
+        let ran = try validate("\(node.directory)/00-multus.conf")
+        #expect(ran.status == 0 && ran.output.contains("1 looked at, 0 refused, 0 warnings"), "\(ran)")
+        for words in [
+            "clusterNetwork: /host\(node.directory)/d.conf is the daemon's name of \(node.directory)/d.conf",
+            "scripts/install writes \"io.kubernetes.cri.pod-annotations\": true",
+        ] {
+            #expect(
+                ran.output.split(separator: "\n").contains { $0.hasPrefix("differs: ") && $0.contains(words) }
+            )
+        }
+        try node.write("daemon.json", #"{"chrootDir":"/hostroot","namespaceIsolation":true}"#)
+        let told = try validate(
+            "\(node.directory)/00-multus.conf", "--daemon-config", "\(node.directory)/daemon.json", "-",
+            input: Self.pod("other/net"))
+        #expect(told.status == 1 && told.output.contains("namespace isolation enabled"), "\(told)")
+        #expect(told.output.contains("namespaceIsolation: true of the daemon's settings"))
+        // Of plexus it is nobody else's to mend.
+        try node.write(
+            "plexus.conf",
+            #"{"cniVersion":"1.0.0","name":"n","type":"plexus","clusterNetwork":"\#(node.directory)/d.conf"}"#
+        )
+        #expect(try validate("\(node.directory)/plexus.conf").status == 2)
+    }
+
     @Test("all that the node has")
     func wholeNode() throws {
         try node.define("good", #"{"cniVersion":"1.0.0","type":"bridge"}"#)
