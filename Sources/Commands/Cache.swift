@@ -54,7 +54,10 @@ extension Cache {
         @Flag(help: "Remove objects that are not in the input, a List, of the kinds that are.")
         var prune = false
 
-        @Option(help: "With --prune: a kind of which the input has all, also when that is none.")
+        @Option(
+            help:
+                "A kind of which the input has all, also when that is none: with --prune, and for maxCacheAge."
+        )
         var kind: [Kind] = []
 
         @Option(help: "With --prune: of this namespace alone.")
@@ -140,7 +143,7 @@ extension Cache {
                 report.removed = try writer.prune(report.kinds, keeping: report.kept, in: namespace)
                     .map(\.description)
             }
-            if report.refused.isEmpty, isWhole { try writer.noteImport() }
+            if report.refused.isEmpty, isWhole { try writer.noteImport(of: report.kinds) }
             return report
         }
 
@@ -231,12 +234,15 @@ extension Cache {
             switch output {
             case .json:
                 var json: JSONObject = ["version": 1, "objects": .array(list)]
-                if let time = cache.imported { json["imported"] = .int(time) }
+                if let time = cache.imported(.definition) { json["imported"] = .int(time) }
+                if let time = cache.imported(.pod) { json["importedPods"] = .int(time) }
                 printJSON(.object(json))
             case .text:
                 writeStandardOutput(table(["KIND", "NAMESPACE", "NAME", "ABOUT"], rows))
-                if let time = cache.imported {
-                    writeStandardError("imported \(max(secondsSinceEpoch() - time, 0)) s ago\n")
+                for kind in kinds {
+                    guard let time = cache.imported(kind) else { continue }
+                    let what = kind == .definition ? "net-attach-def" : "pod"
+                    writeStandardError("\(what): imported \(secondsSinceEpoch() - time) s ago\n")
                 }
             }
         }

@@ -86,11 +86,12 @@ package struct CacheWriter: ~Copyable {
         return removed
     }
 
-    /// Notes that the cache is what the cluster had at this moment.
-    package func noteImport() throws(Failure) {
-        let note: JSON = ["time": .int(secondsSinceEpoch())]
+    /// Notes that of these kinds the cache is what the cluster had at this moment.
+    package func noteImport(of kinds: [CacheObject.Kind]) throws(Failure) {
+        var note = cache.importNotes
+        for kind in kinds { note[kind.folder] = .int(secondsSinceEpoch()) }
         do throws(SystemError) {
-            try root.replace(DefinitionCache.importNote, with: note.bytes(), mode: 0o644)
+            try root.replace(DefinitionCache.importNote, with: JSON.object(note).bytes(), mode: 0o644)
         } catch {
             throw Self.failure(error)
         }
@@ -101,11 +102,18 @@ package struct CacheWriter: ~Copyable {
 
 extension DefinitionCache {
     static let importNote = "imported.json"
+    /// What an older release wrote, of all kinds together.
+    private static let oldNote = "time"
 
-    /// When the cache was last filled, in seconds since 1970; nil when nobody noted it.
-    package var imported: Int64? {
-        guard let bytes = try? readFile("\(path)/\(Self.importNote)", limit: 1024) else { return nil }
-        return (try? JSON.parse(bytes).value)?["time"]?.int
+    fileprivate var importNotes: JSONObject {
+        guard let bytes = try? readFile("\(path)/\(Self.importNote)", limit: 1024) else { return [:] }
+        return (try? JSON.parse(bytes).value)?.object ?? [:]
+    }
+
+    /// When the cache was last filled with all objects of a kind, in seconds since 1970; nil when nobody noted it.
+    package func imported(_ kind: CacheObject.Kind) -> Int64? {
+        let notes = importNotes
+        return (notes[kind.folder] ?? notes[Self.oldNote])?.int
     }
 
     /// All objects by their files' names, sorted.

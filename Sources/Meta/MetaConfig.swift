@@ -194,14 +194,25 @@ package struct MetaConfig: Sendable {
 }
 
 extension MetaConfig {
-    /// What is wrong with the cache by `maxCacheAge`; nil for one that is new enough.
-    var staleness: String? {
+    /// What is wrong with a kind of the cache by `maxCacheAge`; nil for one that is new enough.
+    func staleness(of kind: CacheObject.Kind = .definition) -> String? {
         guard let limit = maxCacheAge else { return nil }
-        guard let time = DefinitionCache(path: cacheDir).imported else {
-            return "nobody has filled the cache \(cacheDir), and maxCacheAge is set"
+        let what = kind == .definition ? "" : " with pods"
+        guard let time = DefinitionCache(path: cacheDir).imported(kind) else {
+            return "nobody has filled the cache \(cacheDir)\(what), and maxCacheAge is set"
         }
         let age = secondsSinceEpoch() - time
-        return age > limit ? "the cache \(cacheDir) was filled \(age) s ago, maxCacheAge is \(limit) s" : nil
+        // The clock was set back: how old it is nobody knows.
+        if age < -limit {
+            return "the cache \(cacheDir) was filled\(what) \(-age) s in the future: fill it again"
+        }
+        return age > limit
+            ? "the cache \(cacheDir) was filled\(what) \(age) s ago, maxCacheAge is \(limit) s" : nil
+    }
+
+    /// Whether the runtime is asked for the pods' annotations; otherwise they are taken from the cache.
+    var asksForAnnotations: Bool {
+        plugin.json["capabilities"]?[PodAnnotations.runtimeKey]?.bool == true
     }
 
     static let refilling =

@@ -346,7 +346,8 @@ extension MetaPlugin {
 
     /// A node whose cache nobody fills any more attaches pods to networks that have changed since.
     private func requireFreshCache() throws(Failure) {
-        guard let staleness = config.staleness else { return }
+        let pods = config.asksForAnnotations ? nil : config.staleness(of: .pod)
+        guard let staleness = config.staleness() ?? pods else { return }
         throw Failure(.notAvailable, staleness, details: MetaConfig.refilling)
     }
 

@@ -162,7 +162,7 @@ struct NetworkFinder {
         let fix = selection == nil ? "there is \(found)" : "write \(found)"
         let asked = selection.map { "asked for by \($0.place)" } ?? ""
         var hints = [asked] + (others.isEmpty ? [] : [advice, fix]).filter { !$0.isEmpty }
-        let staleness = config.staleness
+        let staleness = config.staleness()
         if let staleness { hints += [staleness, MetaConfig.refilling] }
         return Failure(
             staleness == nil ? .badConfig : .tryAgain,

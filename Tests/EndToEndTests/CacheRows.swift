@@ -219,6 +219,34 @@ import Testing
         let old = try status("60")
         #expect(old.code == 50 && old.message.contains("maxCacheAge is 60 s"), "\(old.ran)")
         #expect(try status("0").code == 7)
+        // Pods say nothing of the definitions' age.
+        for input in [list(), list(pod("pod-a", networks: "net-a"))] {
+            #expect(try cache("import", "--kind", "pod", input: input).status == 0)
+            let pods = try status("60")
+            #expect(pods.code == 50 && pods.message.contains("maxCacheAge is 60 s"), "\(pods.ran)")
+        }
+        #expect(try cache("import", "--kind", "net-attach-def", input: list()).status == 0)
+        #expect(try status("60").status == 0)
+        // A clock that was set back.
+        try node.write("cache/imported.json", "{\"net-attach-def\":\(4_000_000_000)}")
+        let future = try status("60")
+        #expect(future.code == 50 && future.message.contains("in the future"), "\(future.ran)")
+    }
+
+    @Test("pods' age counts where the runtime is not asked for annotations")
+    func stalePods() throws {
+        func status() throws -> Answer {
+            let config = MetaEndToEnd.config(
+                node, version: "1.1.0", networks: nil, extra: ",\"maxCacheAge\":60")
+            return try node.call(
+                "STATUS", id: "", netns: "",
+                config.replacing(#""capabilities":{"io.kubernetes.cri.pod-annotations":true},"#, with: ""))
+        }
+        #expect(try cache("import", "--kind", "net-attach-def", input: list()).status == 0)
+        let stale = try status()
+        #expect(stale.code == 50 && stale.message.contains("with pods"), "\(stale.ran)")
+        #expect(try cache("import", "--kind", "pod", input: list()).status == 0)
+        #expect(try status().status == 0)
     }
 
     @Test(
