@@ -14,8 +14,8 @@ struct Validate: ParsableCommand {
         discussion: """
             It takes configurations, definitions, annotations, or the whole node. FILE is a configuration of plexus or multus, one of a network, or what kubectl prints: definitions and pods. \
             It needs neither root nor the node, but for --node: then the cache and the networks in confDir are looked at, \
-            by the configuration that is named. One of Multus is judged as `plexus configure` would write it. The exit status is 1 when something would be refused, 2 when the log would \
-            have errors.
+            by the configuration that is named. One of Multus is judged as `plexus configure` would write it. The exit status is 1 when something would be refused, 2 when the log of an ADD \
+            would have errors before the first network is attached.
 
               kubectl get net-attach-def,pods -A -o json | plexus validate -
               plexus validate --node /etc/cni/net.d/00-multus.conf
@@ -29,6 +29,11 @@ struct Validate: ParsableCommand {
 
     @Flag(help: "Look at all that the node has.")
     var node = false
+
+    @Option(
+        help: "Directories of plugins that are not built in, after the configuration's binDir, joined by ':'."
+    )
+    var cniPath: String = "/opt/cni/bin"
 
     @Option(help: "Settings of the thick Multus' daemon, as plexus configure takes them.")
     var daemonConfig: String?
@@ -69,6 +74,7 @@ struct Validate: ParsableCommand {
 
     private func validated() throws(Failure) -> Validation {
         var validation = try Validation(
+            searchPath: cniPath,
             daemon: daemonConfig.map { file throws(Failure) in try daemonSettings(file, beside: "") } ?? nil)
         for file in files {
             let bytes: [UInt8]

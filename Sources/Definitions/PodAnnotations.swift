@@ -58,14 +58,16 @@ package struct PodAnnotations: Sendable {
         for (key, value) in json.value.object?.members ?? [] where !value.saysNothing {
             if let meant = Self.meaning(key) {
                 misspelt.append((key, meant))
-            } else if key.hasPrefix(Self.domain), !Self.known.contains(key) {
+            } else if [Self.domain, Self.ownDomain].contains(where: key.hasPrefix), !Self.known.contains(key)
+            {
                 unknown.append(key)
             }
         }
     }
 
-    private static let vocabulary = Vocabulary([networksKey, defaultNetworkKey])
+    private static let vocabulary = Vocabulary([networksKey, defaultNetworkKey, defaultNetworksKey])
     private static let domain = "k8s.v1.cni.cncf.io/"
+    private static let ownDomain = "plexus/"
     /// Annotations that others write, and what is no annotation of a pod's.
     private static let known =
         [networksKey, defaultNetworkKey, defaultNetworksKey]
@@ -85,6 +87,9 @@ package struct PodAnnotations: Sendable {
             return networksKey
         case "k8s.v1.cni.cncf.io/default-network", "multus-cni.io/default-network":
             return defaultNetworkKey
+        case "plexus.io/default-networks": return defaultNetworksKey
+        case let other where other.hasPrefix(ownDomain):
+            return other.contains("default") || vocabulary.nearest(other) != nil ? defaultNetworksKey : nil
         case let other where other.hasPrefix("x-"): return nil  // put aside
         case let other where isOfNetworks(other):
             return other.contains("default") ? defaultNetworkKey : networksKey
@@ -93,7 +98,7 @@ package struct PodAnnotations: Sendable {
             // comparison.
             let isAlike =
                 ["k8s.v1.", "v1.multus"].contains { key.hasPrefix($0) }
-                || ["/network", "/networks", "-network"].contains { key.hasSuffix($0) }
+                || ["/network", "/networks", "-network", "-networks"].contains { key.hasSuffix($0) }
             return isAlike ? vocabulary.nearest(key) : nil
         }
     }
@@ -112,7 +117,8 @@ package struct PodAnnotations: Sendable {
 
     /// Whether the annotation of this key is there.
     package func has(_ key: String) -> Bool {
-        (key == Self.networksKey ? networks : defaultNetwork) != nil
+        if key == Self.defaultNetworksKey { return skipsDefaultNetworks }
+        return (key == Self.networksKey ? networks : defaultNetwork) != nil
     }
 
     /// From the runtime if it offers them, even as `null`; else from the cache.

@@ -17,6 +17,7 @@ package struct Log: Sendable {
     private let file: String?
     private let toStderr: Bool
     private let rotation: LogRotation
+    private let listener: (@Sendable (String) -> Void)?
 
     package static let none = Log(level: .panic, file: nil, toStderr: false)
 
@@ -25,6 +26,16 @@ package struct Log: Sendable {
         self.level = level
         self.file = file
         self.toStderr = toStderr
+        listener = nil
+    }
+
+    /// For who only looks: errors are told, and nothing is written.
+    package init(_ listener: @escaping @Sendable (String) -> Void) {
+        level = .error
+        file = nil
+        toStderr = false
+        rotation = LogRotation()
+        self.listener = listener
     }
 
     package func error(_ text: @autoclosure () -> String) { write(.error, text) }
@@ -32,7 +43,9 @@ package struct Log: Sendable {
     package func debug(_ text: @autoclosure () -> String) { write(.debug, text) }
 
     private func write(_ level: LogLevel, _ text: () -> String) {
-        guard level <= self.level, toStderr || file != nil else { return }
+        guard level <= self.level else { return }
+        if let listener { return listener(text()) }
+        guard toStderr || file != nil else { return }
         var time = [CChar](repeating: 0, count: 32)
         clinux_timestamp(&time, time.count)
         let stamp = String(decoding: time.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)

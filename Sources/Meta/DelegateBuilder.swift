@@ -54,21 +54,7 @@ package struct DelegateBuilder {
             config.log.error("configuration \(config.plugin.name): \(problem)")
         }
         var networks = Networks(delegates: try buildDefaults(annotations))
-        let selections = try selections(annotations)
-        // Isolation is checked first: a pod must not learn whether a definition exists in another namespace.
-        for selection in selections {
-            try finder.checkIsolation(selection)
-            try selection.refuseDoubled()
-        }
-        var allowance = Allowance()
-        for selection in selections {
-            do throws(Failure) {
-                networks.delegates.append(
-                    try delegate(try finder.find(selection, &allowance), index: networks.count))
-            } catch {
-                try networks.miss(finder.name(of: selection), selection, error)
-            }
-        }
+        try select(annotations, first: networks.count, &networks)
         if let network = try finder.auxiliary() {
             networks.delegates.append(try delegate(network, index: networks.count))
         }
@@ -121,20 +107,42 @@ package struct DelegateBuilder {
         try delegate(finder.read(Definition(object, file: file)), index: 1)
     }
 
-    /// Whether a pod's annotations can be followed, but for what its networks themselves are.
-    func check(_ annotations: PodAnnotations) throws(Failure) -> [Delegate] {
+    /// What a pod asks for besides the networks of every pod.
+    func check(_ annotations: PodAnnotations) throws(Failure) -> Networks {
         try judge(annotations)
-        var networks: [Delegate] = []
-        var allowance = Allowance()
-        for selection in try selections(annotations) {
+        var networks = Networks()
+        if let text = annotations.defaultNetwork {
+            networks.delegates.append(try delegate(overridden(text), index: 0))
+        }
+        let defaults = networks.count
+        try select(annotations, first: 1, &networks)
+        try networks.filter { delegate throws(Failure) in try delegate.selection?.refuseImpossible() }
+        try refuseDuplicates(networks.delegates)
+        try DefaultRoute.validate(Array(networks.delegates.dropFirst(defaults)))
+        return networks
+    }
+
+    /// Finds what the pod asks for.
+    ///
+    /// - Parameter first: the place of the first one in the pod.
+    private func select(
+        _ annotations: PodAnnotations, first: Int, _ networks: inout Networks
+    ) throws(Failure) {
+        let selections = try selections(annotations)
+        // Isolation is checked first: a pod must not learn whether a definition exists in another namespace.
+        for selection in selections {
             try finder.checkIsolation(selection)
             try selection.refuseDoubled()
-            try selection.refuseImpossible()
-            networks.append(try delegate(finder.find(selection, &allowance), index: networks.count + 1))
         }
-        try refuseDuplicates(networks)
-        try DefaultRoute.validate(networks)
-        return networks
+        var allowance = Allowance()
+        for (index, selection) in selections.enumerated() {
+            do throws(Failure) {
+                networks.delegates.append(
+                    try delegate(try finder.find(selection, &allowance), index: first + index))
+            } catch {
+                try networks.miss(finder.name(of: selection), selection, error)
+            }
+        }
     }
 
     private func ownAnnotations() throws(Failure) -> PodAnnotations {

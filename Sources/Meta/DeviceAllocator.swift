@@ -132,7 +132,7 @@ struct DeviceAllocator {
 
 extension AttachmentSpec {
     /// As Multus tells plugins of their device: two keys of each plugin, and the capability.
-    fileprivate mutating func inject(deviceID id: String) {
+    mutating func inject(deviceID id: String) {
         deviceID = id
         for index in list.plugins.indices {
             guard var plugin = list.plugins[index].object else { continue }

@@ -33,7 +33,9 @@ package struct Explanation {
             throw Failure(.badEnvironment, "CNI_COMMAND is missing")
         }
         let plugin = try decode(configuration)
-        let config = try MetaConfig(plugin, role: Role.metaName(plugin.type) ?? "plexus")
+        let config = try MetaConfig(
+            plugin, role: Role.metaName(plugin.type) ?? "plexus",
+            log: Log(level: .error, file: nil, toStderr: true))
         let annotations = networks.map { PodAnnotations(networks: $0) }
         var networks = try DelegateBuilder(config, invocation).build(annotations)
         try DefaultRoute.validate(networks.delegates)

@@ -59,7 +59,10 @@ package struct MetaConfig: Sendable {
 
     /// - Parameter role: `plexus` or `multus`, the name under which the executable runs: it decides the defaults.
     /// - Parameter isTolerant: for DEL, which must work with a configuration that was damaged since ADD.
-    package init(_ plugin: PluginConfig, role: String, isTolerant: Bool = false) throws(Failure) {
+    /// - Parameter given: for who only looks, instead of the log that the configuration has.
+    package init(
+        _ plugin: PluginConfig, role: String, isTolerant: Bool = false, log given: Log? = nil
+    ) throws(Failure) {
         self.plugin = plugin
         let json = plugin.reader
         /// The value of a key; on DEL one that cannot be read counts as absent.
@@ -111,7 +114,7 @@ package struct MetaConfig: Sendable {
             _ = try bool("retryDeleteOnError")  // a record is always kept until every DEL has succeeded
             log = try Self.log(
                 toStderr: bool("logToStderr"), file: path("logFile"), level: string("logLevel"),
-                read { () throws(JSONError) in try Self.rotation(json) } ?? LogRotation())
+                read { () throws(JSONError) in try Self.rotation(json) } ?? LogRotation(), given)
         } catch {
             throw Failure(
                 .badConfig, "\(error)",
@@ -182,10 +185,11 @@ package struct MetaConfig: Sendable {
     }
 
     private static func log(
-        toStderr: Bool?, file: String?, level text: String?, _ rotation: LogRotation
+        toStderr: Bool?, file: String?, level text: String?, _ rotation: LogRotation, _ given: Log?
     ) -> Log {
         let level = LogLevel(rawValue: text ?? "error")
-        let log = Log(level: level ?? .error, file: file, toStderr: toStderr ?? true, rotation: rotation)
+        let log =
+            given ?? Log(level: level ?? .error, file: file, toStderr: toStderr ?? true, rotation: rotation)
         if level == nil {
             log.error("cannot set logLevel to \"\(text ?? "")\": panic, error, verbose or debug")
         }

@@ -5,6 +5,7 @@ package import JSONC
 import Linux
 import Network
 import Plans
+import Records
 
 /// What Plexus would refuse, pass over or choose of configurations, definitions and annotations, without a pod.
 package struct Validation {
@@ -30,6 +31,8 @@ package struct Validation {
     package private(set) var subjects: [String] = []
     private var config: MetaConfig
     private let takeover: MultusTakeover
+    private let heard = Heard()
+    private let searchPath: String
     private let kernel: Kernel
     /// Definitions of the input: pods are judged by them, wherever they stand in it.
     private var given: [CacheObject.ID: CacheObject] = [:]
@@ -37,15 +40,18 @@ package struct Validation {
 
     /// Without a configuration: definitions are judged by the defaults.
     ///
-    /// - Parameter daemon: the settings of the thick Multus' daemon.
-    package init(daemon: JSONObject? = nil) throws(Failure) {
+    /// - Parameters:
+    ///   - searchPath: as CNI_PATH.
+    ///   - daemon: the settings of the thick Multus' daemon.
+    package init(searchPath: String, daemon: JSONObject? = nil) throws(Failure) {
+        self.searchPath = searchPath
         takeover = MultusTakeover(daemon: daemon)
         config = try MetaConfig(
             PluginConfig.decode(
                 Array(
-                    #"{"cniVersion":"1.0.0","name":"validate","type":"plexus","clusterNetwork":"none","logToStderr":false}"#
+                    #"{"cniVersion":"1.0.0","name":"validate","type":"plexus","clusterNetwork":"none"}"#
                         .utf8)),
-            role: "plexus")
+            role: "plexus", log: heard.log)
         kernel = try Kernel.ofHost()
     }
 
@@ -71,7 +77,8 @@ package struct Validation {
             for text in adapted.changes { add(file, .differs, "\(text): scripts/install writes that") }
             let isChanged = adapted.json != json
             let plugin = try Explanation.decode(isChanged ? adapted.json.bytes() : bytes)
-            var config = try MetaConfig(plugin, role: Role.metaName(plugin.type) ?? "plexus")
+            let config = try MetaConfig(
+                plugin, role: Role.metaName(plugin.type) ?? "plexus", log: heard.log)
             for text in config.passedOver { add(file, .warning, "passed over: \(text)") }
             for text in Capabilities.problems(plugin.reader, isOpen: true) { add(file, .warning, text) }
             if adapted.isAskingNow || plugin.json["capabilities"]?[PodAnnotations.runtimeKey]?.bool != true {
@@ -82,7 +89,6 @@ package struct Validation {
                     "it does not ask the runtime for the pods' annotations: without pods in \(config.cacheDir) every ADD fails;"
                         + " \(fix) \"\(PodAnnotations.runtimeKey)\": true into its capabilities")
             }
-            config.log = .none
             self.config = config
             for text in MultusDifferences.of(config) { add(file, .differs, text) }
             // The networks of every pod.
@@ -91,6 +97,7 @@ package struct Validation {
         } catch {
             add(file, error)
         }
+        addHeard(file)
         return true
     }
 
@@ -151,7 +158,7 @@ package struct Validation {
     private func builder(_ pod: Pod?) throws(Failure) -> DelegateBuilder {
         let given = given
         let cache = DefinitionCache(path: config.cacheDir) { given[CacheObject.ID(.definition, $0, $1)] }
-        return try DelegateBuilder(config, Self.invocation(pod), cache)
+        return try DelegateBuilder(config, invocation(pod), cache)
     }
 
     // MARK: One of them
@@ -167,6 +174,7 @@ package struct Validation {
         } catch {
             add(place, error)
         }
+        addHeard(place)
     }
 
     private mutating func object(_ object: CacheObject, file: String) {
@@ -181,20 +189,47 @@ package struct Validation {
                 for text in MultusDifferences.of(definition: delegate) { add(subject, .differs, text) }
             case .pod:
                 let pod = Pod(namespace: object.id.namespace, name: object.id.name, uid: "")
-                let builder = try builder(pod)
-                for text in MultusDifferences.of(pod: try builder.check(try PodAnnotations(object))) {
-                    add(subject, .differs, text)
+                let networks = try builder(pod).check(try PodAnnotations(object))
+                for network in networks.missing {
+                    add(
+                        subject, .warning,
+                        "it starts without the optional network \(network.name): \(network.logged)")
                 }
+                for delegate in networks.delegates { judgeWishes(delegate, subject) }
+                for text in MultusDifferences.of(pod: networks.delegates) { add(subject, .differs, text) }
             }
         } catch {
             add(subject, error)
         }
+        addHeard(subject)
+    }
+
+    /// What is logged while it is looked at, an ADD logs too.
+    private mutating func addHeard(_ subject: String) {
+        for line in heard.take() {
+            let prefix = "\(subject): "
+            add(subject, .warning, line.hasPrefix(prefix) ? String(line.dropFirst(prefix.count)) : line)
+        }
+    }
+
+    /// What a chain says of itself before it is run.
+    private func rehearse(_ spec: AttachmentSpec) -> (
+        remarks: [(plugin: String, remark: Remark)], error: Failure?
+    ) {
+        var spec = spec
+        // The kubelet gives it to the pod.
+        if spec.resource != nil {
+            spec.inject(deviceID: spec.runtimeConfig["deviceID"]?.string ?? "0000:00:00.0")
+        }
+        let rehearsal = Rehearsal(kernel)
+        let runner = ChainRunner(kernel, registry: builtins, rehearsing: rehearsal, log: heard.log)
+        do throws(Failure) { _ = try runner.prepare(spec) } catch { return (rehearsal.remarks, error) }
+        return (rehearsal.remarks, nil)
     }
 
     private mutating func judge(_ delegate: Delegate, _ subject: String) {
-        let rehearsal = Rehearsal(kernel)
-        let runner = ChainRunner(kernel, registry: builtins, rehearsing: rehearsal, log: .none)
-        do throws(Failure) { _ = try runner.prepare(delegate.spec) } catch {
+        let (remarks, error) = rehearse(delegate.spec)
+        if let error {
             let isAsked = delegate.spec.list.plugins.contains { $0["capabilities"]?["ips"]?.bool == true }
             if error.key == "ipam.addresses", isAsked {
                 add(subject, .note, "each pod must bring its address: ips in its annotation")
@@ -202,21 +237,57 @@ package struct Validation {
                 add(subject, error)
             }
         }
-        for (plugin, remark) in rehearsal.remarks {
-            let text = plugin.isEmpty ? remark.text : "\(plugin): \(remark.text)"
-            if case .concern = remark { add(subject, .warning, text) } else { add(subject, .note, text) }
+        for (plugin, remark) in remarks { add(subject, plugin, remark) }
+    }
+
+    private mutating func add(_ subject: String, _ plugin: String, _ remark: Remark) {
+        let text = plugin.isEmpty ? remark.text : "\(plugin): \(remark.text)"
+        if case .concern = remark { add(subject, .warning, text) } else { add(subject, .note, text) }
+    }
+
+    /// What comes of a pod's wishes; what the network has of itself is said of the network.
+    private mutating func judgeWishes(_ delegate: Delegate, _ subject: String) {
+        var plain = delegate.spec
+        plain.runtimeConfig = [:]
+        plain.cniArgs = nil
+        plain.wishes = []
+        plain.args = ""
+        let known = rehearse(plain).remarks.map(\.remark.text)
+        let (remarks, error) = rehearse(delegate.spec)
+        if let error {
+            let blamed = delegate.blamed(for: error).logged
+            if delegate.isOptional {
+                add(subject, .warning, "it starts without the optional network \(blamed)")
+            } else {
+                add(subject, .refused, blamed)
+            }
+        }
+        for (plugin, remark) in remarks where !known.contains(remark.text) {
+            add("\(subject): \(delegate.spec.name) on \(delegate.spec.id.interface)", plugin, remark)
         }
     }
 
-    private static func invocation(_ pod: Pod?) throws(Failure) -> Invocation {
+    private func invocation(_ pod: Pod?) throws(Failure) -> Invocation {
         let args = pod.map { ";K8S_POD_NAMESPACE=\($0.namespace);K8S_POD_NAME=\($0.name)" } ?? ""
         let environment = [
             "CNI_COMMAND": "ADD", "CNI_CONTAINERID": "validate", "CNI_IFNAME": "eth0", "CNI_NETNS": "POD",
-            "CNI_ARGS": "IgnoreUnknown=1\(args)", "CNI_PATH": "/opt/cni/bin:/usr/lib/cni",
+            "CNI_ARGS": "IgnoreUnknown=1\(args)", "CNI_PATH": searchPath,
         ]
         guard let invocation = try Invocation.read({ environment[$0] }) else {
             throw Failure(.badEnvironment, "CNI_COMMAND is missing")
         }
         return invocation
+    }
+}
+
+/// Lines for the log, of one thread.
+private final class Heard: Sendable {
+    nonisolated(unsafe) private var lines: [String] = []
+
+    var log: Log { Log { unsafe self.lines.append($0) } }
+
+    func take() -> [String] {
+        defer { unsafe lines = [] }
+        return unsafe lines
     }
 }

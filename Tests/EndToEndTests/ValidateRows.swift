@@ -156,6 +156,115 @@ import Testing
         #expect(try validate("\(node.directory)/plexus.conf").status == 2)
     }
 
+    private static func pod(annotations: String) -> String {
+        """
+        {"apiVersion":"v1","kind":"Pod","metadata":{"name":"pod-a","namespace":"default","annotations":{\(annotations)}}}
+        """
+    }
+
+    /// What an ADD logs at the level error before it attaches.
+    @Test(
+        "what a pod asks for and nobody gives is a warning, as an ADD logs it",
+        arguments: [
+            (#""bandwidth":{"ingressRate":1000}"#, "bandwidth (no plugin"),
+            (#""portMappings":[{"hostPort":80,"containerPort":80}]"#, "portMappings (no plugin"),
+            (#""infiniband-guid":"02:00:00:00:00:00:00:01""#, "infinibandGUID (no plugin"),
+            (#""ips":["10.1.1.2/24"]"#, "ips (the network has no ipam)"),
+            (#""cni-args":{"colour":"red"}"#, "cni-args.colour"),
+            (
+                #""mac":"02:00:00:00:00:01","cni-args":{"mac":"02:00:00:00:00:02"}"#,
+                "one of mac and cni-args.mac"
+            ),
+            (#""colour":"red""#, "asked for and not given: networks[0].colour"),
+        ])
+    func wishes(keys: String, words: String) throws {
+        let network = #"{"cniVersion":"1.0.0","type":"bridge","bridge":"b"}"#
+        let asked = #"[{"name":"net",\#(keys)}]"#
+        let ran = try validate("-", input: Self.pod(asked) + Self.definition(network))
+        #expect(ran.status == 2, "\(ran)")
+        #expect(
+            ran.output.contains("warning: pod default/pod-a: default/net on net1: ")
+                && ran.output.contains(words),
+            "\(ran)")
+        // The same words are in the log of an ADD.
+        try node.define("net", network)
+        let answer = try node.call(
+            "ADD", netns: try node.pod("a"), args: MetaEndToEnd.pod,
+            MetaEndToEnd.config(node, networks: asked))
+        #expect(answer.ran.errors.contains(words), "\(answer.ran)")
+    }
+
+    @Test("what a network says of itself is said once, and a pod with an optional network is no refusal")
+    func once() throws {
+        let ran = try validate(
+            "-",
+            input: Self.definition(#"{"cniVersion":"1.0.0","type":"bridge","colour":"red"}"#)
+                + Self.pod(#"[{"name":"net"},{"name":"gone","optional":true}]"#))
+        #expect(ran.status == 2 && ran.output.contains("0 refused, 2 warnings"), "\(ran)")
+        #expect(ran.output.contains("it starts without the optional network default/gone"), "\(ran)")
+    }
+
+    @Test("a pod is refused when its network is, and gets the address that its network lacks")
+    func ofPods() throws {
+        let config =
+            #"{"cniVersion":"1.0.0","type":"macvlan","capabilities":{"ips":true},"ipam":{"type":"static"}}"#
+        let without = try validate("-", input: Self.definition(config) + Self.pod("net"))
+        #expect(without.status == 1 && without.output.contains("refused: pod default/pod-a: "), "\(without)")
+        let with = try validate(
+            "-", input: Self.definition(config) + Self.pod(#"[{"name":"net","ips":["10.1.1.2/24"]}]"#))
+        #expect(with.status == 0, "\(with)")
+    }
+
+    @Test(
+        "misspelt annotations",
+        arguments: [
+            ("plexus/default-network", 1, "did you mean \"plexus/default-networks\"?"),
+            ("plexus/default-networs", 1, "did you mean \"plexus/default-networks\"?"),
+            ("plexsu/default-networks", 1, "did you mean \"plexus/default-networks\"?"),
+            ("plexus.io/default-networks", 1, "did you mean \"plexus/default-networks\"?"),
+            ("plexus/colour", 2, "unknown annotations, which ask for nothing: plexus/colour"),
+            ("k8s.v1.cni.cncf.io/colour", 2, "unknown annotations, which ask for nothing"),
+            ("k8s.v1.cni.cncf.io/network", 1, "did you mean \"k8s.v1.cni.cncf.io/networks\"?"),
+            ("v1.multus-cni.io/default-network", 1, "(none)"), ("other.io/default-networks", 0, "0 refused"),
+            ("plexus/default-networks", 0, "0 refused"),
+        ])
+    func annotations(key: String, status: Int32, words: String) throws {
+        let annotations = #""\#(key)":"none""#
+        let ran = try validate("-", input: Self.pod(annotations: annotations))
+        #expect(ran.status == status && ran.output.contains(words), "\(ran)")
+        guard key.hasPrefix("plex") else { return }
+        let runtime = ",\"runtimeConfig\":{\"io.kubernetes.cri.pod-annotations\":{\(annotations)}}"
+        let answer = try node.call(
+            "ADD", netns: try node.pod("a"), args: MetaEndToEnd.pod,
+            MetaEndToEnd.config(node, networks: nil, extra: runtime))
+        #expect(answer.status == (status == 1 ? 1 : 0), "\(answer.ran)")
+        if status != 0 { #expect("\(answer.ran)".contains(key), "\(answer.ran)") }
+    }
+
+    @Test("nothing is written into the node's log, and plugins are found where an ADD finds them")
+    func touchesNothing() throws {
+        try node.write("elsewhere/other", "")
+        try Shell.sh("chmod +x \(node.directory)/elsewhere/other")
+        try node.write(
+            "plexus.conf",
+            #"""
+            {"cniVersion":"1.0.0","name":"n","type":"plexus","logLevel":"loud","logFile":"\#(node.directory)/log","colour":"red","cacheDir":"\#(node.directory)/cache",
+             "binDir":"\#(node.directory)/elsewhere","capabilities":{"io.kubernetes.cri.pod-annotations":true,"podAnnotations":true},"delegates":[{"cniVersion":"1.0.0","name":"d","type":"other"}]}
+            """#)
+        let ran = try validate("\(node.directory)/plexus.conf")
+        #expect(ran.status == 2 && ran.output.contains("cannot set logLevel to \"loud\""), "\(ran)")
+        let explained = try Shell.run([
+            "ip", "netns", "exec", node.name, "\(node.directory)/bin/plexus", "explain", "--config",
+            "\(node.directory)/plexus.conf", "--networks", #"[{"name":"gone","optional":true}]"#,
+        ])
+        #expect(explained.status == 0, "\(explained)")
+        #expect(try Shell.run(["test", "-e", "\(node.directory)/log"]).status == 1)
+        try node.write("net.conf", #"{"cniVersion":"1.0.0","name":"d","type":"other"}"#)
+        #expect(try validate("\(node.directory)/net.conf").status == 1)
+        let found = try validate("\(node.directory)/net.conf", "--cni-path", "\(node.directory)/elsewhere")
+        #expect(found.status == 0, "\(found)")
+    }
+
     @Test("all that the node has")
     func wholeNode() throws {
         try node.define("good", #"{"cniVersion":"1.0.0","type":"bridge"}"#)
