@@ -50,7 +50,7 @@ import Testing
         let folder =
             #filePath.split(separator: "/").dropLast(3).map { "/\($0)" }.joined() + "/conf/kubernetes"
         var kinds: [String] = []
-        for file in ["daemonset.yaml", "net-attach-def-crd.yaml"] {
+        for file in ["daemonset.yaml", "uninstall.yaml", "net-attach-def-crd.yaml"] {
             for piece in ManifestStream.read(try readFile("\(folder)/\(file)", limit: 1 << 20)).pieces {
                 let json = try piece.parse()
                 let name = try #require(json["metadata"]?["name"]?.string)
@@ -70,7 +70,7 @@ import Testing
         #expect(
             kinds == [
                 "ServiceAccount plexus", "ClusterRole plexus", "ClusterRoleBinding plexus",
-                "DaemonSet plexus",
+                "DaemonSet plexus", "DaemonSet plexus-uninstall",
                 "CustomResourceDefinition network-attachment-definitions.k8s.cni.cncf.io",
             ])
     }
