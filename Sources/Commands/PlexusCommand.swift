@@ -70,14 +70,19 @@ private func run(_ help: PluginHelp, _ arguments: [String]) -> Never {
     exitProcess(0)
 }
 
+/// Whether the words name a command below another one.
+private func isCommand(_ words: ArraySlice<String>, _ parent: any ParsableCommand.Type) -> Bool {
+    guard let first = words.first else { return true }
+    let child = parent.configuration.subcommands.first { $0.configuration.commandName == first }
+    return child.map { isCommand(words.dropFirst(), $0) } ?? false
+}
+
 /// `plexus help`, of a command or of a plugin.
 private func explainUse(of words: [String]) {
     let subject = words.joined(separator: " ")
     let commands = PlexusCommand.configuration.subcommands.compactMap { $0.configuration.commandName }
-    if words.isEmpty {
-        start(["--help"])
-    } else if commands.contains(subject) {
-        start([subject, "--help"])
+    if words.isEmpty || isCommand(words[...], PlexusCommand.self) {
+        start(words + ["--help"])
     } else if let help = PluginHelp.of(subject) {
         writeStandardOutput(help.text)
     } else {

@@ -92,6 +92,14 @@ import Testing
                     "explain, status, attach, detach, repair, cache, validate, configure, bridge")
         )
         #expect(try tool("plexus", "help").output == tool("plexus", "--help").output)
+        for words in [["import"], ["list"], []] {
+            let named = try Shell.run(
+                ["\(node.directory)/bin/plexus", "help", "cache"] + words, environment: [:])
+            #expect(
+                named.status == 0 && named.output.contains("cache \(words.first ?? "<subcommand>")"),
+                "\(named)")
+        }
+        #expect(try tool("plexus", "help", "cache", "nosuch").status != 0)
         #expect(try tool("plexus", "help", "explain").output == tool("plexus", "explain", "--help").output)
     }
 
