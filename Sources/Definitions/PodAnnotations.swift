@@ -58,8 +58,7 @@ package struct PodAnnotations: Sendable {
         for (key, value) in json.value.object?.members ?? [] where !value.saysNothing {
             if let meant = Self.meaning(key) {
                 misspelt.append((key, meant))
-            } else if [Self.domain, Self.ownDomain].contains(where: key.hasPrefix), !Self.known.contains(key)
-            {
+            } else if key.hasPrefix(Self.domain) || key.hasPrefix(Self.ownDomain), !Self.known.contains(key) {
                 unknown.append(key)
             }
         }
