@@ -1,8 +1,10 @@
 import ArgumentParser
 import CNI
 import Definitions
+import Engine
 import JSONC
 import Linux
+import Meta
 import Network
 
 /// `plexus cache`: the node's copy of the cluster's objects.
@@ -42,8 +44,10 @@ extension Cache {
             discussion: """
                   kubectl get net-attach-def,pods -A -o json | plexus cache import --prune --node $(hostname)
 
-                Pods are reduced to their metadata. An object that is older than the one in the cache is passed over. What \
-                cannot be stored is named, and the exit status is then 1; what an ADD would refuse is stored and named.
+                Pods are reduced to their metadata. An object that is older than the one in the cache is passed over and named; \
+                one of another UID is taken. What \
+                cannot be stored is named, and the exit status is then 1; what an ADD would refuse is stored and \
+                named when it is new.
                 """)
 
         @Argument(help: "Files to read; - or none reads stdin.")
@@ -59,6 +63,9 @@ extension Cache {
                 "A kind of which the input has all, also when that is none: with --prune, and for maxCacheAge."
         )
         var kind: [Kind] = []
+
+        @Flag(help: "Take objects that are older than those in the cache, of a cluster that was restored.")
+        var replace = false
 
         @Option(help: "With --prune: of this namespace alone.")
         var namespace: String?
@@ -79,6 +86,9 @@ extension Cache {
             var problems: [String] = []
             var kinds: [CacheObject.Kind] = []
             var kept: Set<CacheObject.ID> = []
+            /// Pods of other nodes, and which those are.
+            var elsewhere: [String] = []
+            var nodes: Set<String> = []
         }
 
         func run() throws {
@@ -91,7 +101,8 @@ extension Cache {
                 let counts = CacheWriter.Outcome.allCases.map {
                     "\(report.names[$0]?.count ?? 0) \($0.rawValue)"
                 }
-                let others = ["\(report.removed.count) removed", "\(report.refused.count) refused"]
+                var others = ["\(report.removed.count) removed", "\(report.refused.count) refused"]
+                if !report.elsewhere.isEmpty { others.append("\(report.elsewhere.count) of other nodes") }
                 writeStandardOutput((counts + others).joined(separator: ", ") + "\n")
             case .json:
                 var json: JSONObject = ["version": 1]
@@ -101,6 +112,7 @@ extension Cache {
                 }
                 put("removed", report.removed)
                 put("refused", report.refused)
+                put("elsewhere", report.elsewhere)
                 put("problems", report.problems)
                 printJSON(.object(json))
             }
@@ -134,7 +146,18 @@ extension Cache {
                 }
                 for piece in input.pieces { try take(piece, name, writer, &report) }
             }
+            for name in report.names[.older] ?? [] {
+                report.problems.append(
+                    "\(name): it is older than the one in the cache; --replace takes it all the same")
+            }
             isWhole = isWhole && report.names[.older] == nil
+            if let node, !report.elsewhere.isEmpty, !report.kept.contains(where: { $0.kind == .pod }) {
+                // A misspelt name would remove every pod.
+                report.kinds.removeAll { $0 == .pod }
+                report.problems.append(
+                    "no pod of the input is on the node \(node), \(report.elsewhere.count) are on others"
+                        + " (\(listed(report.nodes.sorted()))): pods stay as they are; correct --node")
+            }
             if prune {
                 if let why = reasonToKeep(report, isWhole) {
                     report.problems.append("nothing was removed, as \(why)")
@@ -151,7 +174,9 @@ extension Cache {
         private func reasonToKeep(_ report: Report, _ isWhole: Bool) -> String? {
             if !report.refused.isEmpty { return "some of the input was refused" }
             if report.names[.older] != nil { return "the input is older than the cache" }
-            return isWhole ? nil : "the input is no List: who else there is nobody says"
+            if !isWhole { return "the input is no List: who else there is nobody says" }
+            return report.kinds.isEmpty && report.elsewhere.isEmpty
+                ? "the List is empty: --kind says of what there is none" : nil
         }
 
         private func take(
@@ -163,7 +188,9 @@ extension Cache {
             do throws(JSONError) {
                 let json = try piece.parse()
                 // An empty List.
-                if json["items"]?.array?.isEmpty == true, json["kind"]?.string?.hasSuffix("List") == true {
+                if json["items"]?.array?.isEmpty == true || json["items"] == .null,
+                    json["kind"]?.string?.hasSuffix("List") == true
+                {
                     return
                 }
                 object = try CacheObject(json)
@@ -172,12 +199,23 @@ extension Cache {
                 return
             }
             if !report.kinds.contains(object.id.kind) { report.kinds.append(object.id.kind) }
-            if object.id.kind == .pod, let node, object.node != node { return }
-            let outcome = try writer.write(object)
+            if object.id.kind == .pod, let node, object.node != node {
+                report.elsewhere.append(object.id.description)
+                report.nodes.insert(object.node.isEmpty ? "none" : object.node)
+                return
+            }
+            let name = object.id.description
+            let outcome = try writer.write(object, isReplacing: replace) {
+                report.problems.append("\(name): \($0)")
+            }
             report.kept.insert(object.id)
-            report.names[outcome, default: []].append(object.id.description)
+            report.names[outcome, default: []].append(name)
             if let problem = object.problem {
-                report.problems.append("\(object.id.description): \(problem): no pod can be attached to it")
+                report.problems.append("\(name): \(problem): no pod can be attached to it")
+            } else if outcome == .added || outcome == .updated, object.id.kind == .definition {
+                for problem in try Validation.problems(of: object) {
+                    report.problems.append("\(name): \(problem): no pod can be attached to it")
+                }
             }
         }
     }

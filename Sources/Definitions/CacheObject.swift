@@ -35,6 +35,7 @@ package struct CacheObject: Sendable {
     /// The node that a pod is on; empty when none is chosen.
     package let node: String
     let version: String
+    let uid: String
 
     /// - Parameter json: the object as the API server has it.
     package init(_ json: JSON) throws(JSONError) {
@@ -63,6 +64,7 @@ package struct CacheObject: Sendable {
         }
         id = ID(kind, namespace, name)
         version = try metadata.string("resourceVersion") ?? ""
+        uid = try metadata.string("uid") ?? ""
         let spec = try object.object("spec")
         node = kind == .pod ? try spec?.string("nodeName") ?? "" : ""
         var reduced: JSONObject = ["apiVersion": .string(api), "kind": .string(kind.rawValue)]
@@ -89,13 +91,15 @@ package struct CacheObject: Sendable {
         return kept
     }
 
-    /// Whether `other`, of the same name, is an older state of this object or of one that had its name. The API server counts
-    /// upwards.
+    /// Whether `other`, of the same name, is a newer state of this object. The API server counts upwards.
     func isOlder(than other: CacheObject) -> Bool {
         guard !version.isEmpty, !other.version.isEmpty else { return false }
         let (own, others) = (version.utf8.count, other.version.utf8.count)
         return own == others ? version < other.version : own < others
     }
+
+    /// Whether both are known to be objects of their own that had one name after the other.
+    func isAnother(than other: CacheObject) -> Bool { !uid.isEmpty && !other.uid.isEmpty && uid != other.uid }
 
     /// What an ADD would refuse of it; nil for one that can be used.
     package var problem: String? {

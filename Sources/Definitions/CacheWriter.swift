@@ -28,7 +28,12 @@ package struct CacheWriter: ~Copyable {
 
     private func folder(_ id: CacheObject.ID) -> String { "\(cache.path)/\(id.kind.folder)/\(id.namespace)" }
 
-    package func write(_ object: CacheObject) throws(Failure) -> Outcome {
+    /// - Parameters:
+    ///   - isReplacing: whether an older state is taken as well.
+    ///   - remark: what was done that is not plain.
+    package func write(
+        _ object: CacheObject, isReplacing: Bool = false, _ remark: (String) -> Void = { _ in }
+    ) throws(Failure) -> Outcome {
         let id = object.id
         let found = cache.files(id)
         var outcome = Outcome.added
@@ -36,7 +41,16 @@ package struct CacheWriter: ~Copyable {
         if let file = found.first {
             outcome = .updated
             if let stored = try? cache.object(id) {
-                if object.isOlder(than: stored) { return .older }
+                if object.isOlder(than: stored) {
+                    // Another cluster, or this one made anew, counts from the beginning.
+                    let isAnother = object.isAnother(than: stored)
+                    guard isAnother || isReplacing else { return .older }
+                    if isAnother {
+                        remark(
+                            "it is another object than the one in the cache, which is replaced, though its version is lower"
+                        )
+                    }
+                }
                 if stored.json == object.json { return .unchanged }
             }
             if found.count > 1 {

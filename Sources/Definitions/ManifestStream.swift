@@ -169,6 +169,8 @@ private struct JSONSplitter {
             let colon = next(endOfText(key), object.upperBound)
             guard let colon, let value = next(colon + 1, object.upperBound) else { return nil }
             if bytes[key..<endOfText(key)].elementsEqual("\"items\"".utf8) {
+                // As Go prints a list without elements.
+                if bytes[value...].starts(with: "null".utf8) { return [] }
                 return bytes[value] == UInt8(ascii: "[") ? elements(value..<end(of: value)) : nil
             }
             position = end(of: value)

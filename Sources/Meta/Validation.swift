@@ -1,5 +1,5 @@
 package import CNI
-import Definitions
+package import Definitions
 import Engine
 package import JSONC
 import Linux
@@ -32,6 +32,7 @@ package struct Validation {
     private var config: MetaConfig
     private let takeover: MultusTakeover
     private let heard = Heard()
+    private var isOfAnotherNode = false
     private let searchPath: String
     private let kernel: Kernel
     /// Definitions of the input: pods are judged by them, wherever they stand in it.
@@ -60,6 +61,16 @@ package struct Validation {
     }
 
     private mutating func add(_ subject: String, _ error: Failure) { add(subject, .refused, error.logged) }
+
+    /// What of a definition every ADD would refuse, wherever the node is: plugins that are not built in are not looked for.
+    package static func problems(of object: CacheObject) throws(Failure) -> [String] {
+        // Its network is in confDir.
+        guard object.json["spec"]?["config"]?.string?.isEmpty == false else { return [] }
+        var validation = try Validation(searchPath: "")
+        validation.isOfAnotherNode = true
+        validation.object(object, file: "the input")
+        return validation.findings.filter { $0.weight == .refused }.map(\.text)
+    }
 
     // MARK: Inputs
 
@@ -229,7 +240,7 @@ package struct Validation {
 
     private mutating func judge(_ delegate: Delegate, _ subject: String) {
         let (remarks, error) = rehearse(delegate.spec)
-        if let error {
+        if let error, !isOfAnotherNode || error.code != Failure.Code.generic.rawValue {
             let isAsked = delegate.spec.list.plugins.contains { $0["capabilities"]?["ips"]?.bool == true }
             if error.key == "ipam.addresses", isAsked {
                 add(subject, .note, "each pod must bring its address: ips in its annotation")

@@ -178,6 +178,69 @@ import Testing
         #expect(none.status == 1 && none.errors.contains("there is no pod default/x"), "\(none)")
     }
 
+    @Test(
+        "an object of another UID is taken, whatever its version; what is older is named, and taken with --replace"
+    )
+    func another() throws {
+        func object(_ version: Int, _ bridge: String, uid: String) -> String {
+            definition("net-a", version: version, bridge: bridge).replacing(
+                "\"resourceVersion\"", with: "\"uid\":\"\(uid)\",\"resourceVersion\"")
+        }
+        #expect(try cache("import", input: object(1000, "b1", uid: "u1")).status == 0)
+        let older = try cache("import", input: object(10, "b2", uid: "u1"))
+        #expect(
+            older.output.contains("1 older")
+                && older.errors.contains("net-attach-def default/net-a: it is older"))
+        #expect(older.errors.contains("--replace"), "\(older)")
+        let another = try cache("import", input: object(10, "b3", uid: "u2"))
+        #expect(
+            another.output.contains("1 updated") && another.errors.contains("another object"), "\(another)")
+        #expect(try cache("show", "net-attach-def", "net-a").output.contains("b3"))
+        let replaced = try cache("import", "--replace", input: object(9, "b4", uid: "u2"))
+        #expect(replaced.output.contains("1 updated") && replaced.errors.isEmpty, "\(replaced)")
+    }
+
+    @Test("a misspelt node removes no pods; pods of other nodes are counted")
+    func otherNode() throws {
+        let input = list(
+            definition("net-a", version: 1), pod("pod-a", networks: "net-a"),
+            pod("pod-b", networks: "net-a", on: "n2"))
+        let right = try cache("import", "--prune", "--node", "n1", input: input)
+        #expect(right.output.hasSuffix(", 1 of other nodes\n") && right.errors.isEmpty, "\(right)")
+        let wrong = try cache("import", "--prune", "--node", "wrong", input: input)
+        #expect(wrong.output.contains("0 removed") && wrong.output.contains("2 of other nodes"), "\(wrong)")
+        #expect(
+            wrong.errors.contains("no pod of the input is on the node wrong, 2 are on others (n1, n2)"),
+            "\(wrong)")
+        #expect(try node.files("cache/pods") == ["default/pod-a.json"])
+    }
+
+    @Test("an empty List without --kind says that nothing is removed", arguments: ["[]", "null"])
+    func empty(items: String) throws {
+        #expect(try cache("import", input: definition("net-a", version: 1)).status == 0)
+        let input = "{\"apiVersion\":\"v1\",\"kind\":\"List\",\"items\":\(items)}"
+        for input in [input, "apiVersion: v1\nitems: \(items)\nkind: List\n"] {
+            let ran = try cache("import", "--prune", input: input)
+            #expect(
+                ran.status == 0 && ran.errors.contains("nothing was removed, as the List is empty"), "\(ran)")
+        }
+        let named = try cache("import", "--prune", "--kind", "net-attach-def", input: input)
+        #expect(named.status == 0 && named.output.contains("1 removed"), "\(named)")
+    }
+
+    @Test("a definition that every ADD refuses is stored and named; where plugins are missing nobody knows")
+    func wouldBeRefused() throws {
+        let bad = definition("net-a", version: 1).replacing("rangeStart", with: "rangeStrat")
+        let ran = try cache("import", input: bad)
+        #expect(
+            ran.status == 0 && ran.output.contains("1 added") && ran.errors.contains("rangeStrat"), "\(ran)")
+        #expect(try cache("import", input: bad).errors.isEmpty)
+        let external = definition("net-b", version: 1).replacing(
+            "\\\"type\\\":\\\"bridge\\\"", with: "\\\"type\\\":\\\"other\\\"")
+        let other = try cache("import", input: external)
+        #expect(other.status == 0 && other.errors.isEmpty, "\(other)")
+    }
+
     @Test("list lines up, and removes go")
     func list_() throws {
         let input = list(
