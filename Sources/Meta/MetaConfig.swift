@@ -184,7 +184,7 @@ package struct MetaConfig: Sendable {
     private static func log(
         toStderr: Bool?, file: String?, level text: String?, _ rotation: LogRotation
     ) -> Log {
-        let level = LogLevel(rawValue: text ?? "error")
+        let level = LogLevel(rawValue: text?.lowercased() ?? "error")
         let log = Log(level: level ?? .error, file: file, toStderr: toStderr ?? true, rotation: rotation)
         if level == nil {
             log.error("cannot set logLevel to \"\(text ?? "")\": panic, error, verbose or debug")
