@@ -64,7 +64,7 @@ struct DHCPDaemon: ParsableCommand {
             if let pidfile { try write(pidfile) }
             let keeper = try Keeper(DHCPRecords.defaultPath, log) { record in
                 LeaseChange(record).publish(
-                    in: cniDirs.isEmpty ? LeaseChange.defaultDirectories : cniDirs, log)
+                    in: cniDirs.isEmpty ? MetaPlugin.defaultDirectories : cniDirs, log)
             }
             defer {
                 if !isPassed { removeFile(path) }

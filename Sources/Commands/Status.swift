@@ -27,7 +27,7 @@ struct Status: ParsableCommand {
         let wanted = try namedPod(pod)
         let directories =
             cniDir.isEmpty
-            ? Role.metaNames.map { "/var/lib/cni/\($0)" }.filter { fileExists("\($0)/attachments") } : cniDir
+            ? MetaPlugin.defaultDirectories.filter { fileExists("\($0)/attachments") } : cniDir
         var records: [PodRecord] = []
         for directory in directories { records += try RecordStore.records(named: wanted, below: directory) }
         guard !records.isEmpty else {

@@ -36,6 +36,11 @@ package struct DeviceCheckpoint {
         }
     }
 
+    /// Whether the kubelet has written one.
+    package static func isThere(below kubeletDir: String) -> Bool {
+        fileExists("\(kubeletDir)/device-plugins/\(name)")
+    }
+
     private static func entries(_ json: Reader, _ uid: String) throws(JSONError) -> [Entry] {
         var entries: [Entry] = []
         for entry in try json.object("Data")?.list("PodDeviceEntries") ?? []

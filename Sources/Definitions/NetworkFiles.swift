@@ -72,7 +72,14 @@ package enum NetworkFiles {
     package static func plugins(in directory: String) throws(Failure) -> [JSON] {
         var plugins: [JSON] = []
         for file in candidates(directory) where file.hasSuffix(".conf") {
-            plugins.append(try read("\(directory)/\(file)").value)
+            let path = "\(directory)/\(file)"
+            let plugin = try read(path).value
+            guard plugin["type"]?.string?.isEmpty == false else {
+                throw Failure(
+                    .badConfig, "network configuration \(path): the key type is missing",
+                    details: "it is one plugin's configuration: write its type, or remove the file")
+            }
+            plugins.append(plugin)
         }
         return plugins
     }

@@ -286,6 +286,7 @@ package struct Selection: Equatable, Sendable {
             throw Failure(
                 .badConfig, "\(place).ips[\(index)]: \(problem)", details: "write an address of the network")
         }
+        try refuseImpossibleRequests()
         guard let address = mac.flatMap(MAC.init(parsing:)), address.isMulticast || address == .zero else {
             return
         }

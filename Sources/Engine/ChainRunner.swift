@@ -47,7 +47,7 @@ package final class ChainRunner {
 
     /// The plugins of an attachment that is to be made, each with its configuration read and found to be right.
     package struct Chain {
-        let id: AttachmentID
+        package let id: AttachmentID
         let plugins: [any Plugin]
     }
 
@@ -79,6 +79,12 @@ package final class ChainRunner {
                 previous = try plugin.add(after: previous, &journal, willSave) ?? previous
             } catch {
                 throw plugin.naming(error)
+            }
+        }
+        if let result = previous, let spec = chain.plugins.first?.call.spec {
+            // Once all have run they are undone as a DEL does it: with the whole result.
+            journal.replaceCalls(since: start) { call in
+                try? PluginCall(spec, call.place, .del, previous: result, self).external(.del, call.type)
             }
         }
         var attached = Attached(

@@ -19,6 +19,8 @@ package struct ExternalCall: Sendable {
     package var input: [UInt8]
     /// What a result without cniVersion is taken to be.
     package var version: Version
+    /// The plugin's place in the list.
+    package var place = 0
 
     /// Seconds: below every runtime's own limit, so that the undo still runs.
     static let deadline = 50

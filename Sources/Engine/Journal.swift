@@ -64,6 +64,15 @@ package struct Journal {
         return given
     }
 
+    /// Gives executables another input for their undo.
+    mutating func replaceCalls(since start: Int, _ body: (ExternalCall) -> ExternalCall?) {
+        for index in entries.indices[start...] {
+            if case .external(let call) = entries[index], let other = body(call) {
+                entries[index] = .external(other)
+            }
+        }
+    }
+
     package var count: Int { entries.count }
 
     /// Takes in what another one has, as done after this one's.

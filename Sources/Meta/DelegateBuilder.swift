@@ -5,6 +5,7 @@ import JSONC
 package import Linux
 import Network
 import Plans
+import Records
 
 /// Turns configuration, annotations and definitions into delegates.
 package struct DelegateBuilder {
@@ -69,8 +70,9 @@ package struct DelegateBuilder {
     ///
     /// - Parameters:
     ///   - text: in the annotation's grammar.
-    ///   - taken: the interfaces that it has.
-    func build(_ text: String, besides taken: [String]) throws(Failure) -> Delegate {
+    ///   - others: those that it has.
+    func build(_ text: String, besides others: [AttachmentSpec]) throws(Failure) -> Delegate {
+        let taken = others.map(\.id.interface)
         let selections = try Selection.parse(text, source: "the argument")
         guard selections.count == 1, let selection = selections.first else {
             throw Failure(
@@ -88,11 +90,12 @@ package struct DelegateBuilder {
         let network = try finder.find(selection, &allowance)
         var index = 1
         while taken.contains("net\(index)") { index += 1 }
-        let delegate = try delegate(network, index: index)
-        guard delegate.spec.resource == nil || delegate.spec.runtimeConfig["deviceID"] != nil else {
-            throw Failure(
-                .badConfig, "\(delegate.spec.name) is for devices of \(delegate.spec.resource ?? "")",
-                details: "the kubelet gives a pod devices only when it starts")
+        var networks = Networks(delegates: [try delegate(network, index: index)])
+        var devices = DeviceAllocator(config, pod, besides: others.compactMap(\.deviceID))
+        try devices.allocate(&networks)
+        // One that is optional for a pod's start is not for who asks for it now.
+        guard let delegate = networks.delegates.first else {
+            throw Failure(.badConfig, networks.missing.first?.problem ?? "there is no network")
         }
         guard !taken.contains(delegate.spec.id.interface) else {
             throw Failure(
@@ -263,9 +266,12 @@ package struct DelegateBuilder {
         let namespace = selection.namespace ?? config.multusNamespace
         if namespace != config.multusNamespace {
             do throws(Failure) { try finder.checkIsolation(selection) } catch {
+                let own =
+                    "\(config.multusNamespace), which a name without a namespace means in this annotation"
+                let isNamed = finder.config.globalNamespaces.contains(config.multusNamespace)
                 throw error.ending(
-                    with:
-                        "or of \(config.multusNamespace), which a name without a namespace means in this annotation"
+                    with: isNamed
+                        ? "a name without a namespace is one of multusNamespace" : "or of \(own)"
                 )
             }
         }
@@ -294,7 +300,8 @@ package struct DelegateBuilder {
         let (list, name, selection) = (network.list, network.name, network.selection)
         for plugin in list.plugins {
             let type = plugin["type"]?.string ?? ""
-            guard type != config.plugin.type, type != "plexus", type != "multus" else {
+            // By other names of the same program as well, such as multus-shim.
+            guard type != config.plugin.type, Role.metaName(type) == nil else {
                 throw Failure(
                     .badConfig, "\(name): delegates to \(type), which is this plugin itself",
                     details:

@@ -15,10 +15,13 @@ struct DeviceAllocator {
     private var left: [String: [String]] = [:]
     private var given: [String: Int] = [:]
     private var checkpoint: Result<DeviceCheckpoint, Failure>?
+    /// IDs that other networks of the pod have.
+    private let held: [String]
 
-    init(_ config: MetaConfig, _ pod: Pod?) {
+    init(_ config: MetaConfig, _ pod: Pod?, besides held: [String] = []) {
         self.config = config
         self.pod = pod
+        self.held = held
     }
 
     mutating func allocate(_ networks: inout Networks) throws(Failure) {
@@ -55,7 +58,16 @@ struct DeviceAllocator {
         let all: [String]
         do throws(Failure) { all = try devices(of: resource) } catch {
             // A resource is a scheduling hint too: bridges are counted so.
-            guard let taker = Self.named(delegate).map({ _ in "the annotation" }) ?? taker else { return nil }
+            guard let taker = Self.named(delegate).map({ _ in "the annotation" }) ?? taker else {
+                // Notes that are there, and cannot be read, may say that the pod has one.
+                guard pod?.uid.isEmpty == false, DeviceCheckpoint.isThere(below: config.kubeletDir) else {
+                    return nil
+                }
+                throw Failure(
+                    .badConfig,
+                    "whether the pod has a device of \(resource) cannot be told: \(error.message)",
+                    details: error.details)
+            }
             // Where no runtime tells the UID, nobody can say whose a device is.
             if Self.named(delegate) != nil, pod?.uid.isEmpty ?? true { return nil }
             throw Self.missing(
@@ -63,9 +75,12 @@ struct DeviceAllocator {
         }
         if let named = Self.named(delegate) {
             guard let place = left[resource]?.firstIndex(of: named) else {
+                let why =
+                    held.contains(named)
+                    ? "is another network's of the pod"
+                    : all.contains(named) ? "is asked for twice" : "is not the pod's"
                 var failure = Failure(
-                    .badConfig,
-                    "device \(named) of \(resource) \(all.contains(named) ? "is asked for twice" : "is not the pod's")",
+                    .badConfig, "device \(named) of \(resource) \(why)",
                     details: "the kubelet gave the pod \(all.isEmpty ? "none" : all.joined(separator: ", "))")
                 failure.key = "runtimeConfig.deviceID"
                 throw failure
@@ -96,7 +111,7 @@ struct DeviceAllocator {
             checkpoint = known
         }
         let ids = try known.get().ids(of: resource)
-        if left[resource] == nil { left[resource] = ids }
+        if left[resource] == nil { left[resource] = ids.filter { !held.contains($0) } }
         return ids
     }
 

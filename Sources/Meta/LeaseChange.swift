@@ -9,8 +9,6 @@ import Records
 package struct LeaseChange {
     private let lease: DHCPRecord
 
-    package static let defaultDirectories = Role.metaNames.map { "/var/lib/cni/\($0)" }
-
     package init(_ lease: DHCPRecord) { self.lease = lease }
 
     /// - Parameter directories: where the pods' records are; of a pod without one nothing is to be told.

@@ -187,7 +187,7 @@ package struct MetaConfig: Sendable {
     private static func log(
         toStderr: Bool?, file: String?, level text: String?, _ rotation: LogRotation, _ given: Log?
     ) -> Log {
-        let level = LogLevel(rawValue: text ?? "error")
+        let level = LogLevel(rawValue: text?.lowercased() ?? "error")
         let log =
             given ?? Log(level: level ?? .error, file: file, toStderr: toStderr ?? true, rotation: rotation)
         if level == nil {

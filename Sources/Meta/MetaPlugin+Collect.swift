@@ -20,11 +20,50 @@ extension MetaPlugin {
         let store = try RecordStore.open(config.cniDir)
         var census = Census(alive: alive)
         var problems: [Failure] = []
+        var dead = 0
+        for plugin in [self] + elsewhere {
+            let store = try RecordStore.open(plugin.config.cniDir)
+            problems += try plugin.collectRecords(store, alive, &census, &dead)
+        }
+        problems += collectMultus(&census, &dead)
+        // A living container without a record may be on any network.
+        for id in alive.subtracting(census.recorded).subtracting(census.multus) { census.keep(id, nil) }
+        let leases = leaseFolders([])
+        do throws(Failure) { try keepUnrecorded(&census, leases) } catch {
+            census.isComplete = false
+            problems.append(error)
+        }
+        // Of networks that nothing knows any more.
+        let gone = census.unrecorded.subtracting(census.alive.map(\.containerID))
+        for place in gone.isEmpty ? [] : leases {
+            do throws(Failure) { try place.source.releaseEverything(of: gone, in: place.path) } catch {
+                problems.append(error)
+            }
+        }
+        // Who cannot be counted may live.
+        if census.isComplete {
+            problems += collectNetworks(census, store) + collectRules(census)
+            // A record that cannot be read may be of a pod that lives.
+            if census.unread.isEmpty {
+                for plugin in [self] + elsewhere { problems += plugin.unpublish(allBut: census.published) }
+            }
+        }
+        if store.isNew { try noteUnrecorded(leases, store) }
+        config.log.verbose(
+            "GC of \(subject): \(alive.count) alive, \(dead) dead: \(problems.isEmpty ? "done" : "incomplete"),"
+                + " \(monotonicMilliseconds() - start) ms")
+        try report(problems)
+    }
+
+    /// Detaches those of one directory's records that are dead, and counts the others.
+    private func collectRecords(
+        _ store: borrowing RecordStore, _ alive: Set<AttachmentID>, _ census: inout Census, _ dead: inout Int
+    ) throws(Failure) -> [Failure] {
+        var problems: [Failure] = []
         let all = try store.all()
         let byContainer = Dictionary(grouping: all, by: \.containerID)
         // Dead attachments of which neither the record nor the lock says whose they are.
         var nobodys: [AttachmentID] = []
-        var dead = 0
         for id in all {
             do throws(Failure) {
                 let lock = try store.lock(id)
@@ -68,32 +107,7 @@ extension MetaPlugin {
                 problems.append(error)
             }
         }
-        problems += collectMultus(&census, &dead)
-        // A living container without a record may be on any network.
-        for id in alive.subtracting(census.recorded).subtracting(census.multus) { census.keep(id, nil) }
-        let leases = leaseFolders([])
-        do throws(Failure) { try keepUnrecorded(&census, leases) } catch {
-            census.isComplete = false
-            problems.append(error)
-        }
-        // Of networks that nothing knows any more.
-        let gone = census.unrecorded.subtracting(census.alive.map(\.containerID))
-        for place in gone.isEmpty ? [] : leases {
-            do throws(Failure) { try place.source.releaseEverything(of: gone, in: place.path) } catch {
-                problems.append(error)
-            }
-        }
-        // Who cannot be counted may live.
-        if census.isComplete {
-            problems += collectNetworks(census, store) + collectRules(census)
-            // A record that cannot be read may be of a pod that lives.
-            if census.unread.isEmpty { problems += unpublish(allBut: census.published) }
-        }
-        if store.isNew { try noteUnrecorded(leases, store) }
-        config.log.verbose(
-            "GC of \(subject): \(alive.count) alive, \(dead) dead: \(problems.isEmpty ? "done" : "incomplete"),"
-                + " \(monotonicMilliseconds() - start) ms")
-        try report(problems)
+        return problems
     }
 
     /// With records lost, another configuration's pods are known by their addresses alone: who has one keeps it while the

@@ -25,6 +25,25 @@ package struct MetaPlugin {
         ChainRunner(kernel, registry: builtins, rules: .meta, log: config.log, owner: network)
     }
 
+    /// The executable has two names, each with a directory of its own unless one is configured: what it attached under the other
+    /// one is there.
+    var elsewhere: [MetaPlugin] {
+        guard config.plugin.reader.has("cniDir") == false else { return [] }
+        return Self.defaultDirectories.filter { $0 != config.cniDir && fileExists("\($0)/attachments") }.map {
+            var config = config
+            config.cniDir = $0
+            return MetaPlugin(invocation, config)
+        }
+    }
+
+    package static let defaultDirectories = Role.metaNames.map { "/var/lib/cni/\($0)" }
+
+    /// For a container's DEL and CHECK: where its record is, or else itself.
+    func atRecord() -> MetaPlugin {
+        if RecordStore.has(id, below: config.cniDir) { return self }
+        return elsewhere.first { RecordStore.has(id, below: $0.config.cniDir) } ?? self
+    }
+
     /// The configuration that the runtime called. Several of them may share a node, its networks and our cniDir: each
     /// cleans up after itself alone.
     var network: String { config.plugin.name }
@@ -61,7 +80,7 @@ package struct MetaPlugin {
         try networks.filter { delegate throws(Failure) in
             chains.append(try named(delegate) { () throws(Failure) in try runner.prepare(delegate.spec) })
         }
-        let delegates = networks.delegates
+        var delegates = networks.delegates
 
         let store = try RecordStore.open(config.cniDir)
         if store.isNew { try noteUnrecorded(leaseFolders(delegates), store) }
@@ -76,7 +95,9 @@ package struct MetaPlugin {
                 try clearAwayUnrecorded(delegates, runner, store)
             case .nothing: break
             }
-            try refusePresent(delegates, runner)
+            try refusePresent(&networks, runner)
+            chains.removeAll { chain in !networks.delegates.contains { $0.spec.id == chain.id } }
+            delegates = networks.delegates
         } catch {
             if !isOld, !store.has(id) { store.forgetLock(id) }
             throw error
@@ -149,10 +170,12 @@ package struct MetaPlugin {
     }
 
     /// Checked before the first network is attached: an interface name that exists in the pod would stop a later one.
-    private func refusePresent(_ delegates: [Delegate], _ runner: ChainRunner) throws(Failure) {
-        guard delegates.count > 1 else { return }
-        let present = try runner.present(delegates.map(\.spec.id.interface))
-        for delegate in delegates where present.contains(delegate.spec.id.interface) {
+    private func refusePresent(_ networks: inout Networks, _ runner: ChainRunner) throws(Failure) {
+        guard networks.delegates.count > 1 else { return }
+        let present = try runner.present(networks.delegates.map(\.spec.id.interface))
+        if present.isEmpty { return }
+        try networks.filter { delegate throws(Failure) in
+            guard present.contains(delegate.spec.id.interface) else { return }
             try named(delegate) { () throws(Failure) in
                 var failure = Failure(
                     .generic, "interface \"\(delegate.spec.id.interface)\" already exists",
@@ -167,37 +190,78 @@ package struct MetaPlugin {
         _ delegates: [Delegate], _ chains: [ChainRunner.Chain], _ runner: ChainRunner,
         _ store: borrowing RecordStore, _ record: inout PodRecord, _ journal: inout Journal
     ) throws(Failure) {
-        var index = 0
+        /// What each of the attached has done.
+        var done: [(delegate: Delegate, journal: Journal)] = []
+        func giveUp() { for item in done { journal.append(item.journal) } }
         for (delegate, chain) in zip(delegates, chains) {
             let start = monotonicMilliseconds()
-            var done = Journal()
+            let index = done.count
+            var own = Journal()
             do throws(Failure) {
-                try attach(delegate, chain, at: index, runner, store, &record, &done)
+                try attach(delegate, chain, at: index, runner, store, &record, &own)
             } catch {
                 // Undone by itself, or with all the others.
-                guard delegate.isOptional, runner.undo(&done, after: error).isEmpty else {
-                    journal.append(done)
+                guard delegate.isOptional, runner.undo(&own, after: error).isEmpty else {
+                    giveUp()
+                    journal.append(own)
                     throw error
                 }
-                try report(
-                    unpublish(PodRecord(id: id, sandbox: record.sandbox, entries: [record.entries[index]])))
-                record.entries.remove(at: index)
-                record.missing.append(MissingNetwork(name: delegate.spec.name, error))
-                try store.write(record)
+                do throws(Failure) { try leaveOut(index, error, store, &record) } catch {
+                    giveUp()
+                    throw error
+                }
                 continue
             }
-            journal.append(done)
+            done.append((delegate, own))
             config.log.verbose(
                 "ADD of \(subject): \(record.entries[index].logged), \(monotonicMilliseconds() - start) ms")
-            index += 1
         }
+        var routes = Journal()
+        while done.contains(where: { $0.delegate.defaultRoute != nil }) {
+            do throws(Failure) {
+                try moveDefaultRoute(done.map(\.delegate), runner, &record, &routes)
+                break
+            } catch {
+                // One that the pod may start without must not keep it from starting.
+                guard
+                    let index = done.lastIndex(where: {
+                        $0.delegate.isOptional && $0.delegate.defaultRoute != nil
+                    }), runner.undo(&routes, after: error).isEmpty,
+                    runner.undo(&done[index].journal, after: error).isEmpty
+                else {
+                    giveUp()
+                    journal.append(routes)
+                    throw error
+                }
+                done.remove(at: index)
+                do throws(Failure) { try leaveOut(index, error, store, &record) } catch {
+                    giveUp()
+                    throw error
+                }
+            }
+        }
+        giveUp()
+        journal.append(routes)
         for network in record.missing {
             config.log.error(
                 "\(subject): it starts without the optional network \(network.name): \(network.logged)")
         }
-        let delegates = delegates.filter { delegate in
-            record.entries.contains { $0.spec.id == delegate.spec.id }
-        }
+    }
+
+    /// Goes on without an optional network, which is undone.
+    private func leaveOut(
+        _ index: Int, _ error: Failure, _ store: borrowing RecordStore, _ record: inout PodRecord
+    ) throws(Failure) {
+        let entry = record.entries[index]
+        try report(unpublish(PodRecord(id: id, sandbox: record.sandbox, entries: [entry])))
+        record.entries.remove(at: index)
+        record.missing.append(MissingNetwork(name: entry.spec.name, error))
+        try store.write(record)
+    }
+
+    private func moveDefaultRoute(
+        _ delegates: [Delegate], _ runner: ChainRunner, _ record: inout PodRecord, _ journal: inout Journal
+    ) throws(Failure) {
         guard let asking = delegates.first(where: { $0.defaultRoute != nil }) else { return }
         let routes = try runner.observe(FactsQuery(routes: true)).routes
         let steps = try DefaultRoute.plan(delegates, routes)
@@ -299,73 +363,6 @@ package struct MetaPlugin {
     /// Whether the kernel's sandbox is that namespace.
     func isAt(_ namespace: NamespaceIdentity, _ kernel: Kernel) throws(Failure) -> Bool {
         try kernel.sandboxIdentity()?.isSame(as: namespace) ?? false
-    }
-
-    /// Compares what every attachment promised with the kernel.
-    package func check() throws(Failure) {
-        let start = monotonicMilliseconds()
-        do throws(Failure) {
-            let record = try checkAll()
-            config.log.verbose(
-                "CHECK of \(subject): \(record.logged): as attached, \(monotonicMilliseconds() - start) ms")
-        } catch {
-            config.log.error("CHECK of \(subject): \(error.logged)")
-            throw error
-        }
-    }
-
-    private func checkAll() throws(Failure) -> PodRecord {
-        let store = try RecordStore.open(config.cniDir)
-        let lock = try store.lock(id)
-        defer { extendLifetime(lock) }
-        let own = try store.read(id, config.log)
-        let multus = own == nil ? try multusRecord(id) : nil
-        guard let record = own ?? multus?.record else {
-            if !store.has(id) { store.forgetLock(id) }
-            throw Failure(
-                .containerUnknown, "nothing is known of container \(id.containerID) \(id.interface)",
-                details: "no record in \(config.cniDir)/attachments, nor one of Multus")
-        }
-        if own == nil { store.forgetLock(id) }
-        let kernel = try Kernel.open(sandbox: invocation.netns, mayBeOwn: invocation.netnsOverride)
-        if let namespace = record.namespace, try !isAt(namespace, kernel) {
-            throw Failure(
-                .generic, "\(invocation.netns) is not the namespace that was attached",
-                details: "another one has its path by now: DEL and ADD the container")
-        }
-        for entry in record.entries where entry.spec.list.version >= .v0_4_0 {
-            let attachment = "\(entry.spec.name) on \(entry.spec.id.interface)"
-            do throws(Failure) {
-                if let attached = entry.attached, attached.isWhole {
-                    try runner(kernel).check(entry.spec, attached)
-                } else if own == nil {
-                    try checkUnrecorded(entry.spec, runner(kernel))
-                } else {
-                    throw Failure(.generic, "its ADD was interrupted", details: "DEL the container")
-                }
-            } catch {
-                throw error.prefixed(attachment).ending(with: entry.spec.place)
-            }
-        }
-        if let multus { try checkUnusable(multus, runner(kernel)) }
-        return record
-    }
-
-    /// Of a network that Multus' record says nothing usable of, the interface's name is known.
-    private func checkUnusable(_ multus: MultusRecord, _ runner: ChainRunner) throws(Failure) {
-        let unknown = multus.record.entries.isEmpty ? [id.interface] + multus.unusable : multus.unusable
-        let present = Set(try runner.sandboxLinks().map(\.name))
-        guard let missing = unknown.first(where: { !present.contains($0) }) else { return }
-        throw Failure(
-            .generic, "interface \(missing) does not exist in \(invocation.netns)",
-            details: "somebody removed it")
-    }
-
-    /// Multus keeps no result where libcni's cache is gone. The runtime passes that of its own interface; of the others
-    /// the link is known.
-    private func checkUnrecorded(_ spec: AttachmentSpec, _ runner: ChainRunner) throws(Failure) {
-        guard spec.id == id, let previous = config.plugin.previous else { return try runner.checkLink(spec) }
-        try runner.check(spec, Attached(result: previous))
     }
 }
 

@@ -133,8 +133,8 @@ package enum Role {
             let plugin = MetaPlugin(invocation, try Self.configuration(config, name, verb))
             switch verb {
             case .add: try plugin.add(writtenAs: config.version, respond)
-            case .del: try plugin.delete()
-            case .check: try plugin.check()
+            case .del: try plugin.atRecord().delete()
+            case .check: try plugin.atRecord().check()
             case .gc: try plugin.collect()
             case .status: try plugin.status()
             case .version: break

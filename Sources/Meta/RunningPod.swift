@@ -98,7 +98,7 @@ package struct RunningPod {
     package func attach(_ text: String) throws(Failure) -> (entry: PodRecord.Entry, result: JSON) {
         try changing { store, record, runner throws(Failure) in
             let delegate = try DelegateBuilder(plugin.config, plugin.invocation).build(
-                text, besides: record.entries.map(\.spec.id.interface))
+                text, besides: record.entries.map(\.spec))
             let chain = try plugin.named(delegate) { () throws(Failure) in try runner.prepare(delegate.spec) }
             guard try runner.present([delegate.spec.id.interface]).isEmpty else {
                 throw Failure(

@@ -195,7 +195,9 @@ package enum HostDevice: Module {
             case .pci(let id) where device.bus == nil:
                 Failure(
                     .generic, "error with host device: PCI device \(id) not found",
-                    details: "there is no /sys/bus/pci/devices/\(id): correct pciBusID, as 0000:03:02.0")
+                    details:
+                        "there is no /sys/bus/pci/devices/\(id): correct pciBusID, as 0000:03:02.0; one that a device plugin gave is gone"
+                )
             case .id(let id), .pci(let id):
                 Failure(
                     .generic, "error with host device: PCI device \(id) has no driver",

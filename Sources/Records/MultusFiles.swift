@@ -34,12 +34,15 @@ package struct MultusFiles {
     package func remove(_ record: PodRecord) throws(SystemError) {
         guard !Self.taken.contains(record.id.containerID) else { return }
         do throws(SystemError) {
-            // Without this folder nothing was written.
             let folder = try Directory.open(results)
             for entry in record.entries {
                 try folder.remove(Written.name(entry))
                 try folder.removeDraft(of: Written.name(entry))
             }
+        } catch  where error.isNotFound || error.isNoDirectory {
+            // Somebody else's, or gone: nothing of ours is there.
+        }
+        do throws(SystemError) {
             let own = try Directory.open(directory)
             try own.remove(record.id.containerID)
             try own.removeDraft(of: record.id.containerID)

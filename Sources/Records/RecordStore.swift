@@ -136,6 +136,11 @@ package struct RecordStore: ~Copyable {
     /// The same without reading it.
     package func has(_ id: AttachmentID) -> Bool { directory.contains(fileName(id)) }
 
+    /// The same of a directory that may not be there.
+    package static func has(_ id: AttachmentID, below cniDir: String) -> Bool {
+        fileExists("\(cniDir)/attachments/\(fileName(id))")
+    }
+
     /// Writes all of a record anew.
     package func write(_ record: PodRecord) throws(Failure) {
         let bytes = try line(record.json())
@@ -297,5 +302,6 @@ package struct RecordStore: ~Copyable {
     }
 
     /// Container IDs and interface names were validated, and neither may contain '/'.
-    private func fileName(_ id: AttachmentID) -> String { "\(id.containerID)@\(id.interface).json" }
+    private static func fileName(_ id: AttachmentID) -> String { "\(id.containerID)@\(id.interface).json" }
+    private func fileName(_ id: AttachmentID) -> String { Self.fileName(id) }
 }

@@ -402,7 +402,7 @@ import Testing
         ),
         (macvlan, #","ips":["10.5.0.9/24"]"#, ["ips (the network has no ipam)"]),
         (#""type":"bridge","bridge":"b","ipam":{"type":""}"#, #","ips":["10.5.0.9"]"#, ["ips"]),
-        (macvlan, #","bandwidth":{"ingressRate":5}"#, ["bandwidth"]),
+        (macvlan, #","bandwidth":{"ingressRate":5,"ingressBurst":5}"#, ["bandwidth"]),
         (macvlan, #","infiniband-guid":"c2:11:22:33:44:55:66:77""#, ["infinibandGUID"]),
         // Declared by a plugin that does not do it.
         (

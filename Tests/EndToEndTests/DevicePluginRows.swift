@@ -148,6 +148,43 @@ import Testing
         let answer = try call("ADD", "one")
         #expect(answer.status == 0 && answer.ran.errors.isEmpty, "\(answer.ran)")
         #expect(try told().map { $0.input["deviceID"].string } == [nil])
+        #expect(try call("DEL", "").status == 0)
+        // Notes that are there, and cannot be read, may say that the pod has one.
+        try node.write("kubelet/device-plugins/kubelet_internal_checkpoint", "")
+        let torn = try call("ADD", "one")
+        #expect(torn.code == 7 && torn.message.contains("of \(resource) cannot be told"), "\(torn.ran)")
+    }
+
+    @Test(
+        "a pod that runs gets a further network the devices that are its own, and that none of its networks has"
+    )
+    func attach() throws {
+        try checkpoint(("a", #"{"0":["0000:03:02.1","0000:03:02.2"]}"#))
+        try define("one")
+        #expect(try call("ADD", "one").status == 0)
+        try node.write(
+            "conf.json",
+            MetaEndToEnd.config(
+                node, networks: "one", extra: ",\"kubeletDir\":\"\(node.directory)/kubelet\""))
+        func attach(_ network: String) throws -> Ran {
+            try Shell.run(
+                [
+                    "ip", "netns", "exec", node.name, "\(node.directory)/bin/plexus", "attach", "pod-a",
+                    network,
+                    "--config", "\(node.directory)/conf.json",
+                ])
+        }
+        for (device, words) in [
+            ("0000:03:02.9", "is not the pod's"), ("0000:03:02.1", "another network's of the pod"),
+        ] {
+            let ran = try attach(#"[{"name":"one","deviceID":"\#(device)"}]"#)
+            #expect(ran.status == 1 && ran.errors.contains(words), "\(ran)")
+        }
+        let next = try attach("one")
+        #expect(next.status == 0, "\(next)")
+        #expect(try told().map { $0.input["deviceID"].string } == ["0000:03:02.1", "0000:03:02.2"])
+        let none = try attach("one")
+        #expect(none.status == 1 && none.errors.contains("there is no device of \(resource) left"), "\(none)")
     }
 
     @Test("N12: the pod chooses among its own devices alone")

@@ -201,7 +201,7 @@ import Testing
     @Test(
         "A32: a chain that cannot be is refused before anything is done",
         arguments: [
-            ("{", nil, "10-a.conf"), (#"{"step":"a"}"#, nil, "type"),
+            ("{", nil, "10-a.conf"), (#"{"step":"a"}"#, nil, "10-a.conf: the key type is missing"),
             (#"{"type":"vendor"}"#, "ovn", "clusterNetwork"),
         ])
     func badChain(file: String, clusterNetwork: String?, words: String) throws {

@@ -115,7 +115,7 @@ import Testing
         let silent = bare.replacing(#""capabilities":{"io.kubernetes.cri.pod-annotations":true},"#, with: "")
         #expect(bare != silent)
         let unasked = try refused(node, silent)
-        #expect(unasked.code == 7)
+        #expect(unasked.code == 11)
         #expect(
             (unasked.json["details"].string ?? "").contains(
                 #"write "capabilities": {"io.kubernetes.cri.pod-annotations":true} beside "type": "plexus""#),

@@ -84,6 +84,11 @@ import Testing
         #expect(try calls("ADD").map(\.plugin) == Array(started))
         #expect(
             try calls("DEL").map(\.plugin) == started.reversed(), "who was never started has nothing to undo")
+        for call in try calls("DEL").dropFirst() {
+            #expect(
+                call.input["prevResult"]["interfaces"][0]["name"].string == call.interface,
+                "E02: who was attached is told what it had given")
+        }
         #expect(try pod.node.files("state").isEmpty)
         // The runtime's DEL finds nothing to do.
         #expect(try pod.call("DEL", networks: "one,two,three").status == 0)

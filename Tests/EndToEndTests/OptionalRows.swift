@@ -42,6 +42,34 @@ import Testing
     ]
 
     @Test(
+        "a name that the pod has, and a default route that cannot be",
+        arguments: [
+            (#","interface":"lo""#, "interface \"lo\" already exists"),
+            (#","interface":"own0""#, "interface \"own0\" already exists"),
+            (#","default-route":["203.0.113.1"]"#, "default-route"),
+        ])
+    func late(element: String, words: String) throws {
+        try node.sh("ip link add own0 type veth peer own1", pod: "a")
+        try node.define(
+            "bad",
+            #"{"cniVersion":"1.0.0","type":"bridge","bridge":"b2","ipam":{"type":"static","addresses":[{"address":"10.9.0.2/24"}]}}"#
+        )
+        let answer = try call("ADD", Self.asking(element))
+        #expect(answer.status == 0, "\(answer.ran)")
+        #expect(answer.ran.errors.contains(words), "\(answer.ran)")
+        #expect(try node.links(pod: "a") == ["eth0", "net2", "own0", "own1"])
+        #expect(
+            try status().list.map { $0["name"].string } == [
+                "default-network", "default/net-a", "default/bad",
+            ])
+        #expect(try node.sh("ip route show default", pod: "a").contains("dev eth0"))
+        #expect(try !node.links().contains("b2"))
+        #expect(try call("CHECK", "").status == 0)
+        #expect(try call("DEL", "").status == 0)
+        #expect(try node.links(pod: "a") == ["own0", "own1"] && node.files("state").isEmpty)
+    }
+
+    @Test(
         "the pod starts without it; log and status say so, and nothing of it stays", arguments: faults.indices
     )
     func missing(index: Int) throws {
