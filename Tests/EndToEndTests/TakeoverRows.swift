@@ -85,7 +85,7 @@ import Testing
         let ran = try mounted.install()
         #expect(ran.status == 0 && ran.output.contains("from 00-multus.conf.before-plexus"), "\(ran)")
         #expect(try mounted.json("00-multus.conf")["namespaceIsolation"].bool == true)
-        #expect(try mounted.isPlexus("multus"))
+        #expect(try mounted.isPlexus("multus") && mounted.isPlexus("multus-shim"))
         #expect(
             try mounted.names() == [
                 "00-multus.conf", "00-multus.conf.before-plexus", "00-multus.conf.by-plexus",

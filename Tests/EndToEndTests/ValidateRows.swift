@@ -166,7 +166,7 @@ import Testing
     @Test(
         "what a pod asks for and nobody gives is a warning, as an ADD logs it",
         arguments: [
-            (#""bandwidth":{"ingressRate":1000}"#, "bandwidth (no plugin"),
+            (#""bandwidth":{"ingressRate":1000,"ingressBurst":1000}"#, "bandwidth (no plugin"),
             (#""portMappings":[{"hostPort":80,"containerPort":80}]"#, "portMappings (no plugin"),
             (#""infiniband-guid":"02:00:00:00:00:00:00:01""#, "infinibandGUID (no plugin"),
             (#""ips":["10.1.1.2/24"]"#, "ips (the network has no ipam)"),
