@@ -35,7 +35,7 @@ struct Validate: ParsableCommand {
     )
     var cniPath: String = "/opt/cni/bin"
 
-    @Option(help: "Settings of the thick Multus' daemon, as plexus configure takes them.")
+    @Option(help: "Settings of the thick Multus' daemon, as plexus configure takes and finds them.")
     var daemonConfig: String?
 
     @Option(name: .shortAndLong, help: "text for people, json for programs.")
@@ -73,9 +73,10 @@ struct Validate: ParsableCommand {
     }
 
     private func validated() throws(Failure) -> Validation {
+        // As configure does, which finds both in one directory.
+        let directory = files.first.map { $0.split(separator: "/").dropLast().joined(separator: "/") } ?? ""
         var validation = try Validation(
-            searchPath: cniPath,
-            daemon: daemonConfig.map { file throws(Failure) in try daemonSettings(file, beside: "") } ?? nil)
+            searchPath: cniPath, daemon: daemonSettings(daemonConfig, beside: "/\(directory)"))
         for file in files {
             let bytes: [UInt8]
             do throws(SystemError) {

@@ -148,6 +148,9 @@ import Testing
             input: Self.pod("other/net"))
         #expect(told.status == 1 && told.output.contains("namespace isolation enabled"), "\(told)")
         #expect(told.output.contains("namespaceIsolation: true of the daemon's settings"))
+        try node.write("multus.d/daemon-config.json", #"{"namespaceIsolation":true}"#)
+        let beside = try validate("\(node.directory)/00-multus.conf")
+        #expect(beside.output.contains("namespaceIsolation: true of the daemon's settings"), "\(beside)")
         // Of plexus it is nobody else's to mend.
         try node.write(
             "plexus.conf",
