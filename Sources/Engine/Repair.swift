@@ -51,13 +51,25 @@ extension ChainRunner {
 
     private func surveyed(_ spec: AttachmentSpec, _ attached: Attached, _ hasLink: Bool) -> Survey {
         let survey = Survey(kernel, spec.id.interface, attached, hasLink: hasLink)
+        let surveyor = ChainRunner(executor, self, survey)
         var scrap = Journal()
+        var previous: CNIResult?
         do throws(Failure) {
-            let surveyor = ChainRunner(executor, self, survey)
-            _ = try surveyor.add(surveyor.prepare(spec), &scrap)
+            for plugin in try surveyor.prepare(spec).plugins {
+                do throws(Failure) {
+                    previous = try plugin.add(after: previous, &scrap) { _ in } ?? previous
+                } catch {
+                    // A link that is there works, whatever an ADD would say: the pod may have changed what this plugin
+                    // asks for. One with a part in the host is refused by the host, and nobody knows what is left there.
+                    let type = plugin.call.type
+                    let hasHostPart =
+                        !spec.external.contains(type) && registry.traits(type).contains(.hasHostPart)
+                    if hasLink, !hasHostPart { return survey }
+                    throw plugin.naming(error)
+                }
+            }
         } catch {
-            // An attachment that has its link and lost nothing works, whatever an ADD would say.
-            if !hasLink || !survey.losses.isEmpty { survey.problem = error }
+            survey.problem = error
         }
         return survey
     }

@@ -169,6 +169,20 @@ import Testing
         #expect(try node.links(pod: "a") == ["eth0", "net1", "mine"])
     }
 
+    @Test("a link of another kind that has the bridge's name by now is said, whatever else is there")
+    func anotherKind() throws {
+        try add("guard")
+        try node.sh("ip link del cni0; ip link add cni0 type veth peer name other")
+        let before = try look()
+        let ran = try repair()
+        #expect(
+            ran.status == 1 && ran.errors.contains("\"cni0\" already exists but is not a bridge"), "\(ran)")
+        #expect(try look() == before)
+        try node.sh("ip link del cni0")
+        #expect(try repair().status == 0)
+        #expect(try call("CHECK").status == 0)
+    }
+
     @Test("the default route comes back to the network that had it")
     func defaultRoute() throws {
         try add(#"[{"name":"guard","default-route":["192.168.14.1"]}]"#)
