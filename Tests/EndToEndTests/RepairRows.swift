@@ -318,19 +318,37 @@ import Testing
             #"{"type":"bridge","bridge":"br-v","isGateway":true,"vlan":7,"vlanTrunk":[{"minID":20,"maxID":22}],IPAM18}"#
         )
         try add("tagged")
-        let before = try (look(), node.sh("bridge -j vlan"))
-        try node.sh("ip link del br-v")
-        let ran = try repair()
-        #expect(ran.status == 0 && ran.output.contains("bridge br-v"), "\(ran)")
-        try Shell.sh("sleep 1.2")
-        func ids(_ text: String) throws -> [[Int]] {
-            try Tree(parsing: text).list.map { $0["vlans"].list.compactMap { $0["vlan"].int } }.sorted {
-                "\($0)" < "\($1)"
-            }
+        // The other end of the gateway's link is in the host too.
+        let gateway = "$(ip -o link show master br-v | grep -v link-netns | cut -d' ' -f2 | cut -d@ -f1)"
+        let harms = [
+            ("ip link del br-v", ["bridge br-v", "port "]), ("ip link set \(gateway) nomaster", ["port "]),
+        ]
+        func ids() throws -> [[Int]] {
+            try Tree(parsing: node.sh("bridge -j vlan")).list.filter { $0["ifname"].string != "br-v" }.map {
+                $0["vlans"].list.compactMap { $0["vlan"].int }
+            }.sorted { "\($0)" < "\($1)" }
         }
-        #expect(try ids(node.sh("bridge -j vlan")) == ids(before.1))
-        #expect(
-            try look().filter { $0.contains("192.168.18") } == before.0.filter { $0.contains("192.168.18") })
+        let before = try (look(), ids())
         #expect(try repair().output == "2 looked at, 0 had lost something\n")
+        for (harm, words) in harms {
+            try node.sh(harm)
+            let ran = try repair()
+            #expect(ran.status == 0 && words.allSatisfy(ran.output.contains), "\(harm): \(ran)")
+            try Shell.sh("sleep 1.2")
+            #expect(try ids() == before.1, "\(harm)")
+            #expect(
+                try look().filter { $0.contains("192.168.18") }
+                    == before.0.filter { $0.contains("192.168.18") }, "\(harm)")
+            #expect(try repair().output == "2 looked at, 0 had lost something\n", "\(harm)")
+            try node.sh("ping -c 1 -W 2 192.168.18.1", pod: "a")
+        }
+        // The next ADD makes the gateway's link a port again as well.
+        try node.sh("ip link del br-v")
+        let other = try node.call(
+            "ADD", id: "c2", netns: node.pod("b"),
+            args: StatusRows.args().replacing("pod-a", with: "pod-b"),
+            Shell.sh("cat \(node.directory)/conf.json"))
+        #expect(other.status == 0, "\(other.ran)")
+        try node.sh("ping -c 1 -W 2 192.168.18.1", pod: "b")
     }
 }

@@ -65,15 +65,22 @@ extension LiveRun {
         let bridge = try index(of: .host(link.bridge))
         do throws(SystemError) {
             try kernel.with(.host) { socket throws(SystemError) in
+                var port: LinkInfo?
                 if let found = try socket.link(named: link.name) {
-                    return found.isUp ? () : try socket.change(index: found.index, .up(true))
+                    if !found.isUp { try socket.change(index: found.index, .up(true)) }
+                    // It outlives its bridge, and is then a port of none.
+                    port = try socket.otherEnd(of: found)
+                } else {
+                    try socket.addPair(name: link.name, peer: link.peer, mtu: link.mtu)
+                    recordShared(link.name, on: link.bridge)
+                    port = try socket.link(named: link.peer)
                 }
-                try socket.addPair(name: link.name, peer: link.peer, mtu: link.mtu)
-                recordShared(link.name, on: link.bridge)
-                guard let peer = try socket.link(named: link.peer) else { return }
-                try socket.change(index: peer.index, .controller(bridge))
-                try socket.setVLANs(index: peer.index, link.portVLANs)
-                try socket.change(index: peer.index, .up(true))
+                guard let port else { return }
+                if port.controllerIndex != bridge {
+                    try socket.change(index: port.index, .controller(bridge))
+                    try socket.setVLANs(index: port.index, link.portVLANs)
+                }
+                if !port.isUp { try socket.change(index: port.index, .up(true)) }
             }
         } catch  where error.code == .alreadyExists {
             // Another ADD was faster.
@@ -96,6 +103,16 @@ extension LiveRun {
         kernel.links.note(nil, ofHost: name)
         try ensureBridge(spec)
         return true
+    }
+}
+
+extension RouteSocket {
+    /// The other end of a veth pair, when both are in this namespace.
+    fileprivate mutating func otherEnd(of link: LinkInfo) throws(SystemError) -> LinkInfo? {
+        guard link.kind == "veth", link.parentNamespaceID == nil, let peer = link.parentIndex else {
+            return nil
+        }
+        return try self.link(index: peer)
     }
 }
 
@@ -126,15 +143,23 @@ extension Survey {
                 note("bridge \(spec.name)\(found == nil ? "" : ", which is down")", Step(step))
             }
         case .addPort(let port, let bridge):
-            let controller = try hostLink(bridge)?.index
-            let current = try hostLink(port)?.controllerIndex
-            if controller == nil || current != controller {
-                note("port \(port) of \(bridge)", Step(step))
-            }
+            if try !isPort(hostLink(port), of: bridge) { note("port \(port) of \(bridge)", Step(step)) }
         case .setPort(let port, _), .setVLANs(let port, _): if isMended(port) { follow(Step(step)) }
         case .ensureVLANInterface(let link):
-            if try hostLink(link.name)?.isUp != true { note("link \(link.name)", Step(step)) }
+            guard let found = try hostLink(link.name), found.isUp else {
+                return note("link \(link.name)", Step(step))
+            }
+            let port = try kernel.with(.host) { socket throws(SystemError) in try socket.otherEnd(of: found) }
+            guard let port else { return }
+            guard port.isUp, try isPort(port, of: link.bridge) else {
+                return note("port \(port.name) of \(link.bridge)", Step(step))
+            }
         }
+    }
+
+    private func isPort(_ link: LinkInfo?, of bridge: String) throws(SystemError) -> Bool {
+        guard let link, let controller = try hostLink(bridge) else { return false }
+        return link.controllerIndex == controller.index
     }
 }
 
