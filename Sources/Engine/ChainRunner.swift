@@ -85,6 +85,9 @@ package final class ChainRunner {
             result: previous ?? CNIResult(), saved: journal.saved(since: start),
             given: journal.given(since: start))
         attached.device = journal.device(since: start)
+        attached.vlanBridges = attached.result.interfaces.filter(\.isInHost).map(\.name).filter {
+            executor.bridges[$0]?.keepsVLANsApart == true
+        }
         if rules.keepsRecords { attached.index = try worker.index(of: .sandbox(chain.id.interface)) }
         return attached
     }

@@ -21,7 +21,7 @@ final class Survey: Worker, StepRunner {
     }
 
     let kernel: Kernel
-    private let attached: Attached
+    let attached: Attached
     private let interface: LinkName
     /// Whether the pod's link is there.
     let hasLink: Bool
@@ -51,7 +51,7 @@ final class Survey: Worker, StepRunner {
             return switch bridge {
             case .ensure(let spec): spec.name == link
             case .addPort(let port, _): port == link
-            case .setPort, .setVLANs, .ensureVLANInterface: false
+            case .setPort, .setVLANs, .ensureVLANInterface, .keepVLANsApart: false
             }
         }
     }

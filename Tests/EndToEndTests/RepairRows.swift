@@ -111,6 +111,11 @@ import Testing
             ["interface net3"]
         ),
         (
+            "hairpin and isolation",
+            "bridge link set dev $(ip -o link show master br-g | cut -d' ' -f2 | cut -d@ -f1) hairpin off isolated off",
+            ["hairpin and isolation of veth"]
+        ),
+        (
             "everything",
             "ip link del up0; \(uplink); ip link del br-g; ip link del cni0; nft flush ruleset; rm -r DIR/ipam",
             ["interface net1", "bridge br-g", "bridge cni0", "masquerade", "lease"]
@@ -319,13 +324,19 @@ import Testing
         )
         try add("tagged")
         // The other end of the gateway's link is in the host too.
+        let port = "$(ip -o link show master br-v | grep link-netns | cut -d' ' -f2 | cut -d@ -f1)"
         let gateway = "$(ip -o link show master br-v | grep -v link-netns | cut -d' ' -f2 | cut -d@ -f1)"
         let harms = [
             ("ip link del br-v", ["bridge br-v", "port "]), ("ip link set \(gateway) nomaster", ["port "]),
+            ("bridge vlan del dev \(gateway) vid 7", ["VLANs 7 of "]),
+            ("bridge vlan del dev \(port) vid 7", ["VLANs 7 of veth"]),
+            ("bridge vlan del dev \(port) vid 20-21", ["VLANs 20-22 of veth"]),
+            ("bridge vlan add dev \(port) vid 8 pvid untagged", ["VLANs 7 of veth"]),
+            ("ip link set br-v type bridge vlan_filtering 0", ["VLAN filtering of br-v"]),
         ]
         func ids() throws -> [[Int]] {
             try Tree(parsing: node.sh("bridge -j vlan")).list.filter { $0["ifname"].string != "br-v" }.map {
-                $0["vlans"].list.compactMap { $0["vlan"].int }
+                $0["vlans"].list.compactMap { $0["vlan"].int }.filter { $0 != 8 }
             }.sorted { "\($0)" < "\($1)" }
         }
         let before = try (look(), ids())
@@ -342,7 +353,8 @@ import Testing
             #expect(try repair().output == "2 looked at, 0 had lost something\n", "\(harm)")
             try node.sh("ping -c 1 -W 2 192.168.18.1", pod: "a")
         }
-        // The next ADD makes the gateway's link a port again as well.
+        // What an operator added stays, and the next ADD makes the gateway's link a port again as well.
+        #expect(try node.sh("bridge vlan show dev \(port)").contains("8"))
         try node.sh("ip link del br-v")
         let other = try node.call(
             "ADD", id: "c2", netns: node.pod("b"),
