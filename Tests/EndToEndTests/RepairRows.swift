@@ -116,6 +116,15 @@ import Testing
             ["hairpin and isolation of veth"]
         ),
         (
+            "the way to masquerading", "nft flush chain inet cni_plugins_masquerade postrouting",
+            ["masquerade of 10.244.0.2"]
+        ),
+        ("the way to a spoof check", "nft flush chain bridge nat PREROUTING", ["MAC spoof check of veth"]),
+        (
+            "a spoof check's chain", "nft flush chain bridge nat cni-br-iface-c1-net2-mac",
+            ["MAC spoof check of veth"]
+        ),
+        (
             "everything",
             "ip link del up0; \(uplink); ip link del br-g; ip link del cni0; nft flush ruleset; rm -r DIR/ipam",
             ["interface net1", "bridge br-g", "bridge cni0", "masquerade", "lease"]
