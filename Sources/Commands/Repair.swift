@@ -55,7 +55,7 @@ struct Repair: ParsableCommand {
                         broken.map { finding in
                             [
                                 finding.pod, finding.interface, finding.network, state(finding),
-                                finding.lost.joined(separator: ", "),
+                                finding.lost.isEmpty ? "unknown" : finding.lost.joined(separator: ", "),
                             ].map(visible)
                         }))
             }
