@@ -13,6 +13,8 @@ package final class ChainRunner {
     package let rules: RoleRules
     let worker: any Worker
     let log: Log
+    /// That of a `StopSignal`, which ends the ADD of an external plugin: then it is undone.
+    package var stop: CInt?
 
     package var kernel: Kernel { executor.kernel }
 
@@ -42,6 +44,7 @@ package final class ChainRunner {
         registry = runner.registry
         rules = runner.rules
         log = runner.log
+        stop = runner.stop
         self.worker = worker
     }
 

@@ -44,10 +44,21 @@ extension RunningPod {
     fileprivate func repair(isDry: Bool) throws(Failure) -> [NodeRepair.Finding] {
         try changing { store, record, runner throws(Failure) in
             var findings: [NodeRepair.Finding] = []
+            // What is half mended the next call would take for the pod's own.
+            let stop = isDry ? nil : try HeldSignals()
+            defer { extendLifetime(stop) }
+            runner.stop = stop?.raw
             // What a DEL took that failed elsewhere the next one leaves out: made again, nobody would take it.
             for index in record.entries.indices where !record.entries[index].isDetached {
                 let entry = record.entries[index]
-                guard let attached = entry.attached, attached.isWhole else { continue }
+                guard let attached = entry.attached, attached.isWhole else {
+                    findings.append(
+                        NodeRepair.Finding(
+                            pod: name, interface: entry.spec.id.interface, network: entry.spec.name,
+                            lost: ["interrupted"], problem: record.interruption(at: index)))
+                    continue
+                }
+                if stop?.isRaised == true { throw HeldSignals.ending }
                 let start = record
                 let repair = runner.repair(entry.spec, attached, isDry: isDry)
                 var problem = repair.problem?.prefixed("\(entry.spec.name) on \(entry.spec.id.interface)")

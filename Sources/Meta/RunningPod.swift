@@ -97,6 +97,11 @@ package struct RunningPod {
     /// - Returns: what the record has of it, and the result in the network's version.
     package func attach(_ text: String) throws(Failure) -> (entry: PodRecord.Entry, result: JSON) {
         try changing { store, record, runner throws(Failure) in
+            guard record.entries.first?.attached?.isWhole == true else {
+                throw Failure(
+                    .generic, "the ADD of \(name) was interrupted: nothing can be attached to it",
+                    details: "DEL the container, or delete the pod: its next sandbox is attached anew")
+            }
             let delegate = try DelegateBuilder(plugin.config, plugin.invocation).build(
                 text, besides: record.entries.map(\.spec.id.interface))
             let chain = try plugin.named(delegate) { () throws(Failure) in try runner.prepare(delegate.spec) }
@@ -106,6 +111,9 @@ package struct RunningPod {
                     "interface \"\(delegate.spec.id.interface)\" already exists in \(record.sandbox)",
                     details: "name another one: NETWORK@INTERFACE")
             }
+            let stop = try HeldSignals()
+            defer { extendLifetime(stop) }
+            runner.stop = stop.raw
             let before = record
             let index = record.entries.count
             record.entries.append(PodRecord.Entry(spec: delegate.spec))
@@ -114,6 +122,7 @@ package struct RunningPod {
                 try record.requireRoom()
                 try store.write(record)
                 try plugin.attach(delegate, chain, at: index, runner, store, &record, &journal)
+                if stop.isRaised { throw HeldSignals.ending }
                 try plugin.write(&record, store)
                 let entry = record.entries[index]
                 if let route = entry.attached?.result.routes.first(where: {
@@ -163,6 +172,9 @@ package struct RunningPod {
                     .badConfig, "\(name) is the pod's default network, which the runtime deletes",
                     details: "delete the pod")
             }
+            // What is half detached would need a second call: signals wait.
+            let stop = try HeldSignals()
+            defer { extendLifetime(stop) }
             let gone = record.entries[index]
             try refuseLastDefault(gone, record)
             let only = PodRecord(
@@ -175,6 +187,38 @@ package struct RunningPod {
             try plugin.write(&record, store)
             return gone
         }
+    }
+}
+
+/// From then on SIGINT, SIGTERM and SIGHUP end nothing by themselves.
+final class HeldSignals {
+    private let signal: StopSignal
+
+    init() throws(Failure) {
+        do throws(SystemError) { signal = try StopSignal.open() } catch {
+            throw Failure(.generic, "\(error)")
+        }
+    }
+
+    var raw: CInt { signal.raw }
+    var isRaised: Bool { signal.isRaised }
+
+    static let ending = Failure(
+        .generic, "a signal ended the command", details: "what it had not finished is undone")
+}
+
+extension PodRecord {
+    /// Why an attachment has no result: whoever made it was killed. nil for one that has.
+    func interruption(at index: Int) -> Failure? {
+        guard entries[index].attached?.isWhole != true else { return nil }
+        // ADD writes the results of all networks at once: with the first one's it came to its end.
+        guard index > 0, entries[0].attached?.isWhole == true, let pod else {
+            return Failure(.generic, "its ADD was interrupted", details: "DEL the container")
+        }
+        let words = [pod.description, entries[index].spec.id.interface].map(shellQuoted)
+        return Failure(
+            .generic, "its attach was interrupted",
+            details: "plexus detach \(words.joined(separator: " ")), and attach it again")
     }
 }
 
