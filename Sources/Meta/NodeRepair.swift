@@ -18,6 +18,8 @@ package struct NodeRepair {
     }
 
     private let pods: [RunningPod]
+    /// Those of Multus, at which nobody can look.
+    package let passedOver: [String]
 
     /// - Parameters:
     ///   - configuration: the runtime's file, which attached the pods.
@@ -25,7 +27,9 @@ package struct NodeRepair {
     package init(configuration: [UInt8], pods names: [Pod]) throws(Failure) {
         var pods: [RunningPod] = []
         for name in names { pods.append(try RunningPod(configuration: configuration, pod: name)) }
-        self.pods = names.isEmpty ? try RunningPod.all(configuration: configuration) : pods
+        if names.isEmpty { pods = try RunningPod.all(configuration: configuration) }
+        self.pods = pods
+        passedOver = names.isEmpty ? try RunningPod.ofMultus(configuration: configuration) : []
     }
 
     /// - Parameter isDry: only looks.

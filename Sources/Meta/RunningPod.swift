@@ -19,10 +19,13 @@ package struct RunningPod {
     ///   - pod: as CNI_ARGS name it.
     package init(configuration: [UInt8], pod: Pod) throws(Failure) {
         let config = try Self.config(configuration)
-        let records = try RecordStore.records(named: pod, below: config.cniDir).filter {
-            Self.isRunning($0, config)
+        var records: [PodRecord] = []
+        do throws(Failure) { records = try RecordStore.records(named: pod, below: config.cniDir) } catch {
+            throw try multusHas(pod, [config.cniDir]) ?? error
         }
+        records = records.filter { Self.isRunning($0, config) }
         guard let record = records.first else {
+            if let failure = try multusHas(pod, [config.cniDir]) { throw failure }
             throw Failure(
                 .containerUnknown, "no pod \(pod.description) runs here",
                 details: "no record in \(config.cniDir)/attachments is its, or its namespace is gone")
@@ -45,6 +48,11 @@ package struct RunningPod {
             pods.append(try RunningPod(record, config))
         }
         return pods
+    }
+
+    /// The names of pods that Multus attached here.
+    static func ofMultus(configuration: [UInt8]) throws(Failure) -> [String] {
+        try podsOfMultus([config(configuration).cniDir]).map(\.pod.description)
     }
 
     private static func config(_ configuration: [UInt8]) throws(Failure) -> MetaConfig {

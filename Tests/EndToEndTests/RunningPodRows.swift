@@ -198,4 +198,30 @@ import Testing
         #expect(
             ran.status == 1 && ran.errors.contains("the ADD of default/pod-b was interrupted"), "\(ran)")
     }
+
+    @Test("a pod that Multus attached is called that")
+    func ofMultus() throws {
+        try node.write(
+            "state/results/default-network-m1-eth0",
+            #"{"kind":"cniCacheV1","containerId":"m1","config":"","ifName":"eth0","networkName":"default-network","cniArgs":[["K8S_POD_NAMESPACE","default"],["K8S_POD_NAME","pod-m"]],"result":{"cniVersion":"1.0.0"}}"#
+        )
+        for words in [["repair", "pod-m"], ["attach", "pod-m", "net-b"], ["detach", "pod-m", "net1"]] {
+            let ran = try Shell.run(
+                ["ip", "netns", "exec", node.name, "\(node.directory)/bin/plexus"] + words
+                    + ["--config", "\(node.directory)/conf.json"])
+            #expect(
+                ran.status == 1
+                    && ran.errors.contains("pod default/pod-m was attached by Multus: container m1"),
+                "\(ran)")
+        }
+        let status = try Shell.run(
+            ["\(node.directory)/bin/plexus", "status", "pod-m", "--cni-dir", "\(node.directory)/state"])
+        #expect(
+            status.status == 1 && status.errors.contains("pod default/pod-m was attached by Multus"),
+            "\(status)"
+        )
+        let ran = try plexus("repair")
+        #expect(ran.status == 0 && ran.output == "2 looked at, 0 had lost something\n", "\(ran)")
+        #expect(ran.errors.contains("attached by Multus, and not looked at: default/pod-m"), "\(ran)")
+    }
 }
