@@ -198,6 +198,13 @@ package struct MetaPlugin {
         let delegates = delegates.filter { delegate in
             record.entries.contains { $0.spec.id == delegate.spec.id }
         }
+        try moveDefaultRoute(delegates, runner, &record, &journal)
+    }
+
+    /// To the networks that ask for it.
+    func moveDefaultRoute(
+        _ delegates: [Delegate], _ runner: ChainRunner, _ record: inout PodRecord, _ journal: inout Journal
+    ) throws(Failure) {
         guard let asking = delegates.first(where: { $0.defaultRoute != nil }) else { return }
         let routes = try runner.observe(FactsQuery(routes: true)).routes
         let steps = try DefaultRoute.plan(delegates, routes)

@@ -119,6 +119,7 @@ package struct RunningPod {
                     "interface \"\(delegate.spec.id.interface)\" already exists in \(record.sandbox)",
                     details: "name another one: NETWORK@INTERFACE")
             }
+            try refuseRival(of: delegate, runner)
             let stop = try HeldSignals()
             defer { extendLifetime(stop) }
             runner.stop = stop.raw
@@ -130,6 +131,7 @@ package struct RunningPod {
                 try record.requireRoom()
                 try store.write(record)
                 try plugin.attach(delegate, chain, at: index, runner, store, &record, &journal)
+                try plugin.moveDefaultRoute([delegate], runner, &record, &journal)
                 if stop.isRaised { throw HeldSignals.ending }
                 try plugin.write(&record, store)
                 let entry = record.entries[index]
@@ -227,6 +229,22 @@ extension PodRecord {
         return Failure(
             .generic, "its attach was interrupted",
             details: "plexus detach \(words.joined(separator: " ")), and attach it again")
+    }
+}
+
+/// The kernel takes two default routes of one metric, and then one of them.
+private func refuseRival(of delegate: Delegate, _ runner: ChainRunner) throws(Failure) {
+    guard let metric = delegate.defaultRouteMetric else { return }
+    let routes = try runner.observe(FactsQuery(routes: true)).routes
+    for gateway in delegate.defaultRoute ?? [] {
+        let rival = routes.first {
+            $0.route.isDefault && $0.route.family == gateway.family && $0.route.priority == metric
+        }
+        guard let rival else { continue }
+        throw Failure(
+            .badConfig,
+            "default-route: \(rival.link) has one for IP\(gateway.family) with the metric \(metric) already",
+            details: "give it another default-route-metric")
     }
 }
 

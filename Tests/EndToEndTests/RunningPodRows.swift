@@ -199,6 +199,26 @@ import Testing
             ran.status == 1 && ran.errors.contains("the ADD of default/pod-b was interrupted"), "\(ran)")
     }
 
+    @Test("a default route more, with a metric of its own")
+    func routeMore() throws {
+        let before = try node.sh("ip route show default", pod: "a")
+        let ran = try plexus(
+            "attach", "pod-a",
+            #"[{"name":"net-b","default-route":["192.168.13.1"],"default-route-metric":500}]"#)
+        #expect(ran.status == 0, "\(ran)")
+        let after = try node.sh("ip route show default", pod: "a")
+        #expect(
+            after.hasPrefix(before) && after.contains("via 192.168.13.1 dev net2 metric 500"), "\(after)")
+        #expect(try call("CHECK").status == 0)
+        let twice = try plexus(
+            "attach", "pod-a",
+            #"[{"name":"net-b","default-route":["192.168.13.1"],"default-route-metric":500}]"#)
+        #expect(twice.status == 1 && twice.errors.contains("default-route"), "\(twice)")
+        #expect(try node.links(pod: "a") == ["eth0", "net1", "net2"])
+        #expect(try plexus("detach", "pod-a", "net2").status == 0)
+        #expect(try node.sh("ip route show default", pod: "a") == before)
+    }
+
     @Test("a pod that Multus attached is called that")
     func ofMultus() throws {
         try node.write(
