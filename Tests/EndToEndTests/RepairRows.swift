@@ -367,6 +367,13 @@ import Testing
             #expect(try repair().output == "2 looked at, 0 had lost something\n", "\(harm)")
             try node.sh("ping -c 1 -W 2 192.168.18.1", pod: "a")
         }
+        // Another link that has its name by now carries nothing.
+        try node.sh("ip link del br-v.7; ip link add br-v.7 type dummy; ip link set br-v.7 up")
+        let taken = try repair()
+        #expect(
+            taken.status == 1 && taken.errors.contains("use br-v.7 for the gateway's address"), "\(taken)")
+        try node.sh("ip link del br-v.7")
+        #expect(try repair().status == 0)
         // What an operator added stays, and the next ADD makes the gateway's link a port again as well.
         #expect(try node.sh("bridge vlan show dev \(port)").contains("8"))
         try node.sh("ip link del br-v")

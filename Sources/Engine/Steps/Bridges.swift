@@ -177,7 +177,14 @@ extension Survey {
                 return note("link \(link.name)", Step(step))
             }
             let port = try kernel.with(.host) { socket throws(SystemError) in try socket.otherEnd(of: found) }
-            guard let port else { return }
+            guard let port else {
+                // One that an operator made on the bridge serves as well.
+                if found.kind == "vlan" { return }
+                throw SystemError(
+                    refusing:
+                        "use \(link.name) for the gateway's address: it is no end of a pair whose other end could be a"
+                        + " port of \(link.bridge)")
+            }
             guard port.isUp, try isPort(port, of: link.bridge) else {
                 return note("port \(port.name) of \(link.bridge)", Step(step))
             }
