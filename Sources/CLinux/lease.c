@@ -97,6 +97,9 @@ int clinux_stop_signals(void) {
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    // Under nohup(1) it is to be passed over; a blocked one would be queued all the same.
+    struct sigaction hangup;
+    if (sigaction(SIGHUP, 0, &hangup) == 0 && hangup.sa_handler != SIG_IGN) sigaddset(&set, SIGHUP);
     if (sigprocmask(SIG_BLOCK, &set, 0) != 0) return -1;
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }

@@ -36,17 +36,21 @@ struct Repair: ParsableCommand {
 
     func run() throws {
         var findings: [NodeRepair.Finding] = []
+        var passedOver: [String] = []
         try failing("repair") { () throws(Failure) in
             var named: [Pod] = []
             for pod in pods { named.append(try namedPod(pod)) }
-            try NodeRepair(configuration: runtime.bytes(), pods: named).run(isDry: dryRun) {
-                findings.append($0)
-            }
+            let repair = try NodeRepair(configuration: runtime.bytes(), pods: named)
+            passedOver = repair.passedOver
+            repair.run(isDry: dryRun) { findings.append($0) }
         }
         let broken = findings.filter { !$0.lost.isEmpty || $0.problem != nil }
         switch output {
         case .json:
-            printJSON(["version": 1, "attachments": .array(findings.map(json))])
+            printJSON([
+                "version": 1, "attachments": .array(findings.map(json)),
+                "passedOver": .array(passedOver.map { .string($0) }),
+            ])
         case .text:
             if !broken.isEmpty {
                 writeStandardOutput(
@@ -55,7 +59,7 @@ struct Repair: ParsableCommand {
                         broken.map { finding in
                             [
                                 finding.pod, finding.interface, finding.network, state(finding),
-                                finding.lost.joined(separator: ", "),
+                                finding.lost.isEmpty ? "unknown" : finding.lost.joined(separator: ", "),
                             ].map(visible)
                         }))
             }
@@ -63,6 +67,12 @@ struct Repair: ParsableCommand {
                 guard let problem = finding.problem else { continue }
                 let details = problem.details.isEmpty ? "" : "\n  \(visible(problem.details))"
                 writeStandardError("\(visible(finding.pod)): \(visible(problem.message))\(details)\n")
+            }
+            if !passedOver.isEmpty {
+                let names = passedOver.map(visible).joined(separator: ", ")
+                writeStandardError(
+                    "attached by Multus, and not looked at: \(names)\n  a pod can be repaired only when Plexus has"
+                        + " attached it: delete it, and its next sandbox is\n")
             }
             writeStandardOutput("\(findings.count) looked at, \(broken.count) had lost something\n")
         }

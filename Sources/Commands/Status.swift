@@ -29,8 +29,15 @@ struct Status: ParsableCommand {
             cniDir.isEmpty
             ? MetaPlugin.defaultDirectories.filter { fileExists("\($0)/attachments") } : cniDir
         var records: [PodRecord] = []
-        for directory in directories { records += try RecordStore.records(named: wanted, below: directory) }
+        do throws(Failure) {
+            for directory in directories {
+                records += try RecordStore.records(named: wanted, below: directory)
+            }
+        } catch {
+            throw try multusHas(wanted, directories) ?? error
+        }
         guard !records.isEmpty else {
+            if let failure = try multusHas(wanted, directories) { throw failure }
             let places = directories.isEmpty ? "/var/lib/cni/plexus" : directories.joined(separator: " and ")
             throw Failure(
                 .containerUnknown, "no record of pod \(wanted.description) in \(places)",

@@ -9,6 +9,7 @@ struct HeldBridge {
     let spec: BridgeSpec
     /// Set when this run made the bridge: a MAC address that is given at creation does not change later.
     var mac: MAC?
+    var keepsVLANsApart = false
 }
 
 /// Held shared by every ADD from looking at a bridge until its process ends, so that no undo deletes a bridge

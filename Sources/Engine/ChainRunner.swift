@@ -13,6 +13,8 @@ package final class ChainRunner {
     package let rules: RoleRules
     let worker: any Worker
     let log: Log
+    /// That of a `StopSignal`, which ends the ADD of an external plugin: then it is undone.
+    package var stop: CInt?
 
     package var kernel: Kernel { executor.kernel }
 
@@ -42,6 +44,7 @@ package final class ChainRunner {
         registry = runner.registry
         rules = runner.rules
         log = runner.log
+        stop = runner.stop
         self.worker = worker
     }
 
@@ -91,6 +94,9 @@ package final class ChainRunner {
             result: previous ?? CNIResult(), saved: journal.saved(since: start),
             given: journal.given(since: start))
         attached.device = journal.device(since: start)
+        attached.vlanBridges = attached.result.interfaces.filter(\.isInHost).map(\.name).filter {
+            executor.bridges[$0]?.keepsVLANsApart == true
+        }
         if rules.keepsRecords { attached.index = try worker.index(of: .sandbox(chain.id.interface)) }
         return attached
     }

@@ -21,6 +21,8 @@ package struct ExternalCall: Sendable {
     package var version: Version
     /// The plugin's place in the list.
     package var place = 0
+    /// As in `ChildProcess.run`.
+    var stop: CInt?
 
     /// Seconds: below every runtime's own limit, so that the undo still runs.
     static let deadline = 50
@@ -89,7 +91,7 @@ package struct ExternalCall: Sendable {
         do throws(SystemError) {
             return try ChildProcess.run(
                 path: path, environment: environment, input: input,
-                deadline: Self.deadline)
+                deadline: Self.deadline, stop: stop)
         } catch {
             throw Failure(.generic, "cannot run plugin \(type): \(error)", details: error.fix)
         }
@@ -121,6 +123,9 @@ package struct ExternalCall: Sendable {
             return Failure(
                 .generic, "how plugin \(type) ended is not known: its status was taken by somebody else",
                 details: quote(answer))
+        case .stopped:
+            return Failure(
+                .generic, "plugin \(type) was killed, as a signal ended the command", details: quote(answer))
         case .flooded:
             return Failure(.generic, "plugin \(type) printed more than a plugin may", details: quote(answer))
         case .signalled(let signal):

@@ -65,6 +65,12 @@ extension Kernel {
         try nftables { socket throws(SystemError) in try socket.removeSpoofCheck(name) }
     }
 
+    func has(_ check: SpoofCheck) throws(SystemError) -> Bool {
+        var isThere = false
+        try nftables { socket throws(SystemError) in isThere = try socket.has(check) }
+        return isThere
+    }
+
     func port(ofSpoofCheck name: String) throws(SystemError) -> String? {
         var port: String?
         try nftables { socket throws(SystemError) in port = try socket.port(ofSpoofCheck: name) }

@@ -131,7 +131,7 @@ struct PluginCall {
         return ExternalCall(
             type: name, path: path, verb: verb, id: spec.id,
             sandbox: spec.sandbox, args: spec.args, searchPath: spec.searchPath,
-            input: input, version: config.version, place: index)
+            input: input, version: config.version, place: index, stop: verb == .add ? runner.stop : nil)
     }
 
     /// CHECK of an executable, with the result that ADD had.

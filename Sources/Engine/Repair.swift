@@ -21,18 +21,28 @@ extension ChainRunner {
     /// - Parameter isDry: only looks.
     package func repair(_ spec: AttachmentSpec, _ attached: Attached, isDry: Bool) -> Repair {
         var lost: [String] = []
+        let chain: Chain
+        do throws(Failure) { chain = try prepare(spec) } catch {
+            return Repair(lost: ["its plugins"], problem: error)
+        }
         do throws(Failure) {
             let isHome = try recognize(spec, attached)
             let hasLink = isHome ? try isThere(spec, attached) : false
             if !hasLink { lost.append("interface \(spec.id.interface)") }
-            lost += try leases(spec, attached, isKept: false).map { "lease of \($0)" }
+            do throws(Failure) {
+                lost += try leases(chain, attached, isKept: false).map { "lease of \($0)" }
+            } catch {
+                return Repair(lost: lost + ["its lease"], problem: error)
+            }
             // Of a device of its own nothing is left there.
             let isDevice = try hasDevice(spec)
             let survey = hasLink && isDevice ? nil : surveyed(spec, attached, hasLink)
             lost += survey?.losses.map(\.text).filter { !$0.isEmpty } ?? []
-            if let problem = survey?.problem { return Repair(lost: lost, problem: problem) }
+            if let problem = survey?.problem {
+                return Repair(lost: lost.isEmpty ? ["its part in the host"] : lost, problem: problem)
+            }
             if isDry || lost.isEmpty { return Repair(lost: lost) }
-            _ = try leases(spec, attached, isKept: true)
+            _ = try leases(chain, attached, isKept: true)
             guard hasLink else { return Repair(lost: lost, attached: try rebuild(spec, attached)) }
             if let survey { try mend(survey, spec) }
             return Repair(lost: lost, attached: attached)
@@ -42,22 +52,37 @@ extension ChainRunner {
     }
 
     private func leases(
-        _ spec: AttachmentSpec, _ attached: Attached, isKept: Bool
+        _ chain: Chain, _ attached: Attached, isKept: Bool
     ) throws(Failure) -> [IPAddress] {
         var lost: [IPAddress] = []
-        for plugin in try prepare(spec).plugins { lost += try plugin.lostLeases(attached, isKept: isKept) }
+        for plugin in chain.plugins { lost += try plugin.lostLeases(attached, isKept: isKept) }
         return lost
     }
 
     private func surveyed(_ spec: AttachmentSpec, _ attached: Attached, _ hasLink: Bool) -> Survey {
         let survey = Survey(kernel, spec.id.interface, attached, hasLink: hasLink)
+        let surveyor = ChainRunner(executor, self, survey)
         var scrap = Journal()
+        var previous: CNIResult?
         do throws(Failure) {
-            let surveyor = ChainRunner(executor, self, survey)
-            _ = try surveyor.add(surveyor.prepare(spec), &scrap)
+            for plugin in try surveyor.prepare(spec).plugins {
+                do throws(Failure) {
+                    previous = try plugin.add(after: previous, &scrap) { _ in } ?? previous
+                } catch {
+                    // A link that is there works, whatever an ADD would say: the pod may have changed what this plugin
+                    // asks for. One with a part in the host is refused by the host, and nobody knows what is left there.
+                    let type = plugin.call.type
+                    let hasHostPart =
+                        !spec.external.contains(type) && registry.traits(type).contains(.hasHostPart)
+                    if hasLink, !hasHostPart { return survey }
+                    var error = plugin.naming(error)
+                    // The configuration was right once: not its keys are to be corrected.
+                    if !hasHostPart, let absent = survey.absent { error.details = absent }
+                    throw error
+                }
+            }
         } catch {
-            // An attachment that has its link and lost nothing works, whatever an ADD would say.
-            if !hasLink || !survey.losses.isEmpty { survey.problem = error }
+            survey.problem = error
         }
         return survey
     }

@@ -21,7 +21,7 @@ final class Survey: Worker, StepRunner {
     }
 
     let kernel: Kernel
-    private let attached: Attached
+    let attached: Attached
     private let interface: LinkName
     /// Whether the pod's link is there.
     let hasLink: Bool
@@ -29,6 +29,8 @@ final class Survey: Worker, StepRunner {
     /// Why it did not come to an end.
     var problem: Failure?
     private var imagined: [Step] = []
+    /// What the plugin at hand asked for, and the host has not; in words.
+    private(set) var absent: String?
 
     init(_ kernel: Kernel, _ interface: String, _ attached: Attached, hasLink: Bool) {
         self.kernel = kernel
@@ -51,7 +53,7 @@ final class Survey: Worker, StepRunner {
             return switch bridge {
             case .ensure(let spec): spec.name == link
             case .addPort(let port, _): port == link
-            case .setPort, .setVLANs, .ensureVLANInterface: false
+            case .setPort, .setVLANs, .ensureVLANInterface, .keepVLANsApart: false
             }
         }
     }
@@ -69,7 +71,9 @@ final class Survey: Worker, StepRunner {
         var facts = try kernel.observe(query)
         facts.links[interface] = nil
         facts.routes.removeAll { $0.link == interface.name }
-        return try kernel.imagine(query.sysctls, facts.after(imagined))
+        facts = try kernel.imagine(query.sysctls, facts.after(imagined))
+        absent = facts.absence(query)
+        return facts
     }
 
     func run(_ steps: [Step], of _: PluginCall, _: inout Journal) -> RefusedStep? {
@@ -114,6 +118,19 @@ final class Survey: Worker, StepRunner {
 
     func index(of _: LinkName) throws(Failure) -> Int32? { nil }
     func say(_: Remark, _: AttachmentSpec, _: String) {}
+}
+
+extension Facts {
+    fileprivate func absence(_ query: FactsQuery) -> String? {
+        let again = "(any more): repair it when that is back"
+        if let link = query.links.first(where: { $0.place == .host && links[$0] == nil }) {
+            return "the link below, \(link.name), is not in the host \(again)"
+        }
+        if query.defaultRoute == .host, defaultRouteLink == nil {
+            return "the link below is that of the default route, which is not there \(again)"
+        }
+        return devices.contains { $0.link == nil } ? "the device is not in the host \(again)" : nil
+    }
 }
 
 extension Step {

@@ -79,7 +79,10 @@ final class LiveWorker: Worker {
         _ call: ExternalCall, undo: ExternalCall, of _: PluginCall, _ journal: inout Journal
     ) throws(Failure) -> Lease? {
         // On failure no DEL is called: it could free an address of an earlier attachment.
-        let result = try call.run(forwardsErrors: rules.forwardsErrors) ?? CNIResult()
+        let answer = try call.execute()
+        // But for one that we ended: it may have given an address, and a command has seen that there was none before.
+        if answer.status == .stopped { journal.record(.external(undo)) }
+        let result = try call.result(of: answer, forwardsErrors: rules.forwardsErrors) ?? CNIResult()
         journal.record(.external(undo))
         return Lease(ips: result.ips, routes: result.routes, dns: result.dns)
     }

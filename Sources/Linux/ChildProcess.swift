@@ -13,6 +13,8 @@ package struct ChildResult: Sendable {
         case lost
         /// It printed more than was allowed, and its process group was killed.
         case flooded
+        /// We are to end ourselves, and its process group was killed.
+        case stopped
     }
 
     package var status: Status
@@ -25,9 +27,10 @@ package enum ChildProcess {
     /// - Parameters:
     ///   - environment: `NAME=value`, all of it.
     ///   - deadline: seconds. A grandchild that keeps stdout open does not hold us longer either.
+    ///   - stop: that of a `StopSignal`, which ends the program too.
     package static func run(
         path: String, arguments: [String] = [], environment: [String], input: [UInt8], deadline: Int,
-        outputLimit: Int = 8 << 20
+        outputLimit: Int = 8 << 20, stop: CInt? = nil
     ) throws(SystemError) -> ChildResult {
         let end = clinux_milliseconds() + Int64(deadline) * 1000
         // A memfd holds all of the input: no pipe to fill, no SIGPIPE.
@@ -41,8 +44,12 @@ package enum ChildProcess {
         output.closeWriter()
         errors.closeWriter()
         var result = ChildResult(status: .timedOut, output: [], errors: [])
-        let isWhole = collect(output, errors, &result, end, outputLimit)
-        result.status = wait(for: pid, isWhole, end, result.output.count > outputLimit)
+        let isWhole = collect(output, errors, &result, end, outputLimit, stop ?? -1)
+        result.status = wait(for: pid, isWhole, end, stop ?? -1)
+        if result.status == .timedOut {
+            if result.output.count > outputLimit { result.status = .flooded }
+            if isRaised(stop ?? -1) { result.status = .stopped }
+        }
         return result
     }
 
@@ -97,17 +104,20 @@ package enum ChildProcess {
 
     /// Reads both pipes to their ends.
     ///
-    /// - Returns: false when the time or the limit was reached first.
+    /// - Returns: false when the time or the limit was reached first, or a signal came.
     private static func collect(
         _ output: borrowing Pipe, _ errors: borrowing Pipe, _ result: inout ChildResult, _ end: Int64,
-        _ limit: Int
+        _ limit: Int, _ stop: CInt
     ) -> Bool {
-        var polls = [output.reader, errors.reader].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+        var polls = [output.reader, errors.reader, stop].map {
+            pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
+        }
         var chunk = [UInt8](repeating: 0, count: 16384)
-        while polls.contains(where: { $0.fd >= 0 }) {
+        while polls[..<2].contains(where: { $0.fd >= 0 }) {
             let left = end - clinux_milliseconds()
             guard left > 0 else { return false }
-            guard poll(&polls, 2, CInt(left)) >= 0 || errno == EINTR else { return false }
+            guard poll(&polls, 3, CInt(left)) >= 0 || errno == EINTR else { return false }
+            if polls[2].revents != 0 { return false }
             for index in 0..<2 where polls[index].fd >= 0 && polls[index].revents != 0 {
                 let count = retrying { read(polls[index].fd, &chunk, chunk.count) }
                 guard count > 0 else {
@@ -126,7 +136,13 @@ package enum ChildProcess {
         return true
     }
 
-    private static func wait(for pid: pid_t, _ isWhole: Bool, _ end: Int64, _ isFlooded: Bool)
+    private static func isRaised(_ stop: CInt) -> Bool {
+        guard stop >= 0 else { return false }
+        var poller = pollfd(fd: stop, events: Int16(POLLIN), revents: 0)
+        return poll(&poller, 1, 0) > 0
+    }
+
+    private static func wait(for pid: pid_t, _ isWhole: Bool, _ end: Int64, _ stop: CInt)
         -> ChildResult.Status
     {
         var status: CInt = 0
@@ -135,14 +151,14 @@ package enum ChildProcess {
             if found == pid { return decoded(status) }
             // Somebody else has read its status: the process number may belong to another process by now.
             if found < 0 { return .lost }
-            guard clinux_milliseconds() < end else { break }
+            guard clinux_milliseconds() < end, !isRaised(stop) else { break }
             usleep(500)
         }
         kill(-pid, SIGKILL)
         // It may have moved to another process group.
         kill(pid, SIGKILL)
         _ = retrying { waitpid(pid, &status, 0) }
-        return isFlooded ? .flooded : .timedOut
+        return .timedOut
     }
 
     private static func decoded(_ status: CInt) -> ChildResult.Status {

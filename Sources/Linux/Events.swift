@@ -22,7 +22,7 @@ package struct BootTimer: ~Copyable, Sendable {
     package func clear() { drain(descriptor.raw) }
 }
 
-/// Tells that the process is to end: SIGTERM or SIGINT.
+/// Tells that the process is to end: SIGTERM, SIGINT or SIGHUP.
 package struct StopSignal: ~Copyable, Sendable {
     private let descriptor: Descriptor
 
@@ -33,6 +33,12 @@ package struct StopSignal: ~Copyable, Sendable {
     }
 
     package var raw: CInt { descriptor.raw }
+
+    /// Whether one has come.
+    package var isRaised: Bool {
+        var poller = pollfd(fd: descriptor.raw, events: Int16(POLLIN), revents: 0)
+        return poll(&poller, 1, 0) > 0
+    }
 }
 
 /// The files of a directory that come and go.

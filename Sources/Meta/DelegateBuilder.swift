@@ -81,10 +81,11 @@ package struct DelegateBuilder {
         try finder.checkIsolation(selection)
         try selection.refuseDoubled()
         try selection.refuseImpossible()
-        guard selection.defaultRoute == nil else {
+        // With a metric of its own it is one more.
+        guard selection.defaultRoute == nil || selection.defaultRouteMetric != nil else {
             throw Failure(
                 .badConfig, "default-route moves nothing in a pod that runs",
-                details: "ask for it in the pod's annotation")
+                details: "ask for it in the pod's annotation, or give it a default-route-metric")
         }
         var allowance = Allowance()
         let network = try finder.find(selection, &allowance)

@@ -37,15 +37,15 @@ extension MetaPlugin {
                 .generic, "\(invocation.netns) is not the namespace that was attached",
                 details: "another one has its path by now: DEL and ADD the container")
         }
-        for entry in record.entries where entry.spec.list.version >= .v0_4_0 {
+        for (index, entry) in record.entries.enumerated() where entry.spec.list.version >= .v0_4_0 {
             let attachment = "\(entry.spec.name) on \(entry.spec.id.interface)"
             do throws(Failure) {
                 if let attached = entry.attached, attached.isWhole {
                     try runner(kernel).check(entry.spec, attached)
                 } else if own == nil {
                     try checkUnrecorded(entry.spec, runner(kernel))
-                } else {
-                    throw Failure(.generic, "its ADD was interrupted", details: "DEL the container")
+                } else if let interruption = record.interruption(at: index) {
+                    throw interruption
                 }
             } catch {
                 throw error.prefixed(attachment).ending(with: entry.spec.place)

@@ -259,7 +259,8 @@ package struct MetaPlugin {
         try store.write(record)
     }
 
-    private func moveDefaultRoute(
+    /// To the networks that ask for it.
+    func moveDefaultRoute(
         _ delegates: [Delegate], _ runner: ChainRunner, _ record: inout PodRecord, _ journal: inout Journal
     ) throws(Failure) {
         guard let asking = delegates.first(where: { $0.defaultRoute != nil }) else { return }

@@ -18,6 +18,8 @@ package struct NodeRepair {
     }
 
     private let pods: [RunningPod]
+    /// Those of Multus, at which nobody can look.
+    package let passedOver: [String]
 
     /// - Parameters:
     ///   - configuration: the runtime's file, which attached the pods.
@@ -25,7 +27,9 @@ package struct NodeRepair {
     package init(configuration: [UInt8], pods names: [Pod]) throws(Failure) {
         var pods: [RunningPod] = []
         for name in names { pods.append(try RunningPod(configuration: configuration, pod: name)) }
-        self.pods = names.isEmpty ? try RunningPod.all(configuration: configuration) : pods
+        if names.isEmpty { pods = try RunningPod.all(configuration: configuration) }
+        self.pods = pods
+        passedOver = names.isEmpty ? try RunningPod.ofMultus(configuration: configuration) : []
     }
 
     /// - Parameter isDry: only looks.
@@ -44,10 +48,21 @@ extension RunningPod {
     fileprivate func repair(isDry: Bool) throws(Failure) -> [NodeRepair.Finding] {
         try changing { store, record, runner throws(Failure) in
             var findings: [NodeRepair.Finding] = []
+            // What is half mended the next call would take for the pod's own.
+            let stop = isDry ? nil : try HeldSignals()
+            defer { extendLifetime(stop) }
+            runner.stop = stop?.raw
             // What a DEL took that failed elsewhere the next one leaves out: made again, nobody would take it.
             for index in record.entries.indices where !record.entries[index].isDetached {
                 let entry = record.entries[index]
-                guard let attached = entry.attached, attached.isWhole else { continue }
+                guard let attached = entry.attached, attached.isWhole else {
+                    findings.append(
+                        NodeRepair.Finding(
+                            pod: name, interface: entry.spec.id.interface, network: entry.spec.name,
+                            lost: ["interrupted"], problem: record.interruption(at: index)))
+                    continue
+                }
+                if stop?.isRaised == true { throw HeldSignals.ending }
                 let start = record
                 let repair = runner.repair(entry.spec, attached, isDry: isDry)
                 var problem = repair.problem?.prefixed("\(entry.spec.name) on \(entry.spec.id.interface)")

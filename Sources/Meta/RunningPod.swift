@@ -19,10 +19,13 @@ package struct RunningPod {
     ///   - pod: as CNI_ARGS name it.
     package init(configuration: [UInt8], pod: Pod) throws(Failure) {
         let config = try Self.config(configuration)
-        let records = try RecordStore.records(named: pod, below: config.cniDir).filter {
-            Self.isRunning($0, config)
+        var records: [PodRecord] = []
+        do throws(Failure) { records = try RecordStore.records(named: pod, below: config.cniDir) } catch {
+            throw try multusHas(pod, [config.cniDir]) ?? error
         }
+        records = records.filter { Self.isRunning($0, config) }
         guard let record = records.first else {
+            if let failure = try multusHas(pod, [config.cniDir]) { throw failure }
             throw Failure(
                 .containerUnknown, "no pod \(pod.description) runs here",
                 details: "no record in \(config.cniDir)/attachments is its, or its namespace is gone")
@@ -45,6 +48,11 @@ package struct RunningPod {
             pods.append(try RunningPod(record, config))
         }
         return pods
+    }
+
+    /// The names of pods that Multus attached here.
+    static func ofMultus(configuration: [UInt8]) throws(Failure) -> [String] {
+        try podsOfMultus([config(configuration).cniDir]).map(\.pod.description)
     }
 
     private static func config(_ configuration: [UInt8]) throws(Failure) -> MetaConfig {
@@ -97,6 +105,11 @@ package struct RunningPod {
     /// - Returns: what the record has of it, and the result in the network's version.
     package func attach(_ text: String) throws(Failure) -> (entry: PodRecord.Entry, result: JSON) {
         try changing { store, record, runner throws(Failure) in
+            guard record.entries.first?.attached?.isWhole == true else {
+                throw Failure(
+                    .generic, "the ADD of \(name) was interrupted: nothing can be attached to it",
+                    details: "DEL the container, or delete the pod: its next sandbox is attached anew")
+            }
             let delegate = try DelegateBuilder(plugin.config, plugin.invocation).build(
                 text, besides: record.entries.map(\.spec))
             let chain = try plugin.named(delegate) { () throws(Failure) in try runner.prepare(delegate.spec) }
@@ -106,6 +119,10 @@ package struct RunningPod {
                     "interface \"\(delegate.spec.id.interface)\" already exists in \(record.sandbox)",
                     details: "name another one: NETWORK@INTERFACE")
             }
+            try refuseRival(of: delegate, runner)
+            let stop = try HeldSignals()
+            defer { extendLifetime(stop) }
+            runner.stop = stop.raw
             let before = record
             let index = record.entries.count
             record.entries.append(PodRecord.Entry(spec: delegate.spec))
@@ -114,6 +131,8 @@ package struct RunningPod {
                 try record.requireRoom()
                 try store.write(record)
                 try plugin.attach(delegate, chain, at: index, runner, store, &record, &journal)
+                try plugin.moveDefaultRoute([delegate], runner, &record, &journal)
+                if stop.isRaised { throw HeldSignals.ending }
                 try plugin.write(&record, store)
                 let entry = record.entries[index]
                 if let route = entry.attached?.result.routes.first(where: {
@@ -163,6 +182,9 @@ package struct RunningPod {
                     .badConfig, "\(name) is the pod's default network, which the runtime deletes",
                     details: "delete the pod")
             }
+            // What is half detached would need a second call: signals wait.
+            let stop = try HeldSignals()
+            defer { extendLifetime(stop) }
             let gone = record.entries[index]
             try refuseLastDefault(gone, record)
             let only = PodRecord(
@@ -175,6 +197,54 @@ package struct RunningPod {
             try plugin.write(&record, store)
             return gone
         }
+    }
+}
+
+/// From then on SIGINT, SIGTERM and SIGHUP end nothing by themselves.
+final class HeldSignals {
+    private let signal: StopSignal
+
+    init() throws(Failure) {
+        do throws(SystemError) { signal = try StopSignal.open() } catch {
+            throw Failure(.generic, "\(error)")
+        }
+    }
+
+    var raw: CInt { signal.raw }
+    var isRaised: Bool { signal.isRaised }
+
+    static let ending = Failure(
+        .generic, "a signal ended the command", details: "what it had not finished is undone")
+}
+
+extension PodRecord {
+    /// Why an attachment has no result: whoever made it was killed. nil for one that has.
+    func interruption(at index: Int) -> Failure? {
+        guard entries[index].attached?.isWhole != true else { return nil }
+        // ADD writes the results of all networks at once: with the first one's it came to its end.
+        guard index > 0, entries[0].attached?.isWhole == true, let pod else {
+            return Failure(.generic, "its ADD was interrupted", details: "DEL the container")
+        }
+        let words = [pod.description, entries[index].spec.id.interface].map(shellQuoted)
+        return Failure(
+            .generic, "its attach was interrupted",
+            details: "plexus detach \(words.joined(separator: " ")), and attach it again")
+    }
+}
+
+/// The kernel takes two default routes of one metric, and then one of them.
+private func refuseRival(of delegate: Delegate, _ runner: ChainRunner) throws(Failure) {
+    guard let metric = delegate.defaultRouteMetric else { return }
+    let routes = try runner.observe(FactsQuery(routes: true)).routes
+    for gateway in delegate.defaultRoute ?? [] {
+        let rival = routes.first {
+            $0.route.isDefault && $0.route.family == gateway.family && $0.route.priority == metric
+        }
+        guard let rival else { continue }
+        throw Failure(
+            .badConfig,
+            "default-route: \(rival.link) has one for IP\(gateway.family) with the metric \(metric) already",
+            details: "give it another default-route-metric")
     }
 }
 

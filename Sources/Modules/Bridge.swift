@@ -8,6 +8,7 @@ package import Plans
 package enum Bridge: Module {
     package static let type = "bridge"
     package static let linkKind: String? = "veth"
+    package static let traits = PluginTraits.hasHostPart
     package static func arguments(_ verb: Verb) -> [String]? { ["MAC"] }
     package static let capabilities = ["mac"]
     package static let podArguments = ["mac"]

@@ -26,6 +26,7 @@ extension UnsafeRawBufferPointer {
     var asInt32: Int32? { count >= 4 ? loadUnaligned(as: Int32.self) : nil }
     var asUInt16: UInt16? { count >= 2 ? loadUnaligned(as: UInt16.self) : nil }
     var asUInt8: UInt8? { first }
+    var asBigEndian32: Int32? { asInt32.map { Int32(bigEndian: $0) } }
     var asBigEndian64: UInt64? { count >= 8 ? UInt64(bigEndian: loadUnaligned(as: UInt64.self)) : nil }
     /// Text up to its NUL.
     var asString: String { String(decoding: prefix { $0 != 0 }, as: UTF8.self) }

@@ -246,6 +246,19 @@ extension RouteSocket {
         }
     }
 
+    /// Makes a bridge keep VLANs apart that mixes them.
+    package mutating func keepVLANsApart(index: Int32) throws(SystemError) {
+        let request = Request(RTM_NEWLINK, 0)
+        request.extra(ifinfomsg.of(index: index))
+        request.attributes(of: LinkSpace.self) {
+            $0.put(.info) { info in
+                info.put(.kind, BridgeKind.name)
+                BridgeKind(vlanFiltering: true).encode(with: InfoEncoder(info: info))
+            }
+        }
+        try acknowledge(request, of: index) { "make bridge \($0) keep VLANs apart" }
+    }
+
     static func portVLANs(
         _ message: Int, _ index: Int32, _ vlans: [(ids: ClosedRange<UInt16>, flags: CInt)]
     ) -> Request {

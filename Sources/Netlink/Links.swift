@@ -47,6 +47,8 @@ package struct LinkInfo: Equatable, Sendable {
     /// IFLA_PARENT_DEV_BUS_NAME and IFLA_PARENT_DEV_NAME, since Linux 5.14: `pci` and `0000:00:04.0`.
     package var busName = ""
     package var busAddress = ""
+    /// IFLA_INFO_SLAVE_DATA of a bridge's port; nil for others.
+    package var port: PortSettings?
 
     package var isLoopback: Bool { flags & UInt32(IFF_LOOPBACK) != 0 }
     package var isUp: Bool { flags & UInt32(IFF_UP) != 0 }
@@ -151,6 +153,46 @@ extension RouteSocket {
         return found
     }
 
+    /// The VLANs of a bridge port, by number; none from a kernel that keeps none apart.
+    package mutating func vlans(index: Int32) throws(SystemError) -> [UInt16: PortVLAN] {
+        let request = Request(RTM_GETLINK, 0)
+        request.extra(ifinfomsg.of(family: AF_BRIDGE))
+        request.attributes(of: LinkSpace.self) {
+            $0.put(.extensionMask, UInt32(RTEXT_FILTER_BRVLAN_COMPRESSED))
+        }
+        var vlans: [UInt16: PortVLAN] = [:]
+        try socket.converse(request, "list the VLANs of bridge ports", NLM_F_DUMP, restart: { vlans = [:] }) {
+            type, payload throws(SystemError) in
+            let size = MemoryLayout<ifinfomsg>.size
+            // The kernel lists the ports of all bridges.
+            guard type == UInt16(RTM_NEWLINK), payload.count >= size,
+                payload.loadUnaligned(as: ifinfomsg.self).ifi_index == index
+            else { return }
+            try AttributeReader(bytes: UnsafeRawBufferPointer(rebasing: payload[size...])).forEach {
+                type, value throws(SystemError) in
+                guard type == UInt16(IFLA_AF_SPEC) else { return }
+                var first: UInt16?
+                try AttributeReader(bytes: value).forEach { type, value in
+                    // struct bridge_vlan_info: flags, number.
+                    guard type == UInt16(IFLA_BRIDGE_VLAN_INFO), value.count >= 4 else { return }
+                    let flags = CInt(value.loadUnaligned(as: UInt16.self))
+                    let id = value.loadUnaligned(fromByteOffset: 2, as: UInt16.self)
+                    if flags & BRIDGE_VLAN_INFO_RANGE_BEGIN != 0 {
+                        first = id
+                        return
+                    }
+                    for number in min(first ?? id, id)...id {
+                        vlans[number] = PortVLAN(
+                            isNative: flags & BRIDGE_VLAN_INFO_PVID != 0,
+                            isUntagged: flags & BRIDGE_VLAN_INFO_UNTAGGED != 0)
+                    }
+                    first = nil
+                }
+            }
+        }
+        return vlans
+    }
+
     /// Every link of the namespace, or the ports of a bridge.
     package mutating func links(controller: Int32? = nil) throws(SystemError) -> [LinkInfo] {
         let request = Self.question()
@@ -215,6 +257,16 @@ extension LinkInfo {
             case Int(IFLA_LINKINFO):
                 try AttributeReader(bytes: value).forEach { type, value throws(SystemError) in
                     if type == UInt16(IFLA_INFO_KIND) { link.kind = value.asString }
+                    if type == UInt16(IFLA_INFO_SLAVE_KIND), value.asString == BridgeKind.name {
+                        link.port = PortSettings()
+                    }
+                    if type == UInt16(IFLA_INFO_SLAVE_DATA), link.port != nil {
+                        try AttributeReader(bytes: value).forEach { type, value in
+                            let isOn = value.asUInt8 == 1
+                            if type == UInt16(IFLA_BRPORT_MODE) { link.port?.hairpin = isOn }
+                            if type == UInt16(IFLA_BRPORT_ISOLATED) { link.port?.isolated = isOn }
+                        }
+                    }
                     // The kind comes first.
                     if type == UInt16(IFLA_INFO_DATA) {
                         link.settings = try readableKind(named: link.kind)?.read(

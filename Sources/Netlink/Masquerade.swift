@@ -17,9 +17,10 @@ extension NftSocket {
         }
     }
 
-    /// How many rules have such a comment.
+    /// How many rules have such a comment, and are reached by packets.
     package mutating func masqueradeCount(prefix: String) throws(SystemError) -> Int {
-        try handles(in: MasqueradeRule.checks) { $0.hasPrefix(prefix) }.count
+        guard try has(MasqueradeRule.frame) else { return 0 }
+        return try handles(in: MasqueradeRule.checks) { $0.hasPrefix(prefix) }.count
     }
 
     /// - Returns: how many rules there were.

@@ -194,6 +194,8 @@ struct ListedRule {
     var owner = ""
     /// The name of the interface that its first comparison is with, if it is one.
     var interface = ""
+    /// Where it sends a packet, or what becomes of one; nil for a rule that does something else.
+    var verdict: NftStatement?
 }
 
 extension NftSocket {
@@ -258,17 +260,50 @@ extension NftSocket {
         return found
     }
 
-    mutating func exists(_ chain: NftChain) throws(SystemError) -> Bool {
+    mutating func exists(_ chain: NftChain) throws(SystemError) -> Bool { try isBase(chain) != nil }
+
+    /// Whether the kernel calls the chain itself; nil without such a chain.
+    private mutating func isBase(_ chain: NftChain) throws(SystemError) -> Bool? {
         let request = Request(Self.type(NFT_MSG_GETCHAIN.rawValue), 0)
         request.extra(Self.header(chain.family.number))
         request.attributes(of: ChainSpace.self) {
             $0.put(.text(NFTA_CHAIN_TABLE.rawValue), chain.table)
             $0.put(.text(NFTA_CHAIN_NAME.rawValue), chain.name)
         }
+        var isBase = false
         do throws(SystemError) {
-            try socket.converse(request, "look for chain \(chain.name)", 0) { _, _ in }
+            try socket.converse(request, "look for chain \(chain.name)", 0) {
+                _, payload throws(SystemError) in
+                guard payload.count >= 4 else { return }
+                try AttributeReader(bytes: UnsafeRawBufferPointer(rebasing: payload[4...])).forEach {
+                    type, _ in
+                    if UInt32(type) == NFTA_CHAIN_HOOK.rawValue { isBase = true }
+                }
+            }
         } catch  where error.code == .noSuchFile {
-            return false
+            return nil
+        }
+        return isBase
+    }
+
+    /// Whether what these changes make is there: base chains, and rules by their comment, their link and their end.
+    mutating func has(_ changes: [NftChange]) throws(SystemError) -> Bool {
+        var listed: [NftChain: [ListedRule]] = [:]
+        for change in changes {
+            switch change {
+            case .addBaseChain(let chain, _, _, _): if try isBase(chain) != true { return false }
+            case .add(let rule):
+                var rules: [ListedRule]
+                if let known = listed[rule.chain] {
+                    rules = known
+                } else {
+                    rules = try self.rules(in: rule.chain)
+                }
+                guard let place = rules.firstIndex(where: { $0.isLike(rule) }) else { return false }
+                rules.remove(at: place)
+                listed[rule.chain] = rules
+            case .addTable, .addChain, .flush: break
+            }
         }
         return true
     }
@@ -301,12 +336,51 @@ extension ListedRule {
             case NFTA_RULE_USERDATA.rawValue:
                 rule.comment = NftSocket.comment(in: value)
                 rule.owner = NftSocket.userdata(NftSocket.ownerMark, in: value)
-            case NFTA_RULE_EXPRESSIONS.rawValue: rule.interface = try Self.interface(in: value)
+            case NFTA_RULE_EXPRESSIONS.rawValue:
+                rule.interface = try Self.interface(in: value)
+                rule.verdict = try Self.verdict(in: value)
             default: break
             }
         }
         guard isNamed else { return nil }
         self = rule
+    }
+
+    fileprivate func isLike(_ rule: NftRule) -> Bool {
+        if let wanted = rule.comment, comment != NftChange.cut(wanted, limit: 127) { return false }
+        if case .fromLink(let name)? = rule.statements.first, interface != name { return false }
+        return verdict == rule.statements.last
+    }
+
+    /// That of the `immediate` which sets one.
+    private static func verdict(in expressions: UnsafeRawBufferPointer) throws(SystemError) -> NftStatement? {
+        var (code, chain): (Int32?, String) = (nil, "")
+        /// Into the nests that lead to it.
+        func visit(_ bytes: UnsafeRawBufferPointer, _ path: ArraySlice<UInt32>) throws(SystemError) {
+            try AttributeReader(bytes: bytes).forEach { type, value throws(SystemError) in
+                if path.isEmpty {
+                    if UInt32(type) == NFTA_VERDICT_CODE.rawValue { code = value.asBigEndian32 }
+                    if UInt32(type) == NFTA_VERDICT_CHAIN.rawValue { chain = value.asString }
+                } else if UInt32(type) == path.first {
+                    try visit(value, path.dropFirst())
+                }
+            }
+        }
+        try AttributeReader(bytes: expressions).forEach { _, expression throws(SystemError) in
+            var name = ""
+            try AttributeReader(bytes: expression).forEach { type, value throws(SystemError) in
+                if UInt32(type) == NFTA_EXPR_NAME.rawValue { name = value.asString }
+                guard UInt32(type) == NFTA_EXPR_DATA.rawValue, name == "immediate" else { return }
+                try visit(value, [NFTA_IMMEDIATE_DATA.rawValue, NFTA_DATA_VERDICT.rawValue])
+            }
+        }
+        return switch code {
+        case NFT_RETURN.rawValue?: .returns
+        case Int32(NF_DROP)?: .drop
+        case NFT_JUMP.rawValue?: .jump(chain)
+        case NFT_GOTO.rawValue?: .goTo(chain)
+        default: nil
+        }
     }
 
     /// What the first `cmp` of the expressions compares with, as text.

@@ -31,6 +31,9 @@ extension NftSocket {
         return found
     }
 
+    /// Whether it is there, with all its chains and rules.
+    package mutating func has(_ check: SpoofCheck) throws(SystemError) -> Bool { try has(check.changes) }
+
     /// nil without a check of that name.
     package mutating func port(ofSpoofCheck name: String) throws(SystemError) -> String? {
         let chains = SpoofChains(name)

@@ -77,6 +77,44 @@ package struct PortVLANs: Hashable, Sendable {
     }
 }
 
+/// One VLAN that a bridge port carries.
+package struct PortVLAN: Hashable, Sendable {
+    /// Frames without a tag belong to it.
+    package var isNative: Bool
+    /// Its frames leave without a tag.
+    package var isUntagged: Bool
+
+    package init(isNative: Bool, isUntagged: Bool) {
+        self.isNative = isNative
+        self.isUntagged = isUntagged
+    }
+}
+
+extension PortVLANs {
+    /// What a port that has `found` lacks; nil when it has all. Further ones are no matter.
+    package func missing(from found: [UInt16: PortVLAN]) -> MissingVLANs? {
+        let hasNative = found[native] == PortVLAN(isNative: true, isUntagged: true)
+        let lost = tagged.filter { ids in ids.contains { found[$0]?.isUntagged != false } }
+        if hasNative, lost.isEmpty { return nil }
+        return MissingVLANs(
+            native: hasNative ? nil : native, tagged: lost,
+            step: PortVLANs(native: native, tagged: lost, keepsDefault: true))
+    }
+}
+
+package struct MissingVLANs: Equatable, Sendable {
+    var native: UInt16?
+    var tagged: [ClosedRange<UInt16>]
+    /// What brings them back, and takes none off.
+    package var step: PortVLANs
+
+    package var words: String {
+        let ranges = (native.map { [$0...$0] } ?? []) + tagged
+        return ranges.map { $0.count > 1 ? "\($0.lowerBound)-\($0.upperBound)" : "\($0.lowerBound)" }
+            .joined(separator: ", ")
+    }
+}
+
 /// A change of one property of a link, in one message.
 package enum LinkChange: Hashable, Sendable {
     case up(Bool)

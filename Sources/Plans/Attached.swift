@@ -13,6 +13,8 @@ package struct Attached: Equatable, Sendable {
     package var device: Device?
     /// Addresses that built-in sources gave; nil in a record that does not say.
     package var given: [IPAddress]?
+    /// Its bridges in the host that kept VLANs apart.
+    package var vlanBridges: [String] = []
     /// False until ADD has finished: there is no result yet.
     package var isWhole = true
     /// What the device is, for network-status: NPWG device information.

@@ -119,6 +119,8 @@ package struct PluginTraits: OptionSet, Sendable {
     package static let takesDevice = PluginTraits(rawValue: 2)
     /// Routes go by the source address: two networks may have one subnet.
     package static let routesBySource = PluginTraits(rawValue: 4)
+    /// An attachment has a part in the host beside the pod's link: a port, addresses, rules.
+    package static let hasHostPart = PluginTraits(rawValue: 8)
 }
 
 /// The built-in plugins by type; the engine is given one and knows none by name.

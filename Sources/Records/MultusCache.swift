@@ -85,6 +85,16 @@ package struct MultusCache {
         return found
     }
 
+    /// The pods that libcni's cache knows and whose namespaces are there, by container.
+    package static func pods(below directory: String) -> [String: Pod] {
+        var found: [String: Pod] = [:]
+        for noted in notes(below: directory, where: { _ in true }) {
+            let sandbox = noted.result?.interfaces.lazy.compactMap(\.sandbox).first
+            if let pod = noted.pod, sandbox.map(fileExists) ?? true { found[noted.containerID] = pod }
+        }
+        return found
+    }
+
     private func entry(
         _ json: Reader, _ index: Int, _ noted: [Noted], _ id: AttachmentID, _ make: MakeSpec
     ) throws(JSONError) -> PodRecord.Entry {
@@ -145,6 +155,15 @@ package struct MultusCache {
             self.network = network
             self.interface = interface
             self.json = json
+        }
+
+        /// That of CNI_ARGS, which are pairs here.
+        var pod: Pod? {
+            let pairs = json["cniArgs"]?.array ?? []
+            let words = pairs.compactMap { pair in
+                pair.array.map { $0.compactMap(\.string).joined(separator: "=") }
+            }
+            return Pod(ofArgs: words.joined(separator: ";"))
         }
 
         var list: NetworkList? {

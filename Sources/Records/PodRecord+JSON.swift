@@ -53,6 +53,9 @@ extension PodRecord {
         if let index = attached.index { json["index"] = .int(Int64(index)) }
         if let info = attached.deviceInfo { json["deviceInfo"] = info }
         if let device = attached.device { json["device"] = .string(device.note) }
+        if !attached.vlanBridges.isEmpty {
+            json["vlanBridges"] = .array(attached.vlanBridges.map { .string($0) })
+        }
         if let given = attached.given { json["given"] = .array(given.map { .string("\($0)") }) }
     }
 
@@ -135,6 +138,7 @@ extension PodRecord {
         attached.device = try json.string("device").flatMap {
             Device(note: $0, interface: interface)
         }
+        attached.vlanBridges = try json.strings("vlanBridges") ?? []
         attached.index = try json.int("index", in: 1...Int64(Int32.max)).map { Int32($0) }
         return attached
     }

@@ -111,6 +111,20 @@ import Testing
             ["interface net3"]
         ),
         (
+            "hairpin and isolation",
+            "bridge link set dev $(ip -o link show master br-g | cut -d' ' -f2 | cut -d@ -f1) hairpin off isolated off",
+            ["hairpin and isolation of veth"]
+        ),
+        (
+            "the way to masquerading", "nft flush chain inet cni_plugins_masquerade postrouting",
+            ["masquerade of 10.244.0.2"]
+        ),
+        ("the way to a spoof check", "nft flush chain bridge nat PREROUTING", ["MAC spoof check of veth"]),
+        (
+            "a spoof check's chain", "nft flush chain bridge nat cni-br-iface-c1-net2-mac",
+            ["MAC spoof check of veth"]
+        ),
+        (
             "everything",
             "ip link del up0; \(uplink); ip link del br-g; ip link del cni0; nft flush ruleset; rm -r DIR/ipam",
             ["interface net1", "bridge br-g", "bridge cni0", "masquerade", "lease"]
@@ -169,6 +183,20 @@ import Testing
         #expect(try node.links(pod: "a") == ["eth0", "net1", "mine"])
     }
 
+    @Test("a link of another kind that has the bridge's name by now is said, whatever else is there")
+    func anotherKind() throws {
+        try add("guard")
+        try node.sh("ip link del cni0; ip link add cni0 type veth peer name other")
+        let before = try look()
+        let ran = try repair()
+        #expect(
+            ran.status == 1 && ran.errors.contains("\"cni0\" already exists but is not a bridge"), "\(ran)")
+        #expect(try look() == before)
+        try node.sh("ip link del cni0")
+        #expect(try repair().status == 0)
+        #expect(try call("CHECK").status == 0)
+    }
+
     @Test("the default route comes back to the network that had it")
     func defaultRoute() throws {
         try add(#"[{"name":"guard","default-route":["192.168.14.1"]}]"#)
@@ -197,7 +225,11 @@ import Testing
         #expect(
             found[1]["problem"].string
                 == "default/vlan on net1: macvlan: failed to lookup master \"up0\": Link not found")
-        #expect(found[1]["details"].string?.contains("configured in") == true)
+        #expect(
+            found[1]["details"].string?.contains(
+                "the link below, up0, is not in the host (any more): repair it when that is back; configured in"
+            )
+                == true, "\(ran)")
         try node.sh(Self.uplink)
         // Somebody in the pod has taken the name.
         try node.sh("ip link add net1 type veth peer other", pod: "a")
@@ -208,7 +240,8 @@ import Testing
         try node.sh("printf 'c9\\r\\neth0' > \(node.directory)/ipam/vlan/192.168.13.2")
         let stolen = try repair()
         #expect(
-            stolen.status == 1 && stolen.errors.contains("192.168.13.2 is container c9's by now"), "\(stolen)"
+            stolen.status == 1 && stolen.errors.contains("192.168.13.2 is container c9's by now")
+                && stolen.output.contains("interface net1, its lease"), "\(stolen)"
         )
         #expect(try node.links(pod: "a") == ["eth0", "net2"])
         try node.sh("rm \(node.directory)/ipam/vlan/192.168.13.2")
@@ -304,19 +337,51 @@ import Testing
             #"{"type":"bridge","bridge":"br-v","isGateway":true,"vlan":7,"vlanTrunk":[{"minID":20,"maxID":22}],IPAM18}"#
         )
         try add("tagged")
-        let before = try (look(), node.sh("bridge -j vlan"))
-        try node.sh("ip link del br-v")
-        let ran = try repair()
-        #expect(ran.status == 0 && ran.output.contains("bridge br-v"), "\(ran)")
-        try Shell.sh("sleep 1.2")
-        func ids(_ text: String) throws -> [[Int]] {
-            try Tree(parsing: text).list.map { $0["vlans"].list.compactMap { $0["vlan"].int } }.sorted {
-                "\($0)" < "\($1)"
-            }
+        // The other end of the gateway's link is in the host too.
+        let port = "$(ip -o link show master br-v | grep link-netns | cut -d' ' -f2 | cut -d@ -f1)"
+        let gateway = "$(ip -o link show master br-v | grep -v link-netns | cut -d' ' -f2 | cut -d@ -f1)"
+        let harms = [
+            ("ip link del br-v", ["bridge br-v", "port "]), ("ip link set \(gateway) nomaster", ["port "]),
+            ("bridge vlan del dev \(gateway) vid 7", ["VLANs 7 of "]),
+            ("bridge vlan del dev \(port) vid 7", ["VLANs 7 of veth"]),
+            ("bridge vlan del dev \(port) vid 20-21", ["VLANs 20-22 of veth"]),
+            ("bridge vlan add dev \(port) vid 8 pvid untagged", ["VLANs 7 of veth"]),
+            ("ip link set br-v type bridge vlan_filtering 0", ["VLAN filtering of br-v"]),
+        ]
+        func ids() throws -> [[Int]] {
+            try Tree(parsing: node.sh("bridge -j vlan")).list.filter { $0["ifname"].string != "br-v" }.map {
+                $0["vlans"].list.compactMap { $0["vlan"].int }.filter { $0 != 8 }
+            }.sorted { "\($0)" < "\($1)" }
         }
-        #expect(try ids(node.sh("bridge -j vlan")) == ids(before.1))
-        #expect(
-            try look().filter { $0.contains("192.168.18") } == before.0.filter { $0.contains("192.168.18") })
+        let before = try (look(), ids())
         #expect(try repair().output == "2 looked at, 0 had lost something\n")
+        for (harm, words) in harms {
+            try node.sh(harm)
+            let ran = try repair()
+            #expect(ran.status == 0 && words.allSatisfy(ran.output.contains), "\(harm): \(ran)")
+            try Shell.sh("sleep 1.2")
+            #expect(try ids() == before.1, "\(harm)")
+            #expect(
+                try look().filter { $0.contains("192.168.18") }
+                    == before.0.filter { $0.contains("192.168.18") }, "\(harm)")
+            #expect(try repair().output == "2 looked at, 0 had lost something\n", "\(harm)")
+            try node.sh("ping -c 1 -W 2 192.168.18.1", pod: "a")
+        }
+        // Another link that has its name by now carries nothing.
+        try node.sh("ip link del br-v.7; ip link add br-v.7 type dummy; ip link set br-v.7 up")
+        let taken = try repair()
+        #expect(
+            taken.status == 1 && taken.errors.contains("use br-v.7 for the gateway's address"), "\(taken)")
+        try node.sh("ip link del br-v.7")
+        #expect(try repair().status == 0)
+        // What an operator added stays, and the next ADD makes the gateway's link a port again as well.
+        #expect(try node.sh("bridge vlan show dev \(port)").contains("8"))
+        try node.sh("ip link del br-v")
+        let other = try node.call(
+            "ADD", id: "c2", netns: node.pod("b"),
+            args: StatusRows.args().replacing("pod-a", with: "pod-b"),
+            Shell.sh("cat \(node.directory)/conf.json"))
+        #expect(other.status == 0, "\(other.ran)")
+        try node.sh("ping -c 1 -W 2 192.168.18.1", pod: "b")
     }
 }

@@ -142,4 +142,106 @@ import Testing
         #expect(try call("DEL").status == 0)
         #expect(try node.files("state").isEmpty)
     }
+
+    /// A network whose second plugin, while it runs, sends its parent a signal.
+    private func defineSignalling(_ signal: String) throws {
+        try node.script(
+            "signals",
+            "[ $CNI_COMMAND != ADD ] || { kill -\(signal) $PPID; sleep 20; }; echo '{\"cniVersion\":\"1.0.0\"}'"
+        )
+        try node.define(
+            "chain",
+            "{\"cniVersion\":\"1.0.0\",\"plugins\":[{\"type\":\"bridge\",\"bridge\":\"b9\",IPAM},{\"type\":\"signals\"}]}"
+                .replacing("IPAM", with: Node.ipam("192.168.19.0/24")).replacing("DIR", with: node.directory))
+    }
+
+    @Test("one that a signal ends is undone", arguments: ["INT", "TERM", "HUP"])
+    func ended(signal: String) throws {
+        try defineSignalling(signal)
+        let ran = try plexus("attach", "pod-a", "chain")
+        #expect(ran.status == 1 && ran.errors.contains("signals was killed, as a signal ended"), "\(ran)")
+        #expect(try Shell.sh("cat \(node.directory)/signals.log") == "ADD\nDEL\n")
+        #expect(try node.links(pod: "a") == ["eth0", "net1"] && !node.links().contains("b9"))
+        #expect(try node.files("ipam").filter { $0.contains("/192.168.19.") }.isEmpty)
+        #expect(try names() == ["default-network", "default/net-a"])
+        #expect(try call("CHECK").status == 0)
+    }
+
+    @Test("one that is killed is named by CHECK and repair, with its cure")
+    func killed() throws {
+        try defineSignalling("KILL")
+        #expect(try plexus("attach", "pod-a", "chain").status != 0)
+        let check = try call("CHECK")
+        #expect(
+            check.message.contains("its attach was interrupted")
+                && check.ran.output.contains("plexus detach default/pod-a net2"), "\(check.ran)")
+        let ran = try plexus("repair")
+        #expect(
+            ran.status == 1 && ran.output.contains("interrupted")
+                && ran.errors.contains("plexus detach default/pod-a net2"), "\(ran)")
+        #expect(try plexus("detach", "pod-a", "net2").status == 0)
+        #expect(try node.links(pod: "a") == ["eth0", "net1"])
+        #expect(try node.files("ipam").filter { $0.contains("/192.168.19.") }.isEmpty)
+        #expect(try call("CHECK").status == 0)
+        #expect(try plexus("repair").status == 0)
+    }
+
+    @Test("a pod whose own ADD was killed gets nothing more")
+    func halfAdded() throws {
+        try defineSignalling("KILL")
+        let asking = MetaEndToEnd.config(node, networks: "chain")
+        let answer = try node.call(
+            "ADD", id: "c7", netns: node.pod("b"),
+            args: StatusRows.args().replacing("pod-a", with: "pod-b"), asking)
+        #expect(answer.status != 0)
+        let ran = try plexus("attach", "pod-b", "net-b")
+        #expect(
+            ran.status == 1 && ran.errors.contains("the ADD of default/pod-b was interrupted"), "\(ran)")
+    }
+
+    @Test("a default route more, with a metric of its own")
+    func routeMore() throws {
+        let before = try node.sh("ip route show default", pod: "a")
+        let ran = try plexus(
+            "attach", "pod-a",
+            #"[{"name":"net-b","default-route":["192.168.13.1"],"default-route-metric":500}]"#)
+        #expect(ran.status == 0, "\(ran)")
+        let after = try node.sh("ip route show default", pod: "a")
+        #expect(
+            after.hasPrefix(before) && after.contains("via 192.168.13.1 dev net2 metric 500"), "\(after)")
+        #expect(try call("CHECK").status == 0)
+        let twice = try plexus(
+            "attach", "pod-a",
+            #"[{"name":"net-b","default-route":["192.168.13.1"],"default-route-metric":500}]"#)
+        #expect(twice.status == 1 && twice.errors.contains("default-route"), "\(twice)")
+        #expect(try node.links(pod: "a") == ["eth0", "net1", "net2"])
+        #expect(try plexus("detach", "pod-a", "net2").status == 0)
+        #expect(try node.sh("ip route show default", pod: "a") == before)
+    }
+
+    @Test("a pod that Multus attached is called that")
+    func ofMultus() throws {
+        try node.write(
+            "state/results/default-network-m1-eth0",
+            #"{"kind":"cniCacheV1","containerId":"m1","config":"","ifName":"eth0","networkName":"default-network","cniArgs":[["K8S_POD_NAMESPACE","default"],["K8S_POD_NAME","pod-m"]],"result":{"cniVersion":"1.0.0"}}"#
+        )
+        for words in [["repair", "pod-m"], ["attach", "pod-m", "net-b"], ["detach", "pod-m", "net1"]] {
+            let ran = try Shell.run(
+                ["ip", "netns", "exec", node.name, "\(node.directory)/bin/plexus"] + words
+                    + ["--config", "\(node.directory)/conf.json"])
+            #expect(
+                ran.status == 1
+                    && ran.errors.contains("pod default/pod-m was attached by Multus: container m1"),
+                "\(ran)")
+        }
+        let status = try Shell.run(
+            ["\(node.directory)/bin/plexus", "status", "pod-m", "--cni-dir", "\(node.directory)/state"])
+        #expect(
+            status.status == 1 && status.errors.contains("pod default/pod-m was attached by Multus"),
+            "\(status)"
+        )
+        let ran = try plexus("repair")
+        #expect(ran.status == 0 && ran.output == "2 looked at, 0 had lost something\n", "\(ran)")
+        #expect(ran.errors.contains("attached by Multus, and not looked at: default/pod-m"), "\(ran)")
+    }
 }

@@ -40,4 +40,23 @@ import Testing
             (.dormant(false), "mode default"), (.withoutXDP(.generic), "xdpgeneric off"),
         ] as [(LinkChange, String)] { #expect("\(change)" == words) }
     }
+
+    @Test("what a port lacks of its VLANs, and none that it has beside them")
+    func missingVLANs() {
+        let wanted = PortVLANs(native: 7, tagged: [10...11, 20...20])
+        let native = PortVLAN(isNative: true, isUntagged: true)
+        let tagged = PortVLAN(isNative: false, isUntagged: false)
+        let whole: [UInt16: PortVLAN] = [7: native, 10: tagged, 11: tagged, 20: tagged, 99: tagged]
+        #expect(wanted.missing(from: whole) == nil)
+        for (id, found, words) in [
+            (7, nil, "7"), (7, tagged, "7"), (11, nil, "10-11"),
+            (20, PortVLAN(isNative: false, isUntagged: true), "20"),
+        ] as [(UInt16, PortVLAN?, String)] {
+            var vlans = whole
+            vlans[id] = found
+            let missing = wanted.missing(from: vlans)
+            #expect(missing?.words == words && missing?.step.keepsDefault == true, "\(id)")
+        }
+        #expect(wanted.missing(from: [:])?.words == "7, 10-11, 20")
+    }
 }

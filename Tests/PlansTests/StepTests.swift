@@ -53,6 +53,7 @@ private let sandboxRoute = SandboxRoute(Route(.everywhere(.v4), via: gateway), "
                 "bridge vlan add dev veth2 vid 100 pvid untagged", "ip link set dev br0.100 up",
             ]
         ),
+        (.keepVLANsApart("br0"), ["ip link set dev br0 type bridge vlan_filtering 1"]),
     ]
 
     static let links: [(Step, [String])] = [
@@ -203,7 +204,8 @@ private let sandboxRoute = SandboxRoute(Route(.everywhere(.v4), via: gateway), "
         let steps: [Step] = [
             .addAddress(v4, link), .removeAddress(v4, link), .ensureAddress(v4, link),
             .ensureBridge(BridgeSpec(name: bad, mac: mac)), .setPort(bad, PortSettings(hairpin: true)),
-            .setVLANs(bad, PortVLANs(native: 1)), .addLink(LinkSpec(bad, .dummy), .sandbox),
+            .setVLANs(bad, PortVLANs(native: 1)), .keepVLANsApart(bad),
+            .addLink(LinkSpec(bad, .dummy), .sandbox),
             .addLink(LinkSpec("x", .ipvlan(.l2)), .sandbox, parent: link),
             .addVeth(VethSpec(bad, peer: "x", mac: mac, peerMAC: other)),
             .addVeth(VethSpec("x", peer: bad, mac: mac, peerMAC: other)),

@@ -64,7 +64,7 @@ int clinux_dhcp_send(int index, uint32_t from, uint32_t to, const void *bytes, s
 /// A timer of CLOCK_BOOTTIME, and when it is to go off, in milliseconds; 0 stops it. timerfd_create(2).
 int clinux_boot_timer(void);
 int clinux_set_timer(int timer, int64_t milliseconds);
-/// Blocks SIGTERM and SIGINT, and becomes readable with one. signalfd(2).
+/// Blocks SIGTERM, SIGINT and SIGHUP, and becomes readable with one. signalfd(2).
 int clinux_stop_signals(void);
 /// Becomes readable when a file is renamed into a directory, or deleted there. inotify(7).
 int clinux_watch(const char *directory);

@@ -21,6 +21,7 @@ extension LiveRun {
             let index = try index(of: .host(port))
             try kernel.with(.host) { socket throws(SystemError) in try socket.setVLANs(index: index, vlans) }
         case .ensureVLANInterface(let link): try ensureVLANInterface(link)
+        case .keepVLANsApart(let bridge): try keepVLANsApart(bridge)
         }
     }
 
@@ -40,6 +41,8 @@ extension LiveRun {
         }
         if let existing = kernel.links.look(spec.name)?.link {
             note(existing.index, of: name)
+            let keepsApart = existing.settings == KindSettings(BridgeKind(vlanFiltering: true))
+            if keepsApart { executor.bridges.update(spec.name) { $0.keepsVLANsApart = true } }
         } else {
             do throws(SystemError) {
                 let made = try kernel.with(.host) { socket throws(SystemError) in
@@ -47,7 +50,10 @@ extension LiveRun {
                 }
                 note(made?.index, of: name)
                 recordShared(spec.name, on: spec.name)
-                executor.bridges.update(spec.name) { $0.mac = spec.mac }
+                executor.bridges.update(spec.name) {
+                    $0.mac = spec.mac
+                    $0.keepsVLANsApart = spec.kind.vlanFiltering
+                }
             } catch  where error.code == .alreadyExists {
                 // Another ADD made it meanwhile: it has the lock shared too.
             }
@@ -65,19 +71,31 @@ extension LiveRun {
         let bridge = try index(of: .host(link.bridge))
         do throws(SystemError) {
             try kernel.with(.host) { socket throws(SystemError) in
+                var port: LinkInfo?
                 if let found = try socket.link(named: link.name) {
-                    return found.isUp ? () : try socket.change(index: found.index, .up(true))
+                    if !found.isUp { try socket.change(index: found.index, .up(true)) }
+                    // It outlives its bridge, and is then a port of none.
+                    port = try socket.otherEnd(of: found)
+                } else {
+                    try socket.addPair(name: link.name, peer: link.peer, mtu: link.mtu)
+                    recordShared(link.name, on: link.bridge)
+                    port = try socket.link(named: link.peer)
                 }
-                try socket.addPair(name: link.name, peer: link.peer, mtu: link.mtu)
-                recordShared(link.name, on: link.bridge)
-                guard let peer = try socket.link(named: link.peer) else { return }
-                try socket.change(index: peer.index, .controller(bridge))
-                try socket.setVLANs(index: peer.index, link.portVLANs)
-                try socket.change(index: peer.index, .up(true))
+                guard let port else { return }
+                if port.controllerIndex != bridge {
+                    try socket.change(index: port.index, .controller(bridge))
+                    try socket.setVLANs(index: port.index, link.portVLANs)
+                }
+                if !port.isUp { try socket.change(index: port.index, .up(true)) }
             }
         } catch  where error.code == .alreadyExists {
             // Another ADD was faster.
         }
+    }
+
+    private func keepVLANsApart(_ bridge: String) throws(SystemError) {
+        let index = try index(of: .host(bridge))
+        try kernel.with(.host) { socket throws(SystemError) in try socket.keepVLANsApart(index: index) }
     }
 
     private func recordShared(_ link: String, on bridge: String) {
@@ -96,6 +114,16 @@ extension LiveRun {
         kernel.links.note(nil, ofHost: name)
         try ensureBridge(spec)
         return true
+    }
+}
+
+extension RouteSocket {
+    /// The other end of a veth pair, when both are in this namespace.
+    fileprivate mutating func otherEnd(of link: LinkInfo) throws(SystemError) -> LinkInfo? {
+        guard link.kind == "veth", link.parentNamespaceID == nil, let peer = link.parentIndex else {
+            return nil
+        }
+        return try self.link(index: peer)
     }
 }
 
@@ -125,16 +153,58 @@ extension Survey {
             if found?.isUp != true {
                 note("bridge \(spec.name)\(found == nil ? "" : ", which is down")", Step(step))
             }
-        case .addPort(let port, let bridge):
-            let controller = try hostLink(bridge)?.index
-            let current = try hostLink(port)?.controllerIndex
-            if controller == nil || current != controller {
-                note("port \(port) of \(bridge)", Step(step))
+            // One that never did is somebody else's, who may not want it.
+            let mixes = found?.settings == KindSettings(BridgeKind(vlanFiltering: false))
+            if mixes, spec.kind.vlanFiltering, attached.vlanBridges.contains(spec.name) {
+                note("VLAN filtering of \(spec.name)", .keepVLANsApart(spec.name))
             }
-        case .setPort(let port, _), .setVLANs(let port, _): if isMended(port) { follow(Step(step)) }
+        case .addPort(let port, let bridge):
+            if try !isPort(hostLink(port), of: bridge) { note("port \(port) of \(bridge)", Step(step)) }
+        case .setPort(let port, let settings):
+            if isMended(port) { return follow(Step(step)) }
+            guard let found = try hostLink(port)?.port else { return }
+            let wanted = [
+                ("hairpin", settings.hairpin, found.hairpin),
+                ("isolation", settings.isolated, found.isolated),
+            ]
+            let lost = wanted.filter { $0.1 != nil && $0.1 != $0.2 }.map(\.0)
+            if !lost.isEmpty { note("\(lost.joined(separator: " and ")) of \(port)", Step(step)) }
+        case .setVLANs(let port, let vlans):
+            if isMended(port) { return follow(Step(step)) }
+            if let found = try hostLink(port) { try compare(vlans, with: found) }
         case .ensureVLANInterface(let link):
-            if try hostLink(link.name)?.isUp != true { note("link \(link.name)", Step(step)) }
+            guard let found = try hostLink(link.name), found.isUp else {
+                return note("link \(link.name)", Step(step))
+            }
+            let port = try kernel.with(.host) { socket throws(SystemError) in try socket.otherEnd(of: found) }
+            guard let port else {
+                // One that an operator made on the bridge serves as well.
+                if found.kind == "vlan" { return }
+                throw SystemError(
+                    refusing:
+                        "use \(link.name) for the gateway's address: it is no end of a pair whose other end could be a"
+                        + " port of \(link.bridge)")
+            }
+            guard port.isUp, try isPort(port, of: link.bridge) else {
+                return note("port \(port.name) of \(link.bridge)", Step(step))
+            }
+            try compare(link.portVLANs, with: port)
+        case .keepVLANsApart: break
         }
+    }
+
+    private func isPort(_ link: LinkInfo?, of bridge: String) throws(SystemError) -> Bool {
+        guard let link, let controller = try hostLink(bridge) else { return false }
+        return link.controllerIndex == controller.index
+    }
+
+    /// Those that somebody added stay.
+    private func compare(_ wanted: PortVLANs, with port: LinkInfo) throws(SystemError) {
+        let found = try kernel.with(.host) { socket throws(SystemError) in
+            try socket.vlans(index: port.index)
+        }
+        guard let missing = wanted.missing(from: found) else { return }
+        note("VLANs \(missing.words) of \(port.name)", .setVLANs(port.name, missing.step))
     }
 }
 
@@ -144,7 +214,7 @@ extension Executor {
     func cause(of step: BridgeStep, _ code: Errno?) -> Cause? {
         switch step {
         case .setPort, .addPort: return nil
-        case .ensure, .setVLANs, .ensureVLANInterface: break
+        case .ensure, .setVLANs, .ensureVLANInterface, .keepVLANsApart: break
         }
         if case .ensure(let spec) = step {
             if let cause = Cause.obstacle(to: BridgeLock.path(spec.name, in: kernel.number)) { return cause }

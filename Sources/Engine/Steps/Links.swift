@@ -128,6 +128,9 @@ extension Survey {
             if !port.isUp {
                 note("port \(veth.peer), which is down", .change(.host(veth.peer), .up(true)))
             }
+        // Asked of a bridge alone, and only when it is not.
+        case .change(let link, .promiscuous(true), _) where link.place == .host && !isMended(link.name):
+            note("promiscuous mode of \(link.name)", Step(step))
         case .change(let link, _, _): if link.place == .host, isMended(link.name) { follow(Step(step)) }
         case .add, .delete: break
         }

@@ -18,7 +18,7 @@ extension LiveRun {
 
 extension Survey {
     func run(_ step: SpoofCheckStep) throws(SystemError) {
-        guard case .ensure(let check) = step, try kernel.port(ofSpoofCheck: check.name) == nil else { return }
+        guard case .ensure(let check) = step, try !kernel.has(check) else { return }
         note("MAC spoof check of \(check.port)", Step(step))
     }
 }

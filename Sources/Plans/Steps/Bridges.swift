@@ -9,6 +9,8 @@ package enum BridgeStep: StepKind {
     case setPort(_ port: String, PortSettings)
     case setVLANs(_ port: String, PortVLANs)
     case ensureVLANInterface(VLANInterface)
+    /// Of a bridge that somebody has made mix them.
+    case keepVLANsApart(_ bridge: String)
 
     package var name: String {
         switch self {
@@ -17,6 +19,7 @@ package enum BridgeStep: StepKind {
         case .setPort: "setPort"
         case .setVLANs: "setVLANs"
         case .ensureVLANInterface: "ensureVLANInterface"
+        case .keepVLANsApart: "keepVLANsApart"
         }
     }
 
@@ -44,6 +47,8 @@ package enum BridgeStep: StepKind {
                 "ip link add name \(peer)\(mtu) master \(shellQuoted(link.bridge)) up type veth peer name \(name)\(mtu)"
                     + "  # unless it exists"
             ] + link.portVLANs.commands(port: link.peer) + ["ip link set dev \(name) up"]
+        case .keepVLANsApart(let bridge):
+            return ["ip link set dev \(shellQuoted(bridge)) type bridge vlan_filtering 1"]
         }
     }
 
@@ -56,6 +61,8 @@ package enum BridgeStep: StepKind {
             facts.ensureUp(.host(link.name), LinkFacts(kind: "veth", mtu: link.mtu ?? 1500))
         case .addPort(let port, let bridge): facts.links.update(.host(port)) { $0.controller = bridge }
         case .setPort, .setVLANs: break
+        case .keepVLANsApart(let bridge):
+            facts.links.update(.host(bridge)) { $0.settings = KindSettings(BridgeKind(vlanFiltering: true)) }
         }
     }
 
@@ -74,6 +81,8 @@ extension Step {
     package static func setVLANs(_ port: String, _ vlans: PortVLANs) -> Step {
         Step(BridgeStep.setVLANs(port, vlans))
     }
+
+    package static func keepVLANsApart(_ bridge: String) -> Step { Step(BridgeStep.keepVLANsApart(bridge)) }
 
     package static func ensureVLANInterface(_ link: VLANInterface) -> Step {
         Step(BridgeStep.ensureVLANInterface(link))
