@@ -40,7 +40,7 @@ import Testing
     @Test("DISCOVER, OFFER, REQUEST, ACK: RFC 2131, table 5")
     func whole() throws {
         var exchange = Self.exchange(.discover(nil))
-        let discover = try #require(exchange.next(now: 0))
+        let discover = try Self.next(&exchange, 0)
         #expect(discover.way == .broadcast(from: .unspecified) && discover.message.kind == .discover)
         #expect(discover.message.client == .unspecified && discover.message.options[50] == nil)
         #expect(
@@ -49,7 +49,7 @@ import Testing
         #expect(discover.message.options[55] == [3, 1] && discover.message.options[57] == [5, 220])
         #expect(exchange.next(now: 1) == nil)
         #expect(exchange.take(Self.reply(.offer, to: discover.message), from: Self.server, now: 5) == nil)
-        let request = try #require(exchange.next(now: 5))
+        let request = try Self.next(&exchange, 5)
         #expect(
             request.message.kind == .request && request.message.transaction == discover.message.transaction)
         #expect(
@@ -64,6 +64,14 @@ import Testing
         #expect(grant.address == Self.address && grant.server == Self.server && grant.prefixLength == 24)
     }
 
+    /// What is due, which must be something.
+    private static func next(
+        _ exchange: inout Exchange, _ now: Int64
+    ) throws -> (message: Message, way: Exchange.Way) {
+        let due = exchange.next(now: now)
+        return try #require(due)
+    }
+
     @Test("nobody answers: 1, 2, 4, 8 s, a quarter more or less, and the seconds are counted")
     func silence() throws {
         var exchange = Self.exchange(.discover(nil))
@@ -71,7 +79,7 @@ import Testing
         var seconds: [UInt16] = []
         while exchange.wakeup < 60_000 {
             let now = exchange.wakeup
-            seconds.append(try #require(exchange.next(now: now)).message.seconds)
+            seconds.append(try Self.next(&exchange, now).message.seconds)
             times.append(now)
         }
         let pauses = zip(times.dropFirst(), times).map { $0 - $1 }
@@ -85,7 +93,7 @@ import Testing
     @Test("answers to others are passed over, and those of a second server")
     func others() throws {
         var exchange = Self.exchange(.discover(nil))
-        let discover = try #require(exchange.next(now: 0)).message
+        let discover = try Self.next(&exchange, 0).message
         var foreign = Self.reply(.offer, to: discover)
         foreign.transaction &+= 1
         _ = exchange.take(foreign, from: Self.server, now: 1)
@@ -96,7 +104,7 @@ import Testing
         _ = exchange.take(Self.reply(.ack, to: discover), from: Self.server, now: 1)
         #expect(exchange.offer == nil && exchange.next(now: 2) == nil)
         _ = exchange.take(Self.reply(.offer, to: discover), from: Self.server, now: 3)
-        let request = try #require(exchange.next(now: 3)).message
+        let request = try Self.next(&exchange, 3).message
         #expect(
             exchange.take(Self.reply(.offer, to: discover, from: Self.other), from: Self.other, now: 4) == nil
         )
@@ -113,9 +121,9 @@ import Testing
     @Test("a server without option 54 is told by its address")
     func withoutServerID() throws {
         var exchange = Self.exchange(.discover(nil))
-        let discover = try #require(exchange.next(now: 0)).message
+        let discover = try Self.next(&exchange, 0).message
         _ = exchange.take(Self.reply(.offer, to: discover, from: nil), from: Self.other, now: 1)
-        let request = try #require(exchange.next(now: 1)).message
+        let request = try Self.next(&exchange, 1).message
         #expect(request.options[54] == Self.other.bytes)
         #expect(exchange.take(Self.reply(.ack, to: request, from: nil), from: Self.other, now: 2) != nil)
     }
@@ -123,26 +131,26 @@ import Testing
     @Test("DH-14: a NAK ends the exchange; after a pause the next one has another transaction")
     func refused() throws {
         var exchange = Self.exchange(.discover(nil))
-        let discover = try #require(exchange.next(now: 0)).message
+        let discover = try Self.next(&exchange, 0).message
         _ = exchange.take(Self.reply(.offer, to: discover), from: Self.server, now: 1)
-        let request = try #require(exchange.next(now: 1)).message
+        let request = try Self.next(&exchange, 1).message
         var nak = Self.reply(.nak, to: request)
         nak.options[56] = Array("address in use".utf8)
         #expect(exchange.take(nak, from: Self.server, now: 10) == nil)
         #expect(exchange.refusal?.text == "address in use")
         #expect(exchange.next(now: 11) == nil && (510...1510).contains(exchange.wakeup))
-        let again = try #require(exchange.next(now: exchange.wakeup)).message
+        let again = try Self.next(&exchange, exchange.wakeup).message
         #expect(again.kind == .discover && again.transaction != discover.transaction)
     }
 
     @Test("an offer that is not acknowledged is asked for three times, then others are looked for")
     func unacknowledged() throws {
         var exchange = Self.exchange(.discover(nil))
-        let discover = try #require(exchange.next(now: 0)).message
+        let discover = try Self.next(&exchange, 0).message
         _ = exchange.take(Self.reply(.offer, to: discover), from: Self.server, now: 1)
         var kinds: [Message.Kind] = []
         while kinds.count < 4 {
-            kinds.append(try #require(exchange.next(now: max(exchange.wakeup, 1))).message.kind)
+            kinds.append(try Self.next(&exchange, max(exchange.wakeup, 1)).message.kind)
         }
         #expect(kinds == [.request, .request, .request, .discover])
         #expect(exchange.requests == 3 && exchange.discovers == 2)
@@ -159,14 +167,14 @@ import Testing
             (.confirm(Self.address), .broadcast(from: .unspecified), .unspecified, Self.address.bytes),
         ] as [(Exchange.Goal, Exchange.Way, IPAddress, [UInt8]?)] {
             var exchange = Self.exchange(goal)
-            let (message, sent) = try #require(exchange.next(now: 0))
+            let (message, sent) = try Self.next(&exchange, 0)
             #expect(message.kind == .request && sent == way && message.client == client)
             #expect(message.options[50] == wanted && message.options[54] == nil)
             #expect(
                 exchange.take(Self.reply(.ack, to: message, from: Self.other), from: Self.other, now: 1)
                     != nil)
             var refused = Self.exchange(goal)
-            let asked = try #require(refused.next(now: 0)).message
+            let asked = try Self.next(&refused, 0).message
             #expect(
                 refused.take(Self.reply(.nak, to: asked), from: Self.server, now: 1)
                     == .refused(server: Self.server, text: nil))
@@ -176,7 +184,8 @@ import Testing
     @Test("an address that the client had is asked for; a release names server and client")
     func release() throws {
         var exchange = Self.exchange(.discover(Self.address))
-        #expect(try #require(exchange.next(now: 0)).message.options[50] == Self.address.bytes)
+        let discover = try Self.next(&exchange, 0).message
+        #expect(discover.options[50] == Self.address.bytes)
         let release = Self.client.release(
             Grant(address: Self.address, server: Self.server, options: [:]), transaction: 7)
         #expect(release.kind == .release && release.client == Self.address && release.transaction == 7)

@@ -104,7 +104,7 @@ import Testing
         ])
     func preview(ipam: String, extra: String, expected: [String]) throws {
         let lease = try HostLocal.preview(Self.request(ipam, extra: extra))
-        #expect(lease.ips.map { "\($0.address) via \($0.gateway.map { "\($0)" } ?? "none")" } == expected)
+        #expect(lease?.ips.map { "\($0.address) via \($0.gateway.map { "\($0)" } ?? "none")" } == expected)
     }
 
     @Test(
@@ -115,7 +115,7 @@ import Testing
         ])
     func asked(extra: String, args: String) throws {
         let lease = try HostLocal.preview(Self.request(#""subnet":"10.0.0.0/24""#, extra: extra, args: args))
-        #expect(lease.ips.map { "\($0.address)" } == ["10.0.0.7/24"])
+        #expect(lease?.ips.map { "\($0.address)" } == ["10.0.0.7/24"])
     }
 
     @Test(
