@@ -206,6 +206,9 @@ package final class Keeper {
         guard let lease = record.terms.lease(grant) else {
             throw Failure(.generic, "\(grant.server) granted \(grant.address) without a mask")
         }
+        guard grant.leaseTime > 0 else {
+            throw Failure(.generic, "\(grant.server) granted \(grant.address) for no time")
+        }
         let old = record.grant.flatMap(record.terms.lease)
         let wasLost = !record.holds()
         record.grant = grant
