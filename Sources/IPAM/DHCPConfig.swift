@@ -180,6 +180,7 @@ package struct DHCPTerms: Equatable, Sendable {
             lease.dns.nameservers = grant.nameServers.map { "\($0)" }
             lease.dns.domain = grant.domainName
             lease.dns.search = grant.domainSearch
+            lease.isDNSWanted = true
         }
         return lease
     }

@@ -10,6 +10,10 @@ package struct Lease: Equatable, Sendable {
 
     /// Seconds for which the addresses may be used; nil without an end.
     package var lifetime: UInt32?
+    /// The configuration asks for `dns` by its name: plugins that pass over what IPAM gives use it.
+    package var isDNSWanted = false
+
+    package var wantedDNS: DNS? { isDNSWanted ? dns : nil }
 
     package init(
         ips: [CNIResult.IP] = [], routes: [Route] = [], dns: DNS = DNS(), lifetime: UInt32? = nil
