@@ -126,18 +126,21 @@ package final class Keeper {
 
     private func begin(_ name: String, _ now: Int64) {
         do throws(Failure) {
-            guard let record = try read(name), let (stage, left) = stage(record) else { return }
+            guard var record = try read(name), let (stage, left) = record.stage() else { return }
             if stage == .bound { return agenda.set(name, now + left) }
             guard let link = try reach(record) else {
                 log.error("\(subject(record)): its pod is gone: the lease is forgotten")
                 return try forget(record)
             }
-            guard let facts = try link.facts(), facts.mac == record.client.hardware else {
+            guard let facts = try link.facts() else {
                 // Somebody makes it again, or DEL comes.
                 guard stage == .ended else { return agenda.set(name, later(name, record, after: stage, now)) }
                 log.error("\(subject(record)): its link is gone: the lease is forgotten")
                 return try forget(record)
             }
+            // A plugin behind the address source may give the link another MAC address, and so may the pod. The server knows
+            // the lease by the old one; answers to a new question come to the new one.
+            if stage == .ended, let mac = facts.mac { record.client.hardware = mac }
             let goal: Exchange.Goal =
                 switch (stage, record.grant) {
                 case (.renewing, let grant?): .renew(grant.address, server: grant.server)
