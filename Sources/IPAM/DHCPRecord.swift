@@ -232,18 +232,19 @@ package struct DHCPRecords: ~Copyable {
         }
     }
 
-    package func write(_ record: DHCPRecord) throws(SystemError) {
-        try directory.replace(Self.name(record.id), with: record.json.bytes())
+    package func write(_ record: DHCPRecord, isDurable: Bool = false) throws(SystemError) {
+        try directory.replace(Self.name(record.id), with: record.json.bytes(), isDurable: isDurable)
     }
 
     /// Replaces one that is there.
     ///
+    /// - Parameter isDurable: of an address that no record on disk has yet.
     /// - Returns: false when it is gone.
-    package func update(_ record: DHCPRecord) throws(SystemError) -> Bool {
+    package func update(_ record: DHCPRecord, isDurable: Bool = false) throws(SystemError) -> Bool {
         let lock = try lock()
         defer { extendLifetime(lock) }
         guard directory.contains(Self.name(record.id)) else { return false }
-        try write(record)
+        try write(record, isDurable: isDurable)
         return true
     }
 

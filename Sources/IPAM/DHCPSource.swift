@@ -183,7 +183,7 @@ private struct DHCPRequest: AddressConfig {
                     details: "configure a lease time there")
             }
             do throws(SystemError) {
-                guard try DHCPRecords.open(DHCPRecords.defaultPath).update(record) else {
+                guard try DHCPRecords.open(config.directory).update(record, isDurable: true) else {
                     throw SystemError(refusing: "the record of the lease was removed: a DEL ran meanwhile")
                 }
             } catch {

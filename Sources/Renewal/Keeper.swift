@@ -214,16 +214,16 @@ package final class Keeper {
         }
         let old = record.grant.flatMap(record.terms.lease)
         let wasLost = !record.holds()
+        let isOther = old?.ips.map(\.address) != lease.ips.map(\.address)
         record.grant = grant
         record.granted = .now()
         record.isRefused = false
         do throws(SystemError) {
             // A DEL was faster.
-            guard try records.update(record) else { return }
+            guard try records.update(record, isDurable: isOther) else { return }
         } catch {
             throw Failure(.io, "\(error)")
         }
-        let isOther = old?.ips.map(\.address) != lease.ips.map(\.address)
         if isOther, let old { try link.remove(old) }
         for ip in lease.ips { try link.renew(ip.address, lifetime: lease.lifetime) }
         let before = isOther || wasLost ? [] : old?.routes ?? []
