@@ -31,21 +31,23 @@ package enum DHCPSource: AddressSource {
 
     /// Tells the server, if the pod can be reached. Whether it hears nobody knows: RFC 2131 has no answer to that.
     private static func giveBack(_ record: DHCPRecord, _ link: (any LinkAccess)?) {
-        guard let grant = record.grant, record.holds(), let link else { return }
+        guard let grant = record.grant, record.holds(), let link, let own = record.namespace,
+            let found = (try? link.namespace) ?? nil, own.isSame(as: NamespaceIdentity(found))
+        else { return }
         let message = record.client.release(grant, transaction: UInt32.random(in: 0...(.max)))
         let bytes = message.encoded()
         do throws(Failure) {
-            guard let facts = try link.facts() else { return }
+            // By the index: a pod may rename its link.
             try link.inside { () throws(Failure) in
                 do throws(SystemError) {
                     try sendFromClientPort(
-                        index: facts.index, grant.address.number, to: grant.server.number, bytes)
+                        index: record.index, grant.address.number, to: grant.server.number, bytes)
                 } catch {
                     // Without the address on the link nothing can be sent from it: to all, then.
                     let packet = Datagram(
                         from: grant.address, Datagram.clientPort, to: grant.server, Datagram.serverPort, bytes
                     )
-                    try? PacketSocket.open(index: facts.index).broadcast(packet.encoded())
+                    try? PacketSocket.open(index: record.index).broadcast(packet.encoded())
                 }
             }
         } catch {}
