@@ -13,17 +13,23 @@ package final class ChainRunner {
     package let rules: RoleRules
     let worker: any Worker
     let log: Log
+    /// Where the caller keeps its records; empty when it has none.
+    let state: String
 
     package var kernel: Kernel { executor.kernel }
 
-    /// - Parameter owner: the network that a runtime called; empty under a plugin's own name.
+    /// - Parameters:
+    ///   - owner: the network that a runtime called; empty under a plugin's own name.
+    ///   - state: the meta-plugin's `cniDir`.
     package init(
-        _ kernel: Kernel, registry: Registry, rules: RoleRules, log: Log, owner: String = ""
+        _ kernel: Kernel, registry: Registry, rules: RoleRules, log: Log, owner: String = "",
+        state: String = ""
     ) {
         executor = Executor(kernel, owner: owner)
         self.registry = registry
         self.rules = rules
         self.log = log
+        self.state = state
         worker = LiveWorker(executor, rules, log)
     }
 
@@ -33,6 +39,7 @@ package final class ChainRunner {
         self.registry = registry
         rules = .meta
         self.log = log
+        state = ""
         worker = rehearsal
     }
 
@@ -42,6 +49,7 @@ package final class ChainRunner {
         registry = runner.registry
         rules = runner.rules
         log = runner.log
+        state = runner.state
         self.worker = worker
     }
 

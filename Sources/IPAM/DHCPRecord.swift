@@ -32,6 +32,8 @@ package struct DHCPRecord: Sendable {
     /// The network's name.
     package var network: String
     package var pod: String
+    /// The meta-plugin's `cniDir`, where the pod's record is; empty under a plugin's own name.
+    package var state = ""
     package var sandbox: String
     package var namespace: NamespaceIdentity?
     /// Of the link, which the pod cannot change.
@@ -95,6 +97,7 @@ extension DHCPRecord {
             json["accept"] = .array(terms.accepted.map(\.rawValue).sorted().map { .string($0) })
         }
         if isRefused { json["refused"] = true }
+        if !state.isEmpty { json["cniDir"] = .string(state) }
         if let grant, let granted {
             json["address"] = .string("\(grant.address)")
             json["server"] = .string("\(grant.server)")
@@ -141,6 +144,7 @@ extension DHCPRecord {
         terms.accepted = Set(
             (try json.strings("accept") ?? []).compactMap(DHCPTerms.Accepted.init(rawValue:)))
         isRefused = try json.bool("refused") ?? false
+        state = try json.string("cniDir") ?? ""
         if let own = try json.object("namespace") {
             namespace = NamespaceIdentity(
                 boot: try text(own, "boot"), device: try number(own, "device"),
@@ -253,6 +257,14 @@ package struct DHCPRecords: ~Copyable {
         defer { extendLifetime(lock) }
         try directory.remove(Self.name(id))
         try directory.removeDraft(of: Self.name(id))
+    }
+
+    /// Whose records are there, as their names say: also of those that cannot be read.
+    package func ids() throws(SystemError) -> [AttachmentID] {
+        try names().compactMap { name in
+            let parts = name.dropLast(5).split(separator: "@", maxSplits: 1).map(String.init)
+            return parts.count == 2 ? AttachmentID(containerID: parts[0], interface: parts[1]) : nil
+        }
     }
 
     /// The files' names.

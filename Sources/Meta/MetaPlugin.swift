@@ -22,7 +22,8 @@ package struct MetaPlugin {
     }
 
     func runner(_ kernel: Kernel) -> ChainRunner {
-        ChainRunner(kernel, registry: builtins, rules: .meta, log: config.log, owner: network)
+        ChainRunner(
+            kernel, registry: builtins, rules: .meta, log: config.log, owner: network, state: config.cniDir)
     }
 
     /// The configuration that the runtime called. Several of them may share a node, its networks and our cniDir: each

@@ -33,6 +33,8 @@ package struct LeaseRequest {
     /// CNI_ARGS.
     package var args: String
     package var rules: RoleRules
+    /// The meta-plugin's `cniDir`; empty under a plugin's own name.
+    package var state = ""
     /// What was given for this request; empty when that is not known.
     package var given: [IPAddress] = []
     /// The pod's link, of a source that needs it; nil on a DEL that does not reach it.
