@@ -84,31 +84,17 @@ package final class Keeper {
 
     // MARK: When
 
-    enum Stage { case bound, renewing, rebinding, ended }
-
-    /// The stage of a lease, and how many milliseconds are left of it; nil for one without an end.
-    private func stage(_ record: DHCPRecord) -> (Stage, left: Int64)? {
-        if record.isRefused { return (.ended, 0) }
-        guard let grant = record.grant, let age = record.age().map({ $0 * 1000 }), grant.leaseTime != .max
-        else {
-            return nil
-        }
-        let ends: [(Stage, UInt32)] = [
-            (.bound, grant.renewalTime), (.renewing, grant.rebindingTime), (.rebinding, grant.leaseTime),
-        ]
-        for (stage, end) in ends where age < Int64(end) * 1000 { return (stage, Int64(end) * 1000 - age) }
-        return (.ended, 0)
-    }
-
     /// When a lease is to be looked at; nil for never, as while its ADD still asks.
     private func due(_ record: DHCPRecord, _ now: Int64) -> Int64? {
-        guard let (stage, left) = stage(record) else { return nil }
+        guard let (stage, left) = record.stage() else { return nil }
         return stage == .bound ? now + left : now
     }
 
     /// When it is tried again after nobody answered: RFC 2131, 4.4.5, but for its minute, which short leases do not have.
-    private func later(_ name: String, _ record: DHCPRecord, after tried: Stage, _ now: Int64) -> Int64 {
-        if let (stage, left) = stage(record), stage != .ended { return now + max(left / 2, 1000) }
+    private func later(_ name: String, _ record: DHCPRecord, after tried: DHCPRecord.Stage, _ now: Int64)
+        -> Int64
+    {
+        if let (stage, left) = record.stage(), stage != .ended { return now + max(left / 2, 1000) }
         // Nobody has it any more: another one is looked for at once.
         guard tried == .ended else { return now }
         return now + pause(name)
