@@ -30,7 +30,11 @@ package enum DHCPSource: AddressSource {
     }
 
     /// Tells the server, if the pod can be reached. Whether it hears nobody knows: RFC 2131 has no answer to that.
-    private static func giveBack(_ record: DHCPRecord, _ link: (any LinkAccess)?) {
+    ///
+    /// - Parameter isOnLink: whether the address may be on the link; an empty namespace would send from any, and never be heard.
+    fileprivate static func giveBack(
+        _ record: DHCPRecord, _ link: (any LinkAccess)?, isOnLink: Bool = true
+    ) {
         guard let grant = record.grant, record.holds(), let link, let own = record.namespace,
             let found = (try? link.namespace) ?? nil, own.isSame(as: NamespaceIdentity(found))
         else { return }
@@ -40,6 +44,7 @@ package enum DHCPSource: AddressSource {
             // By the index: a pod may rename its link.
             try link.inside { () throws(Failure) in
                 do throws(SystemError) {
+                    guard isOnLink else { throw SystemError(refusing: "there is no address") }
                     try sendFromClientPort(
                         index: record.index, grant.address.number, to: grant.server.number, bytes)
                 } catch {
@@ -247,9 +252,7 @@ private struct DHCPRequest: AddressConfig {
             return lease
         } catch {
             // What was granted is given back; nobody else knows of it.
-            if record.grant != nil {
-                _ = try? DHCPRecords.open(config.directory).update(record)
-            }
+            DHCPSource.giveBack(record, link, isOnLink: false)
             try? DHCPSource.release(request)
             throw error
         }

@@ -108,6 +108,62 @@ import Testing
         }
     }
 
+    @Test(
+        "DX-02: an ADD that is killed while it asks has a record, which DEL takes", arguments: [true, false])
+    func killed(hasServer: Bool) throws {
+        try node.server("silent")
+        let config =
+            #"{"cniVersion":"1.0.0","name":"net","type":"macvlan","master":"eth1",\#(node.ipam(timeout: 60))}"#
+        try node.node.write("config", config)
+        try node.node.write(
+            "add.sh",
+            """
+            CNI_COMMAND=ADD CNI_CONTAINERID=c1 CNI_NETNS=\(node.netns) CNI_IFNAME=net1 CNI_PATH=/none \
+            exec \(node.directory)/bin/macvlan < \(node.directory)/config
+            """)
+        try node.start("add", "sh \(node.directory)/add.sh")
+        try node.until("it asks") { try !node.heard("DISCOVER").isEmpty }
+        let record = try node.record()
+        #expect(
+            record?["clientID"].string == "0063312f6e65742f6e657431" && record?["address"].exists == false)
+        if hasServer {
+            // Somebody who comes later is not too late.
+            try node.behave("")
+            try node.until("the ADD has ended") { try !node.isRunning("add") }
+            #expect(try Tree(parsing: node.log("add"))["ips"][0]["address"].string == "192.0.2.100/24")
+            #expect(try node.record()?["address"].string == "192.0.2.100")
+        } else {
+            try node.stop("add", "KILL")
+        }
+        let gone = try node.plugin("DEL")
+        #expect(
+            try gone.status == 0 && node.records().isEmpty && node.node.links(pod: "a").isEmpty, "\(gone.ran)"
+        )
+    }
+
+    @Test("a DEL that comes while its ADD asks ends that")
+    func overtaken() throws {
+        try node.server("silent")
+        try node.node.write(
+            "config", #"{"cniVersion":"1.0.0","name":"net","type":"dhcp",\#(node.ipam(timeout: 60))}"#)
+        try node.node.sh("ip link add own0 type veth peer name net7 && ip link set own0 master br0 up")
+        try node.node.sh("ip link set net7 netns \(node.node.name)-a")
+        try node.node.write(
+            "add.sh",
+            """
+            CNI_COMMAND=ADD CNI_CONTAINERID=c1 CNI_NETNS=\(node.netns) CNI_IFNAME=net7 CNI_PATH=/none \
+            exec \(node.directory)/bin/dhcp < \(node.directory)/config
+            """)
+        try node.start("add", "sh \(node.directory)/add.sh")
+        try node.until("it asks") { try !node.heard("DISCOVER").isEmpty }
+        #expect(try node.plugin("DEL", "", "dhcp", "", interface: "net7").status == 0)
+        try node.behave("")
+        try node.until("the ADD has ended") { try !node.isRunning("add") }
+        #expect(try node.log("add").contains("a DEL ran meanwhile"))
+        try node.until("it is given back") { try !node.heard("RELEASE").isEmpty }
+        #expect(try node.records().isEmpty)
+    }
+
     // MARK: On the wire
 
     @Test(
