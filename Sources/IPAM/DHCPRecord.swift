@@ -67,6 +67,13 @@ package struct DHCPRecord: Sendable {
         return isSameBoot ? (now.milliseconds - granted.milliseconds) / 1000 : max(now.time - granted.time, 0)
     }
 
+    /// What was granted, for the rest of its time; nil without it, or without a mask.
+    package func lease(at now: Instant = .now()) -> Lease? {
+        guard let grant, var lease = terms.lease(grant), let age = age(at: now) else { return nil }
+        if let lifetime = lease.lifetime { lease.lifetime = UInt32(clamping: max(Int64(lifetime) - age, 1)) }
+        return lease
+    }
+
     /// Whether the server's word still holds.
     package func holds(at now: Instant = .now()) -> Bool {
         guard let grant, !isRefused, let age = age(at: now) else { return false }

@@ -168,7 +168,7 @@ private struct DHCPRequest: AddressConfig {
         do throws(SystemError) {
             let records = try DHCPRecords.openIfThere(config.directory)
             if var record = try records?.read(request.id), record.holds(),
-                let lease = record.grant.flatMap(record.terms.lease)
+                let lease = record.lease()
             {
                 let index = (try? request.link?.facts())??.index
                 if let index, index != record.index {
