@@ -28,7 +28,9 @@ struct DHCPDaemon: ParsableCommand {
 
     @Option(
         name: .customLong("hostprefix", withSingleDash: true),
-        help: "What stands in front of the socket's path, for a container that has the node's files there.")
+        help:
+            "What stands in front of the paths of the socket and of pods' namespaces, for a container that has the node's files there."
+    )
     var hostprefix = ""
 
     @Option(
@@ -69,7 +71,7 @@ struct DHCPDaemon: ParsableCommand {
             var isPassed = false
             let doorbell = try Doorbell.open(path, isPassed: &isPassed)
             if let pidfile { try write(pidfile) }
-            let keeper = try Keeper(leaseDir, log) { record in
+            let keeper = try Keeper(leaseDir, prefix: hostprefix, log) { record in
                 LeaseChange(record).publish(in: cniDirs, log)
             }
             defer {

@@ -10,6 +10,8 @@ import Plans
 /// and reads a lease's record when it is its turn.
 package final class Keeper {
     private let path: String
+    /// What stands in front of the paths of pods' namespaces.
+    private let prefix: String
     private let records: DHCPRecords
     private let log: Log
     /// Told of leases whose address or routes are others than before.
@@ -25,11 +27,15 @@ package final class Keeper {
     /// Milliseconds between attempts, at most.
     private static let longestPause: Int64 = 60_000
 
-    /// - Parameter path: the records' folder, which is made.
+    /// - Parameters:
+    ///   - path: the records' folder, which is made.
+    ///   - prefix: where the node's files are for this process.
     package init(
-        _ path: String = DHCPRecords.defaultPath, _ log: Log, changed: @escaping (DHCPRecord) -> Void
+        _ path: String = DHCPRecords.defaultPath, prefix: String = "", _ log: Log,
+        changed: @escaping (DHCPRecord) -> Void
     ) throws(SystemError) {
         self.path = path
+        self.prefix = prefix
         records = try DHCPRecords.open(path)
         self.log = log
         self.changed = changed
@@ -160,7 +166,7 @@ package final class Keeper {
 
     /// The link in its namespace, at whatever path that is by now; nil when the namespace is gone.
     private func reach(_ record: DHCPRecord) throws(Failure) -> SandboxLink? {
-        for path in [record.sandbox, record.namespace?.path()].compactMap(\.self) {
+        for path in [prefix + record.sandbox, record.namespace?.path()].compactMap(\.self) {
             let kernel = try Kernel.open(sandbox: path, mayBeGone: true)
             guard let found = try kernel.sandboxIdentity() else { continue }
             if let wanted = record.namespace, !found.isSame(as: wanted) { continue }
