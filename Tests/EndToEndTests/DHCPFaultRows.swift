@@ -283,7 +283,7 @@ import Testing
         try nothingIsLeft()
     }
 
-    @Test("DH-27: an address that somebody took away fails CHECK")
+    @Test("DH-27, DX-04: an address has the time of its lease, and one that somebody took away fails CHECK")
     func addressGone() throws {
         try node.dnsmasq()
         try node.define()
