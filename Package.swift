@@ -92,8 +92,8 @@ let package = Package(
         .testTarget(
             name: "FuzzTests",
             dependencies: [
-                "Meta", "Definitions", "Records", "Modules", "IPAM", "Plans", "Netlink", "Linux", "CNI", "JSONC",
-                "YAML", "Network",
+                "Meta", "Definitions", "Records", "Modules", "IPAM", "DHCP", "Plans", "Netlink", "Linux", "CNI",
+                "JSONC", "YAML", "Network",
             ],
             path: "Tests/Fuzz", exclude: ["seeds"], swiftSettings: settings),
         .testTarget(

@@ -28,13 +28,22 @@ struct DHCPDaemon: ParsableCommand {
 
     @Option(
         name: .customLong("hostprefix", withSingleDash: true),
-        help: "What stands in front of the socket's path, for a container that has the node's files there.")
+        help:
+            "What stands in front of the paths of the socket and of pods' namespaces, for a container that has the node's files there."
+    )
     var hostprefix = ""
 
     @Option(
         name: .customLong("cnidir", withSingleDash: true), parsing: .singleValue,
-        help: "Where pods' records are, the key cniDir; by default those of plexus and of multus.")
+        help:
+            "Where pods' records are as the daemon sees them; without it where the ADD had them, the key cniDir."
+    )
     var cniDirs: [String] = []
+
+    @Option(
+        name: .customLong("leasedir", withSingleDash: true),
+        help: "Where the leases are, the key leaseDir of their networks.")
+    var leaseDir = DHCPRecords.defaultPath
 
     @Option(name: .customLong("loglevel", withSingleDash: true), help: "error, verbose or debug.")
     var level = "error"
@@ -62,9 +71,8 @@ struct DHCPDaemon: ParsableCommand {
             var isPassed = false
             let doorbell = try Doorbell.open(path, isPassed: &isPassed)
             if let pidfile { try write(pidfile) }
-            let keeper = try Keeper(DHCPRecords.defaultPath, log) { record in
-                LeaseChange(record).publish(
-                    in: cniDirs.isEmpty ? MetaPlugin.defaultDirectories : cniDirs, log)
+            let keeper = try Keeper(leaseDir, prefix: hostprefix, log) { record in
+                LeaseChange(record).publish(in: cniDirs, log)
             }
             defer {
                 if !isPassed { removeFile(path) }

@@ -20,8 +20,8 @@ struct PlexusCommand: ParsableCommand {
             """,
         version: version,
         subcommands: [
-            Explain.self, Status.self, Attach.self, Detach.self, Repair.self, Cache.self, Validate.self,
-            Configure.self,
+            Explain.self, Status.self, Attach.self, Detach.self, Repair.self, Leases.self, Cache.self,
+            Validate.self, Configure.self,
         ])
 }
 

@@ -1,4 +1,5 @@
 import CNI
+import IPAM
 
 /// What `bridge --help` and `plexus help bridge` print. The page Plugins.md says more about each.
 package struct PluginHelp: Sendable {
@@ -185,6 +186,7 @@ package struct PluginHelp: Sendable {
                 ("broadcast", "true: answers are to come as broadcasts"),
                 ("timeout", "seconds until an ADD gives up; 60"),
                 ("daemonSocketPath", "by which STATUS sees the daemon; /run/cni/dhcp.sock"),
+                ("leaseDir", "where leases are written down; \(DHCPRecords.defaultPath)"),
             ],
             example: """
                 {"cniVersion": "1.1.0", "name": "mynet", "type": "macvlan", "master": "eth1",

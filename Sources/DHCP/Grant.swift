@@ -31,10 +31,10 @@ package struct Grant: Equatable, Sendable {
     /// An hour where the server does not say; `UInt32.max` never ends.
     package var leaseTime: UInt32 { seconds(Option.leaseTime) ?? 3600 }
 
-    /// When to ask the server again: half of the lease, unless it says so.
+    /// When to ask the server again: half of the lease, unless it says so. Never at once, however short the lease.
     package var renewalTime: UInt32 {
         let own = seconds(Option.renewalTime) ?? leaseTime / 2
-        return min(own, leaseTime / 8 * 7)
+        return max(min(own, UInt32(UInt64(leaseTime) * 7 / 8)), 1)
     }
 
     /// When to ask any server.

@@ -46,6 +46,7 @@ private struct BuiltinAddressProvider: AddressProvider {
         var request = LeaseRequest(
             config: call.config, id: call.spec.id, args: call.spec.args, rules: call.rules)
         request.given = call.attached?.given ?? []
+        request.state = call.runner.state
         if source.needsLink, call.runner.kernel.hasSandbox {
             request.link = SandboxLink(call.runner.kernel, call.spec.id.interface, at: call.spec.sandbox)
         }

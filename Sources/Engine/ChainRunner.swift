@@ -15,17 +15,23 @@ package final class ChainRunner {
     let log: Log
     /// That of a `StopSignal`, which ends the ADD of an external plugin: then it is undone.
     package var stop: CInt?
+    /// Where the caller keeps its records; empty when it has none.
+    let state: String
 
     package var kernel: Kernel { executor.kernel }
 
-    /// - Parameter owner: the network that a runtime called; empty under a plugin's own name.
+    /// - Parameters:
+    ///   - owner: the network that a runtime called; empty under a plugin's own name.
+    ///   - state: the meta-plugin's `cniDir`.
     package init(
-        _ kernel: Kernel, registry: Registry, rules: RoleRules, log: Log, owner: String = ""
+        _ kernel: Kernel, registry: Registry, rules: RoleRules, log: Log, owner: String = "",
+        state: String = ""
     ) {
         executor = Executor(kernel, owner: owner)
         self.registry = registry
         self.rules = rules
         self.log = log
+        self.state = state
         worker = LiveWorker(executor, rules, log)
     }
 
@@ -35,6 +41,7 @@ package final class ChainRunner {
         self.registry = registry
         rules = .meta
         self.log = log
+        state = ""
         worker = rehearsal
     }
 
@@ -45,6 +52,7 @@ package final class ChainRunner {
         rules = runner.rules
         log = runner.log
         stop = runner.stop
+        state = runner.state
         self.worker = worker
     }
 

@@ -23,11 +23,15 @@ struct DHCPConfig {
     var identity = Identity.container
     /// Seconds of an ADD.
     var timeout: Int64 = 60
+    /// Where the records of leases are.
+    var directory = DHCPRecords.defaultPath
+    /// Where a daemon listens.
+    var socket = "/run/cni/dhcp.sock"
 
     static let vocabulary = Vocabulary(
         [
             "type", "daemonSocketPath", "provide", "request", "priority", "broadcast", "accept", "clientID",
-            "timeout",
+            "timeout", "leaseDir",
         ],
         members: [
             .init("provide", Vocabulary(["option", "value", "fromArg"])),
@@ -37,6 +41,7 @@ struct DHCPConfig {
         switch key {
         case "metric": "priority"
         case "clientid", "clientidentifier", "identity": "clientID"
+        case "datadir", "leasedirectory", "leasefile": "leaseDir"
         case "options", "sendoptions": "provide"
         case "requestoptions", "requests": "request"
         case "subnet", "ranges", "addresses", "rangestart", "rangeend", "gateway":
@@ -56,7 +61,15 @@ struct DHCPConfig {
         guard let ipam = try request.config.reader.object("ipam") else {
             throw request.config.reader.error(nil, "IPAM config missing 'ipam' key")
         }
-        _ = try ipam.string("daemonSocketPath")  // the exchange needs no daemon
+        if let path = try ipam.string("daemonSocketPath"), !path.isEmpty { socket = path }
+        if let path = try ipam.string("leaseDir"), !path.isEmpty {
+            guard path.hasPrefix("/") else {
+                throw ipam.error(
+                    "leaseDir",
+                    "\"\(path)\" is no absolute path: where it leads depends on how the runtime was started")
+            }
+            directory = path
+        }
         // Pairs of others are no business of ours, whatever their form.
         let args = (try? CNIArgs.parse(request.args, lenient: true)) ?? CNIArgs()
         for item in try ipam.list("provide") ?? [] {
@@ -103,6 +116,14 @@ struct DHCPConfig {
             }
             identity = known
         }
+    }
+
+    /// The records' folder, whatever else is in the configuration: a DEL must find them.
+    static func directory(_ ipam: JSON?) -> String {
+        guard let path = ipam?["leaseDir"]?.string, path.hasPrefix("/") else {
+            return DHCPRecords.defaultPath
+        }
+        return path
     }
 
     private static func list(_ cases: [some RawRepresentable<String>]) -> String {
@@ -180,6 +201,7 @@ package struct DHCPTerms: Equatable, Sendable {
             lease.dns.nameservers = grant.nameServers.map { "\($0)" }
             lease.dns.domain = grant.domainName
             lease.dns.search = grant.domainSearch
+            lease.isDNSWanted = true
         }
         return lease
     }

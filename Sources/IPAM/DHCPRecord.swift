@@ -32,6 +32,8 @@ package struct DHCPRecord: Sendable {
     /// The network's name.
     package var network: String
     package var pod: String
+    /// The meta-plugin's `cniDir`, where the pod's record is; empty under a plugin's own name.
+    package var state = ""
     package var sandbox: String
     package var namespace: NamespaceIdentity?
     /// Of the link, which the pod cannot change.
@@ -65,6 +67,13 @@ package struct DHCPRecord: Sendable {
         return isSameBoot ? (now.milliseconds - granted.milliseconds) / 1000 : max(now.time - granted.time, 0)
     }
 
+    /// What was granted, for the rest of its time; nil without it, or without a mask.
+    package func lease(at now: Instant = .now()) -> Lease? {
+        guard let grant, var lease = terms.lease(grant), let age = age(at: now) else { return nil }
+        if let lifetime = lease.lifetime { lease.lifetime = UInt32(clamping: max(Int64(lifetime) - age, 1)) }
+        return lease
+    }
+
     /// Whether the server's word still holds.
     package func holds(at now: Instant = .now()) -> Bool {
         guard let grant, !isRefused, let age = age(at: now) else { return false }
@@ -95,6 +104,7 @@ extension DHCPRecord {
             json["accept"] = .array(terms.accepted.map(\.rawValue).sorted().map { .string($0) })
         }
         if isRefused { json["refused"] = true }
+        if !state.isEmpty { json["cniDir"] = .string(state) }
         if let grant, let granted {
             json["address"] = .string("\(grant.address)")
             json["server"] = .string("\(grant.server)")
@@ -141,6 +151,7 @@ extension DHCPRecord {
         terms.accepted = Set(
             (try json.strings("accept") ?? []).compactMap(DHCPTerms.Accepted.init(rawValue:)))
         isRefused = try json.bool("refused") ?? false
+        state = try json.string("cniDir") ?? ""
         if let own = try json.object("namespace") {
             namespace = NamespaceIdentity(
                 boot: try text(own, "boot"), device: try number(own, "device"),
@@ -232,18 +243,19 @@ package struct DHCPRecords: ~Copyable {
         }
     }
 
-    package func write(_ record: DHCPRecord) throws(SystemError) {
-        try directory.replace(Self.name(record.id), with: record.json.bytes())
+    package func write(_ record: DHCPRecord, isDurable: Bool = false) throws(SystemError) {
+        try directory.replace(Self.name(record.id), with: record.json.bytes(), isDurable: isDurable)
     }
 
     /// Replaces one that is there.
     ///
+    /// - Parameter isDurable: of an address that no record on disk has yet.
     /// - Returns: false when it is gone.
-    package func update(_ record: DHCPRecord) throws(SystemError) -> Bool {
+    package func update(_ record: DHCPRecord, isDurable: Bool = false) throws(SystemError) -> Bool {
         let lock = try lock()
         defer { extendLifetime(lock) }
         guard directory.contains(Self.name(record.id)) else { return false }
-        try write(record)
+        try write(record, isDurable: isDurable)
         return true
     }
 
@@ -252,6 +264,14 @@ package struct DHCPRecords: ~Copyable {
         defer { extendLifetime(lock) }
         try directory.remove(Self.name(id))
         try directory.removeDraft(of: Self.name(id))
+    }
+
+    /// Whose records are there, as their names say: also of those that cannot be read.
+    package func ids() throws(SystemError) -> [AttachmentID] {
+        try names().compactMap { name in
+            let parts = name.dropLast(5).split(separator: "@", maxSplits: 1).map(String.init)
+            return parts.count == 2 ? AttachmentID(containerID: parts[0], interface: parts[1]) : nil
+        }
     }
 
     /// The files' names.

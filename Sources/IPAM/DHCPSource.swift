@@ -2,7 +2,7 @@ package import CNI
 import DHCP
 package import JSONC
 import Linux
-import Network
+package import Network
 package import Plans
 
 /// Addresses of a DHCP server, which the ADD itself asks over the pod's link. CNI reference plugin `dhcp`, without its daemon.
@@ -20,7 +20,7 @@ package enum DHCPSource: AddressSource {
     }
 
     package static func release(_ request: LeaseRequest) throws(Failure) {
-        try recorded { records throws(SystemError) in
+        try recorded(request) { records throws(SystemError) in
             let record: DHCPRecord?
             // One that cannot be read says nothing of use, and must not stay.
             do throws(SystemError) { record = try records.read(request.id) } catch { record = nil }
@@ -30,22 +30,29 @@ package enum DHCPSource: AddressSource {
     }
 
     /// Tells the server, if the pod can be reached. Whether it hears nobody knows: RFC 2131 has no answer to that.
-    private static func giveBack(_ record: DHCPRecord, _ link: (any LinkAccess)?) {
-        guard let grant = record.grant, record.holds(), let link else { return }
+    ///
+    /// - Parameter isOnLink: whether the address may be on the link; an empty namespace would send from any, and never be heard.
+    fileprivate static func giveBack(
+        _ record: DHCPRecord, _ link: (any LinkAccess)?, isOnLink: Bool = true
+    ) {
+        guard let grant = record.grant, record.holds(), let link, let own = record.namespace,
+            let found = (try? link.namespace) ?? nil, own.isSame(as: NamespaceIdentity(found))
+        else { return }
         let message = record.client.release(grant, transaction: UInt32.random(in: 0...(.max)))
         let bytes = message.encoded()
         do throws(Failure) {
-            guard let facts = try link.facts() else { return }
+            // By the index: a pod may rename its link.
             try link.inside { () throws(Failure) in
                 do throws(SystemError) {
+                    guard isOnLink else { throw SystemError(refusing: "there is no address") }
                     try sendFromClientPort(
-                        index: facts.index, grant.address.number, to: grant.server.number, bytes)
+                        index: record.index, grant.address.number, to: grant.server.number, bytes)
                 } catch {
                     // Without the address on the link nothing can be sent from it: to all, then.
                     let packet = Datagram(
                         from: grant.address, Datagram.clientPort, to: grant.server, Datagram.serverPort, bytes
                     )
-                    try? PacketSocket.open(index: facts.index).broadcast(packet.encoded())
+                    try? PacketSocket.open(index: record.index).broadcast(packet.encoded())
                 }
             }
         } catch {}
@@ -53,11 +60,13 @@ package enum DHCPSource: AddressSource {
 
     package static func check(_ request: LeaseRequest) throws(Failure) {
         var record: DHCPRecord?
-        try recorded { records throws(SystemError) in record = try records.read(request.id) }
+        try recorded(request) { records throws(SystemError) in record = try records.read(request.id) }
         guard let record, let grant = record.grant else {
             throw Failure(
                 .generic, "dhcp: there is no lease of \(request.id.interface)",
-                details: "its record is gone from \(DHCPRecords.defaultPath): DEL and ADD the attachment")
+                details:
+                    "its record is gone from \(DHCPConfig.directory(request.config.json["ipam"])): DEL and ADD the attachment"
+            )
         }
         guard record.holds() else {
             throw Failure(
@@ -69,7 +78,7 @@ package enum DHCPSource: AddressSource {
     package static func collect(_ request: LeaseRequest, valid: [AttachmentID]) throws(Failure) {
         let containers = Set(valid.map(\.containerID))
         let attachments = Set(valid)
-        try recorded { records throws(SystemError) in
+        try recorded(request) { records throws(SystemError) in
             for name in try records.names() {
                 guard let record = try? records.read(name), record.network == request.config.name else {
                     continue
@@ -82,19 +91,69 @@ package enum DHCPSource: AddressSource {
         }
     }
 
-    package static func status(_ request: LeaseRequest) throws(Failure) { _ = try DHCPConfig(request) }
-
-    private static func recorded(
-        _ body: (borrowing DHCPRecords) throws(SystemError) -> Void
-    ) throws(Failure) {
-        do throws(SystemError) {
-            if let records = try DHCPRecords.openIfThere(DHCPRecords.defaultPath) { try body(records) }
-        } catch {
-            throw Failure(.io, "dhcp: \(error)", details: "leases are kept in \(DHCPRecords.defaultPath)")
+    /// An ADD works without a daemon, but nobody renews what it gets.
+    package static func status(_ request: LeaseRequest) throws(Failure) {
+        let socket = try DHCPConfig(request).socket
+        guard somebodyListens(at: socket) else {
+            throw Failure(
+                .notAvailable, "dhcp: no daemon listens at \(socket): leases are not renewed",
+                details: "start dhcp daemon, or name its socket with the key daemonSocketPath")
         }
     }
 
-    package static var defaultStore: String? { nil }
+    private static func recorded(
+        _ request: LeaseRequest, _ body: (borrowing DHCPRecords) throws(SystemError) -> Void
+    ) throws(Failure) {
+        try recorded(DHCPConfig.directory(request.config.json["ipam"]), body)
+    }
+
+    private static func recorded(
+        _ path: String, _ body: (borrowing DHCPRecords) throws(SystemError) -> Void
+    ) throws(Failure) {
+        do throws(SystemError) {
+            if let records = try DHCPRecords.openIfThere(path) { try body(records) }
+        } catch {
+            throw Failure(.io, "dhcp: \(error)", details: "leases are kept in \(path)")
+        }
+    }
+
+    // MARK: Without a record of the pod
+
+    package static let defaultStore: String? = DHCPRecords.defaultPath
+
+    package static func store(of ipam: JSON) -> String? {
+        ipam["type"]?.string == type ? DHCPConfig.directory(ipam) : nil
+    }
+
+    package static func owners(
+        in store: String, where isWanted: (String) -> Bool
+    ) throws(Failure) -> [(id: AttachmentID, address: IPAddress)] {
+        var owners: [(id: AttachmentID, address: IPAddress)] = []
+        try recorded(store) { records throws(SystemError) in
+            for id in try records.ids() where isWanted(id.containerID) {
+                if let grant = (try? records.read(id))?.grant { owners.append((id, grant.address)) }
+            }
+        }
+        return owners
+    }
+
+    /// The server is not told: its lease ends by itself.
+    package static func releaseEverything(
+        of containerID: String, in store: String, where isGone: (String?, IPAddress) -> Bool
+    ) throws(Failure) {
+        try recorded(store) { records throws(SystemError) in
+            for id in try records.ids() where id.containerID == containerID {
+                let address = (try? records.read(id))?.grant?.address ?? .unspecified
+                if isGone(id.interface, address) { try records.remove(id) }
+            }
+        }
+    }
+
+    package static func releaseEverything(of containers: Set<String>, in store: String) throws(Failure) {
+        try recorded(store) { records throws(SystemError) in
+            for id in try records.ids() where containers.contains(id.containerID) { try records.remove(id) }
+        }
+    }
 }
 
 /// One ADD.
@@ -107,9 +166,9 @@ private struct DHCPRequest: AddressConfig {
     /// - Parameter request: its link may be a new one: the record is told.
     func lease(_ request: LeaseRequest) throws(Failure) -> Lease {
         do throws(SystemError) {
-            let records = try DHCPRecords.openIfThere(DHCPRecords.defaultPath)
+            let records = try DHCPRecords.openIfThere(config.directory)
             if var record = try records?.read(request.id), record.holds(),
-                let lease = record.grant.flatMap(record.terms.lease)
+                let lease = record.lease()
             {
                 let index = (try? request.link?.facts())??.index
                 if let index, index != record.index {
@@ -147,8 +206,9 @@ private struct DHCPRequest: AddressConfig {
             sandbox: link.sandbox, namespace: try link.namespace.map(NamespaceIdentity.init),
             index: facts.index,
             client: config.client(request, mac), terms: config.terms)
+        record.state = request.state
         do throws(SystemError) {
-            let records = try DHCPRecords.open(DHCPRecords.defaultPath)
+            let records = try DHCPRecords.open(config.directory)
             // Another ADD of this attachment, by a plugin that is called by itself.
             if let known = try? records.read(request.id), known.isSame(as: record), known.holds(),
                 let lease = known.grant.flatMap(config.terms.lease)
@@ -158,7 +218,7 @@ private struct DHCPRequest: AddressConfig {
             // From here on a DEL knows that there may be a lease.
             try records.write(record)
         } catch {
-            throw Failure(.io, "dhcp: \(error)", details: "leases are kept in \(DHCPRecords.defaultPath)")
+            throw Failure(.io, "dhcp: \(error)", details: "leases are kept in \(config.directory)")
         }
         do throws(Failure) {
             guard try link.awaitCarrier(until: deadline) else {
@@ -183,18 +243,16 @@ private struct DHCPRequest: AddressConfig {
                     details: "configure a lease time there")
             }
             do throws(SystemError) {
-                guard try DHCPRecords.open(DHCPRecords.defaultPath).update(record) else {
+                guard try DHCPRecords.open(config.directory).update(record, isDurable: true) else {
                     throw SystemError(refusing: "the record of the lease was removed: a DEL ran meanwhile")
                 }
             } catch {
-                throw Failure(.io, "dhcp: \(error)", details: "leases are kept in \(DHCPRecords.defaultPath)")
+                throw Failure(.io, "dhcp: \(error)", details: "leases are kept in \(config.directory)")
             }
             return lease
         } catch {
             // What was granted is given back; nobody else knows of it.
-            if record.grant != nil {
-                _ = try? DHCPRecords.open(DHCPRecords.defaultPath).update(record)
-            }
+            DHCPSource.giveBack(record, link, isOnLink: false)
             try? DHCPSource.release(request)
             throw error
         }

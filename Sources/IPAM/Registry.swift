@@ -11,7 +11,9 @@ package import Plans
 }
 
 /// Those that store their leases.
-@Sendable package func addressSourcesWithStores() -> [any AddressSource.Type] { [HostLocal.self] }
+@Sendable package func addressSourcesWithStores() -> [any AddressSource.Type] {
+    [HostLocal.self, DHCPSource.self]
+}
 
 /// Their names.
-package let addressSourceTypes = [HostLocal.type, Static.type, DHCPSource.type]
+package let addressSourceTypes = [HostLocal.type, DHCPSource.type, Static.type]

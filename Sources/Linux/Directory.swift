@@ -89,9 +89,22 @@ package struct Directory: ~Copyable, Sendable {
 
     /// Writes a new file under a temporary name, then renames it over `name`; one at a time for each name.
     ///
-    /// Without fsync: after a power cut the file may be empty, and readers take that for "unknown".
-    package func replace(_ name: String, with bytes: [UInt8], mode: UInt32 = 0o600) throws(SystemError) {
+    /// - Parameter isDurable: waits for the disk. Otherwise the file may be empty after a power cut, and readers take that for
+    ///   "unknown".
+    package func replace(
+        _ name: String, with bytes: [UInt8], mode: UInt32 = 0o600, isDurable: Bool = false
+    ) throws(SystemError) {
         let draft = try writeDraft(name, bytes, mode)
+        defer { if isDurable { fsync(descriptor.raw) } }
+        if isDurable {
+            let file = try Descriptor.open(
+                draft, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, in: descriptor.raw, below: path)
+            guard fsync(file.raw) == 0 else {
+                let error = SystemError("fsync \(path)/\(draft)")
+                unlinkat(descriptor.raw, draft, 0)
+                throw error
+            }
+        }
         guard clinux_renameat(descriptor.raw, draft, name) == 0 else {
             let error = SystemError("rename \(path)/\(draft) to \(name)")
             unlinkat(descriptor.raw, draft, 0)

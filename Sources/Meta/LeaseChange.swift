@@ -11,9 +11,11 @@ package struct LeaseChange {
 
     package init(_ lease: DHCPRecord) { self.lease = lease }
 
-    /// - Parameter directories: where the pods' records are; of a pod without one nothing is to be told.
+    /// - Parameter directories: where the pods' records are; without any where the ADD had its own. Under a plugin's own name
+    ///   there is nothing to be told.
     package func publish(in directories: [String], _ log: Log) {
-        for directory in directories where fileExists("\(directory)/attachments") {
+        for directory in directories.isEmpty ? [lease.state] : directories
+        where fileExists("\(directory)/attachments") {
             do throws(Failure) { try publish(in: directory, log) } catch {
                 log.error(
                     "container \(lease.id.containerID): its record has the old address: \(error.logged)")

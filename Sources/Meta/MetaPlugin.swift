@@ -22,7 +22,8 @@ package struct MetaPlugin {
     }
 
     func runner(_ kernel: Kernel) -> ChainRunner {
-        ChainRunner(kernel, registry: builtins, rules: .meta, log: config.log, owner: network)
+        ChainRunner(
+            kernel, registry: builtins, rules: .meta, log: config.log, owner: network, state: config.cniDir)
     }
 
     /// The executable has two names, each with a directory of its own unless one is configured: what it attached under the other

@@ -109,12 +109,24 @@ package struct AddressRole {
     private let source: any AddressSource.Type
     private let request: LeaseRequest
 
-    package init(_ source: any AddressSource.Type, _ invocation: Invocation, _ config: PluginConfig) {
+    package init(
+        _ source: any AddressSource.Type, _ invocation: Invocation, _ config: PluginConfig
+    ) throws(Failure) {
         self.source = source
-        request = LeaseRequest(
+        var request = LeaseRequest(
             config: config,
             id: AttachmentID(containerID: invocation.containerID, interface: invocation.interface),
             args: invocation.args, rules: .reference)
+        if source.needsLink, invocation.verb == .add || invocation.verb == .del {
+            // The plugin that calls has made the link, or is about to remove it.
+            let kernel = try Kernel.open(
+                sandbox: invocation.netns, mayBeGone: invocation.verb == .del,
+                mayBeOwn: invocation.netnsOverride)
+            if kernel.hasSandbox {
+                request.link = SandboxLink(kernel, request.id.interface, at: invocation.netns)
+            }
+        }
+        self.request = request
     }
 
     /// - Parameter respond: gives the caller the result; when it cannot, the addresses are released.

@@ -154,7 +154,7 @@ package enum Role {
             }
         case .addresses(let source):
             try refuseOwnNamespace(invocation)
-            let role = AddressRole(source, invocation, config)
+            let role = try AddressRole(source, invocation, config)
             switch verb {
             case .add: try role.add(respond: respond)
             case .del: try role.delete()
@@ -178,7 +178,7 @@ package enum Role {
         }
     }
 
-    /// Address sources never enter the pod's namespace, but the plugin that calls them does.
+    /// Most address sources never enter the pod's namespace, but the plugin that calls them does.
     private func refuseOwnNamespace(_ invocation: Invocation) throws(Failure) {
         guard !invocation.netns.isEmpty, !invocation.netnsOverride,
             let own = try? Namespace.current().number,

@@ -76,7 +76,11 @@ struct Addressing {
         steps.append(.change(link, .up(true)))
         if settles, hasV6Gateway { steps.append(.settle(link)) }
         for var route in routes {
-            route.gateway = route.gateway ?? ips.first { $0.gateway?.family == route.family }?.gateway
+            // One to hosts on the link has none: the kernel refuses it.
+            let isOnLink = route.family == .v4 && route.scope.map { $0 >= 253 } ?? false
+            if !isOnLink, route.gateway == nil {
+                route.gateway = ips.first { $0.gateway?.family == route.family }?.gateway
+            }
             steps.append(.addRoute(route, link))
         }
         return steps

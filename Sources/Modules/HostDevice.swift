@@ -175,8 +175,8 @@ package enum HostDevice: Module {
             if !isUserspace { steps += addressing.steps(interface, [], settles: true) }
             result.ips = addressing.ips
             result.routes = addressing.routes
-            // IPAM's DNS is ignored, as in the reference plugin.
-            result.dns = config.dns ?? DNS()
+            // IPAM's DNS is ignored, as in the reference plugin, unless the configuration asks for it.
+            result.dns = config.dns ?? attachment.lease?.wantedDNS ?? DNS()
         } else if !isUserspace {
             steps.append(.change(.sandbox(interface), .up(true)))
         }

@@ -102,8 +102,8 @@ package enum Ipvlan: Module {
         ]
         result.ips = addressing.ips
         result.routes = addressing.routes
-        // IPAM's DNS is ignored, as in the reference plugin.
-        result.dns = config.link.dns ?? DNS()
+        // IPAM's DNS is ignored, as in the reference plugin, unless the configuration asks for it.
+        result.dns = config.link.dns ?? attachment.lease?.wantedDNS ?? DNS()
         return Plan(
             steps: addressing.steps(attachment.interface, Addressing.announcing, settles: true),
             result: result)

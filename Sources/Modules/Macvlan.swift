@@ -119,8 +119,8 @@ package enum Macvlan: Module {
         } else {
             steps.append(.change(.sandbox(interface), .up(true)))
         }
-        // IPAM's DNS is ignored, as in the reference plugin.
-        result.dns = config.link.dns ?? DNS()
+        // IPAM's DNS is ignored, as in the reference plugin, unless the configuration asks for it.
+        result.dns = config.link.dns ?? attachment.lease?.wantedDNS ?? DNS()
         return Plan(steps: steps, result: result, readBack: config.mode == .passthru ? [0] : [])
     }
 

@@ -10,6 +10,10 @@ package struct Lease: Equatable, Sendable {
 
     /// Seconds for which the addresses may be used; nil without an end.
     package var lifetime: UInt32?
+    /// The configuration asks for `dns` by its name: plugins that pass over what IPAM gives use it.
+    package var isDNSWanted = false
+
+    package var wantedDNS: DNS? { isDNSWanted ? dns : nil }
 
     package init(
         ips: [CNIResult.IP] = [], routes: [Route] = [], dns: DNS = DNS(), lifetime: UInt32? = nil
@@ -29,6 +33,8 @@ package struct LeaseRequest {
     /// CNI_ARGS.
     package var args: String
     package var rules: RoleRules
+    /// The meta-plugin's `cniDir`; empty under a plugin's own name.
+    package var state = ""
     /// What was given for this request; empty when that is not known.
     package var given: [IPAddress] = []
     /// The pod's link, of a source that needs it; nil on a DEL that does not reach it.

@@ -14,7 +14,7 @@ final class Conversation {
     /// When it is given up.
     let end: Int64
     /// Of the lease when it began.
-    var stage = Keeper.Stage.ended
+    var stage = DHCPRecord.Stage.ended
     private var exchange: Exchange
     private let index: Int32
 

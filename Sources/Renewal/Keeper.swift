@@ -10,6 +10,8 @@ import Plans
 /// and reads a lease's record when it is its turn.
 package final class Keeper {
     private let path: String
+    /// What stands in front of the paths of pods' namespaces.
+    private let prefix: String
     private let records: DHCPRecords
     private let log: Log
     /// Told of leases whose address or routes are others than before.
@@ -25,11 +27,15 @@ package final class Keeper {
     /// Milliseconds between attempts, at most.
     private static let longestPause: Int64 = 60_000
 
-    /// - Parameter path: the records' folder, which is made.
+    /// - Parameters:
+    ///   - path: the records' folder, which is made.
+    ///   - prefix: where the node's files are for this process.
     package init(
-        _ path: String = DHCPRecords.defaultPath, _ log: Log, changed: @escaping (DHCPRecord) -> Void
+        _ path: String = DHCPRecords.defaultPath, prefix: String = "", _ log: Log,
+        changed: @escaping (DHCPRecord) -> Void
     ) throws(SystemError) {
         self.path = path
+        self.prefix = prefix
         records = try DHCPRecords.open(path)
         self.log = log
         self.changed = changed
@@ -84,31 +90,17 @@ package final class Keeper {
 
     // MARK: When
 
-    enum Stage { case bound, renewing, rebinding, ended }
-
-    /// The stage of a lease, and how many milliseconds are left of it; nil for one without an end.
-    private func stage(_ record: DHCPRecord) -> (Stage, left: Int64)? {
-        if record.isRefused { return (.ended, 0) }
-        guard let grant = record.grant, let age = record.age().map({ $0 * 1000 }), grant.leaseTime != .max
-        else {
-            return nil
-        }
-        let ends: [(Stage, UInt32)] = [
-            (.bound, grant.renewalTime), (.renewing, grant.rebindingTime), (.rebinding, grant.leaseTime),
-        ]
-        for (stage, end) in ends where age < Int64(end) * 1000 { return (stage, Int64(end) * 1000 - age) }
-        return (.ended, 0)
-    }
-
     /// When a lease is to be looked at; nil for never, as while its ADD still asks.
     private func due(_ record: DHCPRecord, _ now: Int64) -> Int64? {
-        guard let (stage, left) = stage(record) else { return nil }
+        guard let (stage, left) = record.stage() else { return nil }
         return stage == .bound ? now + left : now
     }
 
     /// When it is tried again after nobody answered: RFC 2131, 4.4.5, but for its minute, which short leases do not have.
-    private func later(_ name: String, _ record: DHCPRecord, after tried: Stage, _ now: Int64) -> Int64 {
-        if let (stage, left) = stage(record), stage != .ended { return now + max(left / 2, 1000) }
+    private func later(_ name: String, _ record: DHCPRecord, after tried: DHCPRecord.Stage, _ now: Int64)
+        -> Int64
+    {
+        if let (stage, left) = record.stage(), stage != .ended { return now + max(left / 2, 1000) }
         // Nobody has it any more: another one is looked for at once.
         guard tried == .ended else { return now }
         return now + pause(name)
@@ -126,18 +118,21 @@ package final class Keeper {
 
     private func begin(_ name: String, _ now: Int64) {
         do throws(Failure) {
-            guard let record = try read(name), let (stage, left) = stage(record) else { return }
+            guard var record = try read(name), let (stage, left) = record.stage() else { return }
             if stage == .bound { return agenda.set(name, now + left) }
             guard let link = try reach(record) else {
                 log.error("\(subject(record)): its pod is gone: the lease is forgotten")
                 return try forget(record)
             }
-            guard let facts = try link.facts(), facts.mac == record.client.hardware else {
+            guard let facts = try link.facts() else {
                 // Somebody makes it again, or DEL comes.
                 guard stage == .ended else { return agenda.set(name, later(name, record, after: stage, now)) }
                 log.error("\(subject(record)): its link is gone: the lease is forgotten")
                 return try forget(record)
             }
+            // A plugin behind the address source may give the link another MAC address, and so may the pod. The server knows
+            // the lease by the old one; answers to a new question come to the new one.
+            if stage == .ended, let mac = facts.mac { record.client.hardware = mac }
             let goal: Exchange.Goal =
                 switch (stage, record.grant) {
                 case (.renewing, let grant?): .renew(grant.address, server: grant.server)
@@ -171,7 +166,7 @@ package final class Keeper {
 
     /// The link in its namespace, at whatever path that is by now; nil when the namespace is gone.
     private func reach(_ record: DHCPRecord) throws(Failure) -> SandboxLink? {
-        for path in [record.sandbox, record.namespace?.path()].compactMap(\.self) {
+        for path in [prefix + record.sandbox, record.namespace?.path()].compactMap(\.self) {
             let kernel = try Kernel.open(sandbox: path, mayBeGone: true)
             guard let found = try kernel.sandboxIdentity() else { continue }
             if let wanted = record.namespace, !found.isSame(as: wanted) { continue }
@@ -206,18 +201,21 @@ package final class Keeper {
         guard let lease = record.terms.lease(grant) else {
             throw Failure(.generic, "\(grant.server) granted \(grant.address) without a mask")
         }
+        guard grant.leaseTime > 0 else {
+            throw Failure(.generic, "\(grant.server) granted \(grant.address) for no time")
+        }
         let old = record.grant.flatMap(record.terms.lease)
         let wasLost = !record.holds()
+        let isOther = old?.ips.map(\.address) != lease.ips.map(\.address)
         record.grant = grant
         record.granted = .now()
         record.isRefused = false
         do throws(SystemError) {
             // A DEL was faster.
-            guard try records.update(record) else { return }
+            guard try records.update(record, isDurable: isOther) else { return }
         } catch {
             throw Failure(.io, "\(error)")
         }
-        let isOther = old?.ips.map(\.address) != lease.ips.map(\.address)
         if isOther, let old { try link.remove(old) }
         for ip in lease.ips { try link.renew(ip.address, lifetime: lease.lifetime) }
         let before = isOther || wasLost ? [] : old?.routes ?? []

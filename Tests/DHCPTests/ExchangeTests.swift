@@ -25,25 +25,6 @@ import Testing
         Exchange(client, goal, now: 0, random: Numbers())
     }
 
-    /// What it sends then.
-    private static func sent(
-        _ exchange: inout Exchange, _ now: Int64
-    ) throws -> (message: Message, way: Exchange.Way) {
-        let next = exchange.next(now: now)
-        return try #require(next)
-    }
-
-    private static func isSilent(_ exchange: inout Exchange, _ now: Int64) -> Bool {
-        exchange.next(now: now) == nil
-    }
-
-    /// Gives it an answer.
-    private static func tell(
-        _ exchange: inout Exchange, _ reply: Message, from source: IPAddress = server, _ now: Int64
-    ) -> Exchange.Outcome? {
-        exchange.take(reply, from: source, now: now)
-    }
-
     /// What a server says to a message.
     private static func reply(
         _ kind: Message.Kind, to message: Message, address: IPAddress = address,
@@ -59,28 +40,36 @@ import Testing
     @Test("DISCOVER, OFFER, REQUEST, ACK: RFC 2131, table 5")
     func whole() throws {
         var exchange = Self.exchange(.discover(nil))
-        let discover = try Self.sent(&exchange, 0)
+        let discover = try Self.next(&exchange, 0)
         #expect(discover.way == .broadcast(from: .unspecified) && discover.message.kind == .discover)
         #expect(discover.message.client == .unspecified && discover.message.options[50] == nil)
         #expect(
             discover.message.options[61] == Self.client.id
                 && discover.message.options[12] == Array("web-0".utf8))
         #expect(discover.message.options[55] == [3, 1] && discover.message.options[57] == [5, 220])
-        #expect(Self.isSilent(&exchange, 1))
-        #expect(Self.tell(&exchange, Self.reply(.offer, to: discover.message), from: Self.server, 5) == nil)
-        let request = try Self.sent(&exchange, 5)
+        #expect(exchange.next(now: 1) == nil)
+        #expect(exchange.take(Self.reply(.offer, to: discover.message), from: Self.server, now: 5) == nil)
+        let request = try Self.next(&exchange, 5)
         #expect(
             request.message.kind == .request && request.message.transaction == discover.message.transaction)
         #expect(
             request.message.options[50] == Self.address.bytes
                 && request.message.options[54] == Self.server.bytes)
         #expect(request.message.client == .unspecified && request.message.options[12] == Array("web-0".utf8))
-        let outcome = Self.tell(&exchange, Self.reply(.ack, to: request.message), from: Self.server, 9)
+        let outcome = exchange.take(Self.reply(.ack, to: request.message), from: Self.server, now: 9)
         guard case .granted(let grant)? = outcome else {
             Issue.record("\(String(describing: outcome))")
             return
         }
         #expect(grant.address == Self.address && grant.server == Self.server && grant.prefixLength == 24)
+    }
+
+    /// What is due, which must be something.
+    private static func next(
+        _ exchange: inout Exchange, _ now: Int64
+    ) throws -> (message: Message, way: Exchange.Way) {
+        let due = exchange.next(now: now)
+        return try #require(due)
     }
 
     @Test("nobody answers: 1, 2, 4, 8 s, a quarter more or less, and the seconds are counted")
@@ -90,7 +79,7 @@ import Testing
         var seconds: [UInt16] = []
         while exchange.wakeup < 60_000 {
             let now = exchange.wakeup
-            seconds.append(try Self.sent(&exchange, now).message.seconds)
+            seconds.append(try Self.next(&exchange, now).message.seconds)
             times.append(now)
         }
         let pauses = zip(times.dropFirst(), times).map { $0 - $1 }
@@ -104,66 +93,64 @@ import Testing
     @Test("answers to others are passed over, and those of a second server")
     func others() throws {
         var exchange = Self.exchange(.discover(nil))
-        let discover = try Self.sent(&exchange, 0).message
+        let discover = try Self.next(&exchange, 0).message
         var foreign = Self.reply(.offer, to: discover)
         foreign.transaction &+= 1
-        _ = Self.tell(&exchange, foreign, from: Self.server, 1)
+        _ = exchange.take(foreign, from: Self.server, now: 1)
         foreign = Self.reply(.offer, to: discover)
         foreign.hardware = .zero
-        _ = Self.tell(&exchange, foreign, from: Self.server, 1)
-        _ = Self.tell(
-            &exchange, Self.reply(.offer, to: discover, address: .unspecified), from: Self.server, 1)
-        _ = Self.tell(&exchange, Self.reply(.ack, to: discover), from: Self.server, 1)
-        #expect(exchange.offer == nil && Self.isSilent(&exchange, 2))
-        _ = Self.tell(&exchange, Self.reply(.offer, to: discover), from: Self.server, 3)
-        let request = try Self.sent(&exchange, 3).message
+        _ = exchange.take(foreign, from: Self.server, now: 1)
+        _ = exchange.take(Self.reply(.offer, to: discover, address: .unspecified), from: Self.server, now: 1)
+        _ = exchange.take(Self.reply(.ack, to: discover), from: Self.server, now: 1)
+        #expect(exchange.offer == nil && exchange.next(now: 2) == nil)
+        _ = exchange.take(Self.reply(.offer, to: discover), from: Self.server, now: 3)
+        let request = try Self.next(&exchange, 3).message
         #expect(
-            Self.tell(&exchange, Self.reply(.offer, to: discover, from: Self.other), from: Self.other, 4)
-                == nil
+            exchange.take(Self.reply(.offer, to: discover, from: Self.other), from: Self.other, now: 4) == nil
         )
         #expect(
-            Self.tell(&exchange, Self.reply(.ack, to: request, from: Self.other), from: Self.other, 4) == nil)
+            exchange.take(Self.reply(.ack, to: request, from: Self.other), from: Self.other, now: 4) == nil)
         #expect(
-            Self.tell(&exchange, Self.reply(.nak, to: request, from: Self.other), from: Self.other, 4) == nil)
+            exchange.take(Self.reply(.nak, to: request, from: Self.other), from: Self.other, now: 4) == nil)
         #expect(
-            Self.tell(&exchange, Self.reply(.ack, to: request, address: Self.other), from: Self.server, 4)
+            exchange.take(Self.reply(.ack, to: request, address: Self.other), from: Self.server, now: 4)
                 == nil)
-        #expect(Self.tell(&exchange, Self.reply(.ack, to: request), from: Self.server, 5) != nil)
+        #expect(exchange.take(Self.reply(.ack, to: request), from: Self.server, now: 5) != nil)
     }
 
     @Test("a server without option 54 is told by its address")
     func withoutServerID() throws {
         var exchange = Self.exchange(.discover(nil))
-        let discover = try Self.sent(&exchange, 0).message
-        _ = Self.tell(&exchange, Self.reply(.offer, to: discover, from: nil), from: Self.other, 1)
-        let request = try Self.sent(&exchange, 1).message
+        let discover = try Self.next(&exchange, 0).message
+        _ = exchange.take(Self.reply(.offer, to: discover, from: nil), from: Self.other, now: 1)
+        let request = try Self.next(&exchange, 1).message
         #expect(request.options[54] == Self.other.bytes)
-        #expect(Self.tell(&exchange, Self.reply(.ack, to: request, from: nil), from: Self.other, 2) != nil)
+        #expect(exchange.take(Self.reply(.ack, to: request, from: nil), from: Self.other, now: 2) != nil)
     }
 
     @Test("DH-14: a NAK ends the exchange; after a pause the next one has another transaction")
     func refused() throws {
         var exchange = Self.exchange(.discover(nil))
-        let discover = try Self.sent(&exchange, 0).message
-        _ = Self.tell(&exchange, Self.reply(.offer, to: discover), from: Self.server, 1)
-        let request = try Self.sent(&exchange, 1).message
+        let discover = try Self.next(&exchange, 0).message
+        _ = exchange.take(Self.reply(.offer, to: discover), from: Self.server, now: 1)
+        let request = try Self.next(&exchange, 1).message
         var nak = Self.reply(.nak, to: request)
         nak.options[56] = Array("address in use".utf8)
-        #expect(Self.tell(&exchange, nak, from: Self.server, 10) == nil)
+        #expect(exchange.take(nak, from: Self.server, now: 10) == nil)
         #expect(exchange.refusal?.text == "address in use")
-        #expect(Self.isSilent(&exchange, 11) && (510...1510).contains(exchange.wakeup))
-        let again = try Self.sent(&exchange, exchange.wakeup).message
+        #expect(exchange.next(now: 11) == nil && (510...1510).contains(exchange.wakeup))
+        let again = try Self.next(&exchange, exchange.wakeup).message
         #expect(again.kind == .discover && again.transaction != discover.transaction)
     }
 
     @Test("an offer that is not acknowledged is asked for three times, then others are looked for")
     func unacknowledged() throws {
         var exchange = Self.exchange(.discover(nil))
-        let discover = try Self.sent(&exchange, 0).message
-        _ = Self.tell(&exchange, Self.reply(.offer, to: discover), from: Self.server, 1)
+        let discover = try Self.next(&exchange, 0).message
+        _ = exchange.take(Self.reply(.offer, to: discover), from: Self.server, now: 1)
         var kinds: [Message.Kind] = []
         while kinds.count < 4 {
-            kinds.append(try Self.sent(&exchange, max(exchange.wakeup, 1)).message.kind)
+            kinds.append(try Self.next(&exchange, max(exchange.wakeup, 1)).message.kind)
         }
         #expect(kinds == [.request, .request, .request, .discover])
         #expect(exchange.requests == 3 && exchange.discovers == 2)
@@ -180,16 +167,16 @@ import Testing
             (.confirm(Self.address), .broadcast(from: .unspecified), .unspecified, Self.address.bytes),
         ] as [(Exchange.Goal, Exchange.Way, IPAddress, [UInt8]?)] {
             var exchange = Self.exchange(goal)
-            let (message, sent) = try Self.sent(&exchange, 0)
+            let (message, sent) = try Self.next(&exchange, 0)
             #expect(message.kind == .request && sent == way && message.client == client)
             #expect(message.options[50] == wanted && message.options[54] == nil)
             #expect(
-                Self.tell(&exchange, Self.reply(.ack, to: message, from: Self.other), from: Self.other, 1)
+                exchange.take(Self.reply(.ack, to: message, from: Self.other), from: Self.other, now: 1)
                     != nil)
             var refused = Self.exchange(goal)
-            let asked = try Self.sent(&refused, 0).message
+            let asked = try Self.next(&refused, 0).message
             #expect(
-                Self.tell(&refused, Self.reply(.nak, to: asked), from: Self.server, 1)
+                refused.take(Self.reply(.nak, to: asked), from: Self.server, now: 1)
                     == .refused(server: Self.server, text: nil))
         }
     }
@@ -197,7 +184,8 @@ import Testing
     @Test("an address that the client had is asked for; a release names server and client")
     func release() throws {
         var exchange = Self.exchange(.discover(Self.address))
-        #expect(try Self.sent(&exchange, 0).message.options[50] == Self.address.bytes)
+        let discover = try Self.next(&exchange, 0).message
+        #expect(discover.options[50] == Self.address.bytes)
         let release = Self.client.release(
             Grant(address: Self.address, server: Self.server, options: [:]), transaction: 7)
         #expect(release.kind == .release && release.client == Self.address && release.transaction == 7)

@@ -50,7 +50,10 @@ import Testing
         var message = Message(.ack, transaction: 1, hardware: Self.mac)
         message.options[1] = [255, 255, 255, 0]
         let bytes = message.encoded(isReply: true)
-        for count in 0..<243 { #expect(Message(decoding: Array(bytes.prefix(count))) == nil) }
+        // The end may be missing, but no option be cut.
+        for count in 0..<246 where count != 243 {
+            #expect(Message(decoding: Array(bytes.prefix(count))) == nil)
+        }
         var other = bytes
         other[236] = 0
         #expect(Message(decoding: other) == nil)

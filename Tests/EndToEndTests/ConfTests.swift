@@ -11,6 +11,8 @@ import Testing
     private static let ofIpvlan = ["ipvlan-l2.yaml", "ipvlan-l3.yaml", "ipvlan-l3s.yaml"]
     private static let ofDummy = ["dummy.yaml"]
     static let gated = ofVLANs + ofIpvlan + ofDummy
+    /// Those that need a server.
+    private static let ofDHCP = ["host-device-dhcp.yaml"]
     /// Addresses that the pod's annotation asks for.
     static let asked = ["macvlan-tuned.yaml": "192.168.12.50/24"]
 
@@ -39,11 +41,15 @@ import Testing
         let node = try MetaEndToEnd.node()
         let netns = try node.pod("a")
         try Self.uplink(node)
+        let server = Self.ofDHCP.contains(file) ? try Self.server(node) : nil
+        defer { if let server { _ = try? Shell.sh("kill \(server)") } }
         let text = try String(contentsOfFile: "\(Self.folder)/\(file)", encoding: .utf8)
         // Addresses are written down in the test's own folder.
         let own = text.replacing(
             "\"type\": \"host-local\"",
-            with: "\"type\": \"host-local\", \"dataDir\": \"\(node.directory)/ipam\"")
+            with: "\"type\": \"host-local\", \"dataDir\": \"\(node.directory)/ipam\""
+        ).replacing(
+            "\"type\": \"dhcp\"", with: "\"type\": \"dhcp\", \"leaseDir\": \"\(node.directory)/leases\"")
         try node.write("cache/net-attach-def/default/\(file)", own)
         let name = String(file.prefix { $0 != "." })
         let selection = Self.asked[file].map { "[{\"name\":\"\(name)\",\"ips\":[\"\($0)\"]}]" } ?? name
@@ -56,6 +62,15 @@ import Testing
         #expect(try node.call("DEL", netns: netns, args: MetaEndToEnd.pod, config).status == 0)
         #expect(try node.links(pod: "a").isEmpty)
         #expect(try node.files("ipam").allSatisfy { $0.hasSuffix("/lock") || $0.contains("last_reserved") })
+        #expect(try node.files("leases").allSatisfy { $0 == "lock" })
+    }
+
+    /// One of DHCP, on the other machine; its number.
+    private static func server(_ node: Node) throws -> String {
+        try node.sh("ip addr add 192.168.12.1/24 dev far")
+        return try Shell.background(
+            "ip netns exec \(node.name) dnsmasq -k -C /dev/null -u root --port=0 --no-ping -i far --bind-interfaces"
+                + " --pid-file= -l \(node.directory)/leasefile -F 192.168.12.100,192.168.12.199")
     }
 
     /// What the files call the node's second card; `far` is another machine.

@@ -12,6 +12,7 @@ import Testing
         ("IP", 6),  // IPAM delegation
         ("IF", 13),  // addresses and routes
         ("BR", 40), ("HL", 23), ("ST", 5), ("LO", 5),
+        ("DH", 29),  // dhcp
         ("HD", 13), ("IV", 8), ("MV", 11), ("TU", 14), ("RO", 10),
         ("DU", 4),
         ("SW", 4),  // switching over

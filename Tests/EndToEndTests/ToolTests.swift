@@ -89,7 +89,7 @@ import Testing
         #expect(
             ran.errors.contains("no \"nosuch\"")
                 && ran.errors.contains(
-                    "explain, status, attach, detach, repair, cache, validate, configure, bridge")
+                    "explain, status, attach, detach, repair, leases, cache, validate, configure, bridge")
         )
         #expect(try tool("plexus", "help").output == tool("plexus", "--help").output)
         for words in [["import"], ["list"], []] {

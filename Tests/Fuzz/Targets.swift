@@ -47,6 +47,12 @@ struct Target: Sendable, CustomTestStringConvertible {
         Target("manifests", .bytes, ["items:\n", "- ", "---\n", "\"items\":[", "},{", "\\\""], manifests),
         Target("text", .bytes, ["::ffff:", "/32", "0", "."], Texts.check),
         Target("leases", .bytes, ["c1\r\neth0", "nameserver ", "search "], Leases.check),
+        Target(
+            "dhcp", .bytes, ["5\u{1}\u{5}", "6\u{4}", "y\u{8}", "\u{1}\u{4}", "4\u{1}\u{3}"], DHCPInput.check),
+        Target(
+            "dhcp-records", .json,
+            ["granted", "options", "clientID", "refused", "accept", "boot", "namespace"],
+            DHCPInput.checkRecord),
     ]
 
     /// All, or PLEXUS_FUZZ_TARGET.

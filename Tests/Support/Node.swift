@@ -19,7 +19,7 @@ package final class Node: Sendable {
             "ip netns add \(name) && ip -n \(name) link set lo up && mkdir -p \(directory)/cache \(directory)/bin"
         )
         for role in [
-            "plexus", "multus", "bridge", "dummy", "host-device", "host-local", "ipvlan", "loopback",
+            "plexus", "multus", "bridge", "dhcp", "dummy", "host-device", "host-local", "ipvlan", "loopback",
             "macvlan", "passthru",
             "route-override",
             "static", "tuning",

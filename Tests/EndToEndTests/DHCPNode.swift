@@ -1,0 +1,297 @@
+import Foundation
+import Support
+
+/// A node with a network that has DHCP servers: bridge br0, on which a server is 192.0.2.1, and eth1, which is cabled to it.
+/// Leases and daemon are its own.
+final class DHCPNode: Sendable {
+    let node: Node
+
+    init() throws {
+        node = try MetaEndToEnd.node()
+        try node.sh(
+            """
+            ip link add br0 address 02:00:00:00:00:01 type bridge && ip addr add 192.0.2.1/24 dev br0
+            ip link set br0 up && ip link add eth1 type veth peer name eth1p && ip link set eth1p master br0
+            ip link set eth1p up && ip link set eth1 up
+            """)
+        try node.write("processes/README", "numbers of what was started, by name")
+        _ = try node.pod("a")
+    }
+
+    deinit {
+        _ = try? Shell.sh("cd \(directory)/processes && for f in *; do kill -9 $(cat $f); done 2>/dev/null")
+    }
+
+    var directory: String { node.directory }
+    var netns: String { "/run/netns/\(node.name)-a" }
+
+    // MARK: What goes on
+
+    /// Starts a program in the node, or in a pod, and keeps its output in a file of its name.
+    func start(_ name: String, _ command: String, pod: String? = nil) throws {
+        let place = pod.map { "\(node.name)-\($0)" } ?? node.name
+        let number = try Shell.background(
+            "ip netns exec \(place) \(command)", output: "\(directory)/\(name).log")
+        try node.write("processes/\(name)", number)
+    }
+
+    /// Ends it, and waits until it has gone.
+    func stop(_ name: String, _ signal: String = "TERM") throws {
+        let number = try Shell.sh("cat \(directory)/processes/\(name)")
+        try Shell.sh("kill -\(signal) \(number)")
+        try until("\(name) ends") { try !isRunning(name) }
+    }
+
+    func isRunning(_ name: String) throws -> Bool {
+        let number = try Shell.sh("cat \(directory)/processes/\(name)")
+        let state = try Shell.sh("grep State /proc/\(number)/status 2>/dev/null || true")
+        return !state.isEmpty && !state.contains("Z")
+    }
+
+    func log(_ name: String) throws -> String {
+        try Shell.sh("cat \(directory)/\(name).log 2>/dev/null || true")
+    }
+
+    /// Looks again and again until something is so.
+    func until(_ what: String, seconds: Int = 60, _ isSo: () throws -> Bool) throws {
+        for _ in 0..<seconds * 10 {
+            if try isSo() { return }
+            Thread.sleep(forTimeInterval: 0.1)
+        }
+        throw Overdue(
+            description:
+                "\(what): not in \(seconds) s: \((try? Shell.sh("tail -n 20 \(directory)/*.log")) ?? "")")
+    }
+
+    // MARK: Servers
+
+    /// Its shortest lease has 120 s.
+    ///
+    /// - Parameter options: further words.
+    func dnsmasq(_ options: String = "", range: String = "192.0.2.100,192.0.2.199") throws {
+        try start(
+            "dnsmasq",
+            """
+            dnsmasq -k -C /dev/null -u root --port=0 --log-dhcp --log-facility=- --no-ping --dhcp-authoritative \
+            -i br0 --bind-interfaces --pid-file= -l \(directory)/leasefile -F \(range),120s \(options)
+            """)
+        try until("dnsmasq listens") { try log("dnsmasq").contains("DHCP, IP range") }
+    }
+
+    /// What dnsmasq has given: time, MAC address, address, name and client ID of each lease.
+    func leasefile() throws -> [[String]] {
+        try Shell.sh("cat \(directory)/leasefile 2>/dev/null || true").split(separator: "\n").map {
+            $0.split(separator: " ").map(String.init)
+        }
+    }
+
+    /// With leases of some seconds.
+    func udhcpd(lease: Int = 10, first: Int = 100, options: String = "option router 192.0.2.1") throws {
+        try node.write(
+            "udhcpd.conf",
+            """
+            start 192.0.2.\(first)
+            end 192.0.2.\(first + 49)
+            interface br0
+            lease_file \(directory)/udhcpd.leases
+            pidfile \(directory)/udhcpd.pid
+            min_lease 1
+            option subnet 255.255.255.0
+            option lease \(lease)
+            \(options)
+
+            """)
+        try Shell.sh(": > \(directory)/udhcpd.leases")
+        try start("udhcpd", "busybox udhcpd -f -a 20 \(directory)/udhcpd.conf")
+        try until("udhcpd listens") { try log("udhcpd").contains("started") }
+    }
+
+    /// One that does what no other does; it writes down each message.
+    ///
+    /// - Parameter ways: see `ScriptedServer.text`.
+    func server(_ ways: String = "", lease: Int = 600) throws {
+        try node.write("server.py", ScriptedServer.text)
+        try behave(ways)
+        try start("server", "python3 -u \(directory)/server.py \(directory) \(lease)")
+        try until("the server listens") { try log("server").contains("ready") }
+    }
+
+    func behave(_ ways: String) throws {
+        try node.write("ways.new", ways)
+        try Shell.sh("mv \(directory)/ways.new \(directory)/ways")
+    }
+
+    /// What that one has heard.
+    func heard(_ kind: String? = nil) throws -> [Tree] {
+        try Shell.sh("cat \(directory)/heard 2>/dev/null || true").split(separator: "\n").map {
+            try Tree(parsing: String($0))
+        }.filter { kind == nil || $0["kind"].string == kind }
+    }
+
+    // MARK: Networks
+
+    /// A section ipam.
+    func ipam(_ keys: String = "", timeout: Int = 20) -> String {
+        """
+        "ipam":{"type":"dhcp","leaseDir":"\(directory)/leases","timeout":\(timeout),\
+        "daemonSocketPath":"\(directory)/run/dhcp.sock"\(keys.isEmpty ? "" : ",")\(keys)}
+        """
+    }
+
+    /// A network `lan` of pods' annotations.
+    ///
+    /// - Parameters:
+    ///   - plugin: its keys but `ipam`.
+    ///   - ipam: keys of that.
+    func define(
+        _ name: String = "lan", _ plugin: String = #""type":"macvlan","master":"eth1""#, _ ipam: String = "",
+        timeout: Int = 20, version: String = "1.0.0"
+    ) throws {
+        try node.define(
+            name, #"{"cniVersion":"\#(version)",\#(plugin),\#(self.ipam(ipam, timeout: timeout))}"#)
+    }
+
+    func call(
+        _ verb: String, _ networks: String = "lan", id: String = "c1", pod: String? = "a",
+        version: String = "1.0.0", extra: String = ""
+    ) throws -> Answer {
+        let isOfPod = !["GC", "STATUS"].contains(verb)
+        return try node.call(
+            verb, id: isOfPod ? id : "",
+            netns: isOfPod ? pod.map { "/run/netns/\(node.name)-\($0)" } ?? "" : "",
+            interface: isOfPod ? "eth0" : "", args: isOfPod ? StatusRows.args() : "",
+            MetaEndToEnd.config(node, version: version, networks: networks, extra: extra))
+    }
+
+    /// One of a plugin by its own name, for a network `net`.
+    func plugin(
+        _ verb: String, _ keys: String = "", _ role: String = "macvlan", _ own: String = #""master":"eth1""#,
+        previous: Answer? = nil, version: String = "1.0.0", id: String = "c1", interface: String = "net1",
+        timeout: Int = 20, args: String = MetaEndToEnd.pod
+    ) throws -> Answer {
+        try node.plugin(
+            verb, role, (own.isEmpty ? "" : own + ",") + ipam(keys, timeout: timeout), version: version,
+            previous: previous, id: id, interface: interface, args: args)
+    }
+
+    func plexus(_ words: String...) throws -> Ran {
+        try Shell.run(["ip", "netns", "exec", node.name, "\(directory)/bin/plexus"] + words)
+    }
+
+    /// The record of an attachment; nil without one.
+    func record(_ id: String = "c1", _ interface: String = "net1") throws -> Tree? {
+        let text = try Shell.sh("cat \(directory)/leases/\(id)@\(interface).json 2>/dev/null || true")
+        return text.isEmpty ? nil : try Tree(parsing: text)
+    }
+
+    func records() throws -> Set<String> { try node.files("leases").filter { $0.hasSuffix(".json") } }
+
+    func addresses(_ link: String = "net1") throws -> [String] {
+        let exists = try node.links(pod: "a").contains(link)
+        return exists ? try node.addresses(link, pod: "a") : []
+    }
+
+    func status() throws -> Tree { try Tree(parsing: try Shell.sh("cat \(directory)/state/status/*")) }
+
+    // MARK: Daemon
+
+    func daemon(_ words: String = "") throws {
+        try start(
+            "daemon",
+            """
+            \(directory)/bin/dhcp daemon -socketpath \(directory)/run/dhcp.sock -leasedir \(directory)/leases \
+            -pidfile \(directory)/daemon.pid -loglevel verbose \(words)
+            """)
+        try until("the daemon listens") { try Shell.sh("ls \(directory)/run 2>/dev/null || true") != "" }
+    }
+}
+
+/// A server of DHCP that can be told to misbehave.
+enum ScriptedServer {
+    static let text = #"""
+        # server.py DIRECTORY LEASE: the file `ways` there has words, read for every message:
+        # silent, lose (every first two DISCOVERs), nak, nakonce, nomask, noack, two (offers), late (an ACK of another server),
+        # damaged (answers before the right one), noid (no option 54), ADDRESS, NUMBER=HEX (an option)
+        import json, os, socket, struct, sys
+        directory, lease = sys.argv[1], int(sys.argv[2])
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        s.setsockopt(socket.SOL_SOCKET, 25, b"br0")
+        s.bind(("", 67))
+        print("ready")
+        kinds = {1: "DISCOVER", 3: "REQUEST", 4: "DECLINE", 7: "RELEASE"}
+        given, discovers, naks = {}, 0, 0
+
+        def options(raw):
+            found, at = {}, 0
+            while at < len(raw) and raw[at] != 255:
+                if raw[at] == 0:
+                    at += 1
+                    continue
+                found[raw[at]] = found.get(raw[at], b"") + raw[at + 2:at + 2 + raw[at + 1]]
+                at += 2 + raw[at + 1]
+            return found
+
+        def answer(kind, yours, extra, server=b"\xc0\x00\x02\x01"):
+            chosen = {53: bytes([kind])}
+            if "noid" not in ways: chosen[54] = server
+            if kind != 6:
+                chosen.update({51: struct.pack(">I", lease), 1: b"\xff\xff\xff\x00", 3: b"\xc0\x00\x02\x01"})
+                for way in ways:
+                    if "=" in way:
+                        number, value = way.split("=")
+                        chosen[int(number)] = bytes.fromhex(value)
+                if "nomask" in ways: del chosen[1]
+            chosen.update(extra)
+            body = b"".join(bytes([n, len(v)]) + v for n, v in chosen.items()) + b"\xff"
+            return (b"\x02\x01\x06\x00" + request[4:12] + b"\0" * 4 + yours + b"\0" * 8 + request[28:44]
+                    + b"\0" * 192 + b"\x63\x82\x53\x63" + body)
+
+        def send(packet): s.sendto(packet, ("255.255.255.255", 68))
+
+        while True:
+            request, sender = s.recvfrom(4096)
+            ways = open(directory + "/ways").read().split()
+            got = options(request[240:])
+            kind = got[53][0]
+            with open(directory + "/heard", "a") as file:
+                file.write(json.dumps({
+                    "kind": kinds.get(kind, str(kind)), "from": sender[0], "xid": request[4:8].hex(),
+                    "flags": request[10:12].hex(), "client": socket.inet_ntoa(request[12:16]),
+                    "mac": request[28:34].hex(":"), "size": len(request),
+                    "options": {str(n): v.hex() for n, v in got.items()}}) + "\n")
+            if "silent" in ways or kind not in (1, 3): continue
+            fixed = [w for w in ways if w.count(".") == 3]
+            key = got.get(61, request[28:34])
+            if key not in given: given[key] = bytes([192, 0, 2, 100 + len(given)])
+            yours = socket.inet_aton(fixed[0]) if fixed else given[key]
+            if kind == 1:
+                discovers += 1
+                if "lose" in ways and discovers <= 2: continue
+                if "damaged" in ways:
+                    good = answer(2, yours, {})
+                    send(good[:200])
+                    send(good[:-20])
+                    send(good[:4] + b"\0\0\0\1" + good[8:])
+                    send(good[:28] + b"\2\3\4\5\6\7" + good[34:])
+                    send(good[:236] + b"\0\0\0\0" + good[240:])
+                    send(b"\1" + good[1:])
+                    send(good[:240] + b"\x35\x01\x09\xff")
+                    send(good[:240])
+                    send(b"")
+                send(answer(2, yours, {}))
+                if "two" in ways: send(answer(2, b"\xc0\x00\x02\xc8", {}, b"\xc0\x00\x02\x02"))
+            elif "noack" not in ways:
+                if "nak" in ways or "nakonce" in ways and naks == 0:
+                    naks += 1
+                    send(answer(6, b"\0" * 4, {56: b"pool moved"}))
+                    continue
+                if "late" in ways: send(answer(5, b"\xc0\x00\x02\xc8", {}, b"\xc0\x00\x02\x02"))
+                chosen = got.get(54, b"\xc0\x00\x02\x01")
+                send(answer(5, yours, {}, chosen))
+        """#
+}
+
+/// Something that never came to be.
+struct Overdue: Error, CustomStringConvertible { let description: String }
