@@ -1,4 +1,5 @@
 package import CNI
+import Linux
 import Plans
 import Records
 
@@ -7,7 +8,9 @@ func podsOfMultus(_ directories: [String]) throws(Failure) -> [(pod: Pod, place:
     let directories = Set(directories + [MultusCache.defaultDirectory]).sorted()
     var ours: Set<String> = []
     for directory in directories {
-        guard let store = try RecordStore.openIfThere(directory) else { continue }
+        // Opened, it would be made.
+        guard fileExists("\(directory)/attachments") else { continue }
+        let store = try RecordStore.open(directory)
         ours.formUnion(try store.all().map(\.containerID))
     }
     var found: [(pod: Pod, place: String)] = []
