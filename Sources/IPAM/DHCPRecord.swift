@@ -64,7 +64,8 @@ package struct DHCPRecord: Sendable {
     package func age(at now: Instant = .now()) -> Int64? {
         guard let granted else { return nil }
         let isSameBoot = granted.boot == now.boot && !now.boot.isEmpty
-        return isSameBoot ? (now.milliseconds - granted.milliseconds) / 1000 : max(now.time - granted.time, 0)
+        let age = isSameBoot ? (now.milliseconds - granted.milliseconds) / 1000 : now.time - granted.time
+        return max(age, 0)
     }
 
     /// What was granted, for the rest of its time; nil without it, or without a mask.
@@ -134,7 +135,9 @@ extension DHCPRecord {
         guard let mac = MAC(parsing: try text(json, "mac")) else {
             throw json.error("mac", "is no MAC address")
         }
-        let index = try json.int("index", in: 1...Int64(Int32.max)) ?? 0
+        guard let index = try json.int("index", in: 1...Int64(Int32.max)) else {
+            throw json.error("index", "is missing")
+        }
         var requested: [UInt8] = []
         for value in json.value["request"]?.array ?? [] {
             if let number = value.int.flatMap(UInt8.init(exactly:)) { requested.append(number) }
@@ -163,9 +166,12 @@ extension DHCPRecord {
         else { throw json.error("address", "is no IPv4 address") }
         grant = Grant(address: address, server: server, options: try Self.options(json, "options"))
         granted = Instant(
-            boot: try text(at, "boot"), milliseconds: try at.int("milliseconds") ?? 0,
-            time: try at.int("time") ?? 0)
+            boot: try text(at, "boot"), milliseconds: try at.int("milliseconds", in: Self.times) ?? 0,
+            time: try at.int("time", in: Self.times) ?? 0)
     }
+
+    /// What can be calculated with.
+    private static let times: ClosedRange<Int64> = -(1 << 50)...1 << 50
 
     private static func options(_ options: [UInt8: [UInt8]]) -> JSON {
         var json = JSONObject()

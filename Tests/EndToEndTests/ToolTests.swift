@@ -54,7 +54,7 @@ import Testing
         "static",
     ]
 
-    @Test(arguments: plugins) func everyPluginHasItsOwnHelp(type: String) throws {
+    @Test(arguments: plugins + ["dhcp"]) func everyPluginHasItsOwnHelp(type: String) throws {
         let own = try tool(type, "--help")
         #expect(own.status == 0 && own.output.hasPrefix("CNI plugin \(type), from Plexus: "), "\(own)")
         #expect(try tool("plexus", "help", type).output == own.output)
