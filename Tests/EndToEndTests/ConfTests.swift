@@ -12,7 +12,7 @@ import Testing
     private static let ofDummy = ["dummy.yaml"]
     static let gated = ofVLANs + ofIpvlan + ofDummy
     /// Those that need a server.
-    private static let ofDHCP = ["host-device-dhcp.yaml"]
+    static let ofDHCP = ["host-device-dhcp.yaml"]
     /// Addresses that the pod's annotation asks for.
     static let asked = ["macvlan-tuned.yaml": "192.168.12.50/24"]
 
