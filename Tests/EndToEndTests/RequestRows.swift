@@ -86,6 +86,8 @@ import Testing
             MetaEndToEnd.config(node, version: "1.1.0", extra: extra)
                 .replacing(#""cniDir":"\#(node.directory)/state","#, with: "")
                 .replacing(#""type":"plexus""#, with: "\"type\":\"\(type)\"")
+                // A GC takes all of its network's in the directories that tests share.
+                .replacing("node-network", with: node.name)
         }
         func call(_ verb: String, _ role: String, _ extra: String = "") throws -> Answer {
             try node.call(
