@@ -35,7 +35,7 @@ extension MetaPlugin {
             }
         }
         problems += removing("files for Multus") { () throws(SystemError) in
-            try MultusFiles(directory: config.cniDir).remove(record)
+            try MultusFiles(directory: config.cniDir).remove(record, isLikely: config.keepsMultusFiles)
         }
         guard let pod = record.pod, let text = record.status else { return problems }
         return problems

@@ -31,7 +31,8 @@ package struct MultusFiles {
             record.id.containerID, with: JSON.array(delegates).bytes(escapesHTML: false))
     }
 
-    package func remove(_ record: PodRecord) throws(SystemError) {
+    /// - Parameter isLikely: whether they are kept; then a draft that a crash left is looked for too.
+    package func remove(_ record: PodRecord, isLikely: Bool) throws(SystemError) {
         guard !Self.taken.contains(record.id.containerID) else { return }
         do throws(SystemError) {
             let folder = try Directory.open(results)
@@ -42,6 +43,7 @@ package struct MultusFiles {
         } catch  where error.isNotFound || error.isNoDirectory {
             // Somebody else's, or gone: nothing of ours is there.
         }
+        guard isLikely || fileExists("\(directory)/\(record.id.containerID)") else { return }
         do throws(SystemError) {
             let own = try Directory.open(directory)
             try own.remove(record.id.containerID)
