@@ -286,6 +286,10 @@ package struct Selection: Equatable, Sendable {
             throw Failure(
                 .badConfig, "\(place).ips[\(index)]: \(problem)", details: "write an address of the network")
         }
+        if interface == "lo" {
+            throw Failure(
+                .badConfig, "\(place).interface: lo is every pod's own", details: "name another interface")
+        }
         try refuseImpossibleRequests()
         guard let address = mac.flatMap(MAC.init(parsing:)), address.isMulticast || address == .zero else {
             return

@@ -103,7 +103,22 @@ extension ChainRunner {
             throw Failure(.generic, "\(error)")
         }
         kernel.links.note(nil as KnownLink?, for: name)
+        try removeHalfMade(name, attached)
         return false
+    }
+
+    /// A repair that was killed may have made the link, and nothing has noted that. No pod can make one that is tied to the
+    /// host.
+    private func removeHalfMade(_ name: LinkName, _ attached: Attached) throws(Failure) {
+        let mac = attached.result.interfaces.first { $0.name == name.name && !$0.isInHost }?.mac
+        do throws(SystemError) {
+            guard let (link, _) = try kernel.link(name), link.name == name.name, link.kind != nil,
+                link.parentNamespaceID != nil, link.mac == mac.flatMap(MAC.init(parsing:))
+            else { return }
+            try kernel.with(.sandbox) { socket throws(SystemError) in try socket.delete(index: link.index) }
+        } catch {
+            throw Failure(.generic, "\(error)")
+        }
     }
 
     /// What is missing in the host, beside a link that is there.
@@ -112,9 +127,14 @@ extension ChainRunner {
         for loss in survey.losses {
             switch loss.mend {
             case .step(let step): try run([step], &journal)
-            case .external(let call, let before):
+            case .external(let call, let before, let check):
                 _ = try? before.run()  // what is left of it may be nothing
                 _ = try call.run()
+                do throws(Failure) { _ = try check.run() } catch {
+                    throw Failure(
+                        .generic, "\(call.type) was run again, and its CHECK still says: \(error.message)",
+                        details: "it may not know all that it checks: look at what it made")
+                }
             }
         }
     }

@@ -13,7 +13,8 @@ final class Survey: Worker, StepRunner {
     struct Loss {
         enum Mend {
             case step(Step)
-            case external(ExternalCall, before: ExternalCall)
+            /// - Parameter check: tells whether it worked.
+            case external(ExternalCall, before: ExternalCall, check: ExternalCall)
         }
 
         let text: String
@@ -105,9 +106,14 @@ final class Survey: Worker, StepRunner {
     ) throws(Failure) -> CNIResult? {
         guard plugin.attachment.previous != nil else { throw .otherAddresses(call.type) }
         guard hasLink, call.version >= .v0_4_0 else { return nil }
-        do throws(Failure) { _ = try plugin.externalCheck(attached.result).run() } catch {
+        let check = try plugin.externalCheck(attached.result)
+        do throws(Failure) { _ = try check.run() } catch {
+            // One that died, or cannot be started, has said nothing of what is there.
+            guard error.isPassedOn else { return nil }
             losses.append(
-                Loss(text: "\(call.type): \(error.message)", mend: .external(call, before: undo)))
+                Loss(
+                    text: "\(call.type): \(error.message)",
+                    mend: .external(call, before: undo, check: check)))
         }
         return nil
     }

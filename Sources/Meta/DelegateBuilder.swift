@@ -122,6 +122,15 @@ package struct DelegateBuilder {
         try select(annotations, first: 1, &networks)
         try networks.filter { delegate throws(Failure) in try delegate.selection?.refuseImpossible() }
         try refuseDuplicates(networks.delegates)
+        // The runtime's interface is the default network's.
+        for delegate in networks.delegates.dropFirst(defaults)
+        where delegate.spec.id.interface == invocation.interface {
+            throw Failure(
+                .badConfig,
+                "interface name \(invocation.interface) is asked for by \(delegate.spec.name), and is the"
+                    + " default network's",
+                details: "name another interface")
+        }
         try DefaultRoute.validate(Array(networks.delegates.dropFirst(defaults)))
         return networks
     }

@@ -222,3 +222,18 @@ extension MetaConfig {
     static let refilling =
         "plexus cache import fills it, of what kubectl get net-attach-def,pods -A -o json prints"
 }
+
+extension MetaConfig {
+    static let defaultDirectories = Role.metaNames.map { "/var/lib/cni/\($0)" }
+
+    /// The executable has two names, each with a directory of its own unless one is configured: what it attached under the other
+    /// one is there.
+    var elsewhere: [MetaConfig] {
+        guard !plugin.reader.has("cniDir") else { return [] }
+        return Self.defaultDirectories.filter { $0 != cniDir && fileExists("\($0)/attachments") }.map {
+            var config = self
+            config.cniDir = $0
+            return config
+        }
+    }
+}

@@ -26,18 +26,10 @@ package struct MetaPlugin {
             kernel, registry: builtins, rules: .meta, log: config.log, owner: network, state: config.cniDir)
     }
 
-    /// The executable has two names, each with a directory of its own unless one is configured: what it attached under the other
-    /// one is there.
-    var elsewhere: [MetaPlugin] {
-        guard config.plugin.reader.has("cniDir") == false else { return [] }
-        return Self.defaultDirectories.filter { $0 != config.cniDir && fileExists("\($0)/attachments") }.map {
-            var config = config
-            config.cniDir = $0
-            return MetaPlugin(invocation, config)
-        }
-    }
+    /// See `MetaConfig.elsewhere`.
+    var elsewhere: [MetaPlugin] { config.elsewhere.map { MetaPlugin(invocation, $0) } }
 
-    package static let defaultDirectories = Role.metaNames.map { "/var/lib/cni/\($0)" }
+    package static let defaultDirectories = MetaConfig.defaultDirectories
 
     /// For a container's DEL and CHECK: where its record is, or else itself.
     func atRecord() -> MetaPlugin {

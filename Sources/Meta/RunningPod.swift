@@ -19,33 +19,39 @@ package struct RunningPod {
     ///   - pod: as CNI_ARGS name it.
     package init(configuration: [UInt8], pod: Pod) throws(Failure) {
         let config = try Self.config(configuration)
-        var records: [PodRecord] = []
-        do throws(Failure) { records = try RecordStore.records(named: pod, below: config.cniDir) } catch {
-            throw try multusHas(pod, [config.cniDir]) ?? error
+        let configs = [config] + config.elsewhere
+        let directories = configs.map(\.cniDir)
+        var found: [(record: PodRecord, config: MetaConfig)] = []
+        for config in configs where fileExists("\(config.cniDir)/attachments") {
+            found += try RecordStore.records(named: pod, below: config.cniDir).filter {
+                Self.isRunning($0, config)
+            }.map { ($0, config) }
         }
-        records = records.filter { Self.isRunning($0, config) }
-        guard let record = records.first else {
-            if let failure = try multusHas(pod, [config.cniDir]) { throw failure }
+        guard let first = found.first else {
+            if let failure = try multusHas(pod, directories) { throw failure }
+            let places = directories.map { "\($0)/attachments" }.joined(separator: " or ")
             throw Failure(
                 .containerUnknown, "no pod \(pod.description) runs here",
-                details: "no record in \(config.cniDir)/attachments is its, or its namespace is gone")
+                details: "no record in \(places) is its, or its namespace is gone")
         }
-        guard records.count == 1 else {
+        guard found.count == 1 else {
             throw Failure(
-                .generic, "\(records.count) sandboxes of pod \(pod.description) run here",
+                .generic, "\(found.count) sandboxes of pod \(pod.description) run here",
                 details: "wait until the runtime has deleted the old one")
         }
-        try self.init(record, config)
+        try self.init(first.record, first.config)
     }
 
     /// All that this configuration attached and that still run; empty without records.
     package static func all(configuration: [UInt8]) throws(Failure) -> [RunningPod] {
         let config = try config(configuration)
-        guard let store = try RecordStore.openIfThere(config.cniDir) else { return [] }
         var pods: [RunningPod] = []
-        for id in try store.all() {
-            guard let record = try store.read(id, config.log), isRunning(record, config) else { continue }
-            pods.append(try RunningPod(record, config))
+        for config in [config] + config.elsewhere {
+            guard let store = try RecordStore.openIfThere(config.cniDir) else { continue }
+            for id in try store.all() {
+                guard let record = try store.read(id, config.log), isRunning(record, config) else { continue }
+                pods.append(try RunningPod(record, config))
+            }
         }
         return pods
     }

@@ -44,7 +44,7 @@ import Testing
     @Test(
         "a name that the pod has, and a default route that cannot be",
         arguments: [
-            (#","interface":"lo""#, "interface \"lo\" already exists"),
+            (#","interface":"lo""#, "lo is every pod's own"),
             (#","interface":"own0""#, "interface \"own0\" already exists"),
             (#","default-route":["203.0.113.1"]"#, "default-route"),
         ])

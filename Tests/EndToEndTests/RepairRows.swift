@@ -273,7 +273,7 @@ import Testing
         try Shell.sh("rm \(node.directory)/there")
         let ran = try repair()
         #expect(ran.status == 0 && ran.output.contains("extra: my rule is gone"), "\(ran)")
-        #expect(try Shell.sh("tail -n 2 \(node.directory)/extra.log") == "DEL\nADD\n")
+        #expect(try Shell.sh("tail -n 3 \(node.directory)/extra.log") == "DEL\nADD\nCHECK\n")
         try node.sh("ip link del up0; \(Self.uplink)")
         #expect(try repair().status == 0)
         #expect(try node.links(pod: "a") == ["eth0", "net1"])
@@ -298,6 +298,65 @@ import Testing
         #expect(try call("DEL").status == 0)
         #expect(try node.files("state").isEmpty && node.links(pod: "a").isEmpty)
         #expect(try Shell.sh("cat \(node.directory)/maker.log") == "ADD\nDEL\nDEL\n")
+    }
+
+    @Test("a host's end under another name is said, and mended once it is called so again")
+    func renamedPort() throws {
+        try add("guard")
+        let port = try node.ip("link show master br-g")[0]["ifname"].string ?? ""
+        try node.sh(
+            "ip link set \(port) down; ip link set \(port) name moved0; ip link set moved0 up; ip link del br-g"
+        )
+        let ran = try repair()
+        #expect(ran.status == 1 && ran.errors.contains("it is called moved0: ip link set"), "\(ran)")
+        try node.sh(
+            "ip link set dev moved0 down; ip link set dev moved0 name \(port); ip link set dev \(port) up")
+        #expect(try repair().status == 0)
+        #expect(try call("CHECK").status == 0)
+    }
+
+    @Test("a plugin whose CHECK never succeeds is not called mended, and one that dies has lost nothing")
+    func neverRight() throws {
+        let result = #"[ $CNI_COMMAND = ADD ] && sed 's/.*"prevResult"://;s/}$//' DIR/NAME.stdin"#
+        for (name, check) in [
+            ("never", #"echo '{"code":100,"msg":"never right"}'; exit 1"#), ("dies", "kill -9 $$"),
+        ] {
+            try node.script(
+                name,
+                "[ $CNI_COMMAND != CHECK ] || { \(check); }; \(result) || true".replacing("NAME", with: name)
+                    .replacing(
+                        "DIR", with: node.directory))
+        }
+        try define(
+            "chain",
+            #"{"plugins":[{"type":"macvlan","master":"up0",IPAM16},{"type":"dies"},{"type":"never"}]}"#)
+        try add("chain")
+        let ran = try repair()
+        #expect(ran.status == 1 && ran.errors.contains("its CHECK still says: never right"), "\(ran)")
+        #expect(!ran.output.contains("dies"), "\(ran)")
+        #expect(try Shell.sh("cat \(node.directory)/dies.log") == "ADD\nCHECK\n")
+    }
+
+    @Test("a repair that was killed half-way is gone on with")
+    func killed() throws {
+        try node.script(
+            "slow",
+            #"[ $CNI_COMMAND != ADD ] || { [ ! -e DIR/wait ] || sleep 60; sed 's/.*"prevResult"://;s/}$//' DIR/slow.stdin; }"#
+                .replacing("DIR", with: node.directory))
+        try define("chain", #"{"plugins":[{"type":"macvlan","master":"up0",IPAM16},{"type":"slow"}]}"#)
+        try add("chain")
+        try node.sh("ip link del up0; \(Self.uplink); touch \(node.directory)/wait")
+        try node.sh(
+            "timeout -s KILL 2 \(node.directory)/bin/plexus repair --config \(node.directory)/conf.json || true"
+        )
+        #expect(try node.links(pod: "a") == ["eth0", "net1"])
+        try node.sh("rm \(node.directory)/wait")
+        let ran = try repair()
+        #expect(ran.status == 0 && ran.output.contains("interface net1"), "\(ran)")
+        #expect(try node.addresses("net1", pod: "a") == ["192.168.16.2/24", "fd00:16::2/64"])
+        #expect(try call("CHECK").status == 0)
+        #expect(try call("DEL").status == 0)
+        #expect(try node.links(pod: "a").isEmpty)
     }
 
     @Test("pods of other configurations, and of namespaces that are gone, are left alone")

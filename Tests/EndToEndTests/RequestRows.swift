@@ -103,6 +103,12 @@ import Testing
             #expect(added.status == 0, "\(added.ran)")
             #expect(try call("CHECK", second).status == 0)
             #expect(try left().contains("/var/lib/cni/\(first)/attachments/"))
+            try node.write("conf.json", config(second))
+            let looked = try Shell.run([
+                "ip", "netns", "exec", node.name, "\(node.directory)/bin/plexus", "repair", "--config",
+                "\(node.directory)/conf.json",
+            ])
+            #expect(looked.output == "2 looked at, 0 had lost something\n", "\(looked)")
             let gone =
                 verb == "DEL"
                 ? try call("DEL", second) : try call("GC", second, #","cni.dev/valid-attachments":[]"#)

@@ -75,7 +75,7 @@ import Testing
         arguments: [
             (["attach", "pod-a", "nowhere"], "cannot find a network-attachment-definition"),
             (["attach", "pod-a", "net-a@eth0"], "the pod has an interface eth0"),
-            (["attach", "pod-a", "net-a@lo"], "interface \"lo\" already exists"),
+            (["attach", "pod-a", "net-a@lo"], "lo is every pod's own"),
             (["attach", "pod-a", "net-a,net-b"], "2 networks, expected one"),
             (["attach", "pod-a", ""], "0 networks, expected one"),
             (

@@ -64,6 +64,7 @@ import Testing
             (#"[{"name":"net","mac":"x"}]"#, 1, "networks[0].mac"),
             ("net@a,net@a", 1, "interface name a is asked for twice"),
             (#"[{"name":"net","vlan":3}]"#, 1, "the VLAN is the network's"),
+            ("net@eth0", 1, "interface name eth0 is asked for"), ("net@lo", 1, "lo is every pod's own"),
         ])
     func pods(networks: String, status: Int32, words: String) throws {
         let ran = try validate(

@@ -123,7 +123,8 @@ extension Survey {
     func run(_ step: LinkStep) throws(SystemError) {
         switch step {
         case .addVeth(let veth):
-            guard hasLink, let bridge = veth.controller, let port = try hostLink(veth.peer) else { return }
+            guard hasLink, let bridge = veth.controller else { return }
+            guard let port = try hostLink(veth.peer) else { return try refuseRenamed(veth) }
             try run(BridgeStep.addPort(veth.peer, bridge: bridge))
             if !port.isUp {
                 note("port \(veth.peer), which is down", .change(.host(veth.peer), .up(true)))
@@ -134,6 +135,20 @@ extension Survey {
         case .change(let link, _, _): if link.place == .host, isMended(link.name) { follow(Step(step)) }
         case .add, .delete: break
         }
+    }
+
+    /// The pod's end is there, and so is the host's, which has another name now: rules and settings go by the old one.
+    private func refuseRenamed(_ veth: VethSpec) throws(SystemError) {
+        let peer = try kernel.link(.sandbox(veth.name))?.info.parentIndex
+        let link = try peer.flatMap { index throws(SystemError) in
+            try kernel.with(.host) { socket throws(SystemError) in try socket.link(index: index) }
+        }
+        let fix =
+            link.map { "ip link set dev \(shellQuoted($0.name)) down name \(veth.peer) up" }
+            ?? "somebody has moved it to another namespace"
+        throw SystemError(
+            refusing: "find \(veth.peer), the host's end of \(veth.name): it is called"
+                + " \(link.map { visible($0.name) } ?? "nobody knows how"): \(fix)")
     }
 }
 
