@@ -248,14 +248,15 @@ import Testing
         "a configuration without a daemon's socket, and the one of the reference's documents, work as they are"
     )
     func bare() throws {
+        // In the directory that tests share, an ID of its own.
         try node.dnsmasq()
         let answer = try node.node.call(
-            "ADD", role: "macvlan", netns: node.netns, interface: "net1",
+            "ADD", role: "macvlan", id: node.node.name, netns: node.netns, interface: "net1",
             #"{"cniVersion":"0.3.1","name":"bare","type":"macvlan","master":"eth1","ipam":{"type":"dhcp"}}"#)
         #expect(answer.status == 0, "\(answer.ran)")
         #expect(try node.addresses() == ["\(try node.leasefile()[0][2])/24"])
         let gone = try node.node.call(
-            "DEL", role: "macvlan", netns: node.netns, interface: "net1",
+            "DEL", role: "macvlan", id: node.node.name, netns: node.netns, interface: "net1",
             #"{"cniVersion":"0.3.1","name":"bare","type":"macvlan","master":"eth1","ipam":{"type":"dhcp"}}"#)
         #expect(gone.status == 0, "\(gone.ran)")
         try node.until("the lease is given back") { try node.leasefile().isEmpty }
