@@ -114,14 +114,20 @@ int clinux_watch(const char *path) {
     return raw;
 }
 
-int clinux_listen(const char *path) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof address.sun_path) {
+// A socket, and where it is to be. -1 and errno.
+static int unix_socket(const char *path, struct sockaddr_un *address) {
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address->sun_path) {
         errno = ENAMETOOLONG;
         return -1;
     }
-    strcpy(address.sun_path, path);
-    int raw = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    strcpy(address->sun_path, path);
+    return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+}
+
+int clinux_listen(const char *path) {
+    struct sockaddr_un address;
+    int raw = unix_socket(path, &address);
     if (raw < 0) return -1;
     if (bind(raw, (struct sockaddr *)&address, sizeof address) != 0 || listen(raw, 16) != 0) {
         int saved = errno;
@@ -133,13 +139,8 @@ int clinux_listen(const char *path) {
 }
 
 int clinux_knock(const char *path) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof address.sun_path) {
-        errno = ENAMETOOLONG;
-        return -1;
-    }
-    strcpy(address.sun_path, path);
-    int raw = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct sockaddr_un address;
+    int raw = unix_socket(path, &address);
     if (raw < 0) return -1;
     int status = connect(raw, (struct sockaddr *)&address, sizeof address);
     int saved = errno;

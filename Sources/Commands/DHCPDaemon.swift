@@ -71,8 +71,8 @@ struct DHCPDaemon: ParsableCommand {
             var isPassed = false
             let doorbell = try Doorbell.open(path, isPassed: &isPassed)
             if let pidfile { try write(pidfile) }
-            let keeper = try Keeper(leaseDir, prefix: hostprefix, log) { record in
-                LeaseChange(record).publish(in: cniDirs, log)
+            let keeper = try Keeper(leaseDir, prefix: hostprefix, log) { record, old in
+                LeaseChange(record, insteadOf: old).publish(in: cniDirs, log)
             }
             defer {
                 if !isPassed { removeFile(path) }

@@ -27,7 +27,7 @@ struct Status: ParsableCommand {
         let wanted = try namedPod(pod)
         let directories =
             cniDir.isEmpty
-            ? MetaPlugin.defaultDirectories.filter { fileExists("\($0)/attachments") } : cniDir
+            ? MetaConfig.defaultDirectories.filter { fileExists("\($0)/attachments") } : cniDir
         var records: [PodRecord] = []
         do throws(Failure) {
             for directory in directories {

@@ -1,7 +1,7 @@
 package import CNI
-package import Linux
+import Linux
 import Netlink
-import Network
+package import Network
 import Plans
 
 /// The two namespaces of an attachment, each with its netlink socket: the process's own, and the pod's.

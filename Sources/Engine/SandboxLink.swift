@@ -26,12 +26,8 @@ package final class SandboxLink: LinkAccess {
         self.index = index
     }
 
-    package var namespace: NamespaceTraits? {
-        get throws(Failure) {
-            try kernel.sandboxIdentity().map {
-                NamespaceTraits(boot: $0.boot, device: $0.device, inode: $0.inode, cookie: $0.cookie)
-            }
-        }
+    package var namespace: NamespaceIdentity? {
+        get throws(Failure) { try kernel.sandboxIdentity() }
     }
 
     package func facts() throws(Failure) -> LinkFacts? {

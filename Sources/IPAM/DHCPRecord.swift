@@ -2,7 +2,7 @@ import CNI
 package import DHCP
 package import JSONC
 package import Linux
-import Network
+package import Network
 package import Plans
 
 /// A lease of an attachment as it is written down: what a renewal, a DEL and a reboot need.
@@ -94,12 +94,7 @@ extension DHCPRecord {
             "request": .array(client.requested.map { .int(Int64($0)) }),
             "broadcast": .bool(client.isBroadcast),
         ]
-        if let namespace {
-            json["namespace"] = [
-                "boot": .string(namespace.boot), "device": .string("\(namespace.device)"),
-                "inode": .string("\(namespace.inode)"), "cookie": .string("\(namespace.cookie)"),
-            ]
-        }
+        if let namespace { json["namespace"] = namespace.json }
         if let priority = terms.priority { json["priority"] = .int(Int64(priority)) }
         if !terms.accepted.isEmpty {
             json["accept"] = .array(terms.accepted.map(\.rawValue).sorted().map { .string($0) })
@@ -122,10 +117,6 @@ extension DHCPRecord {
         func text(_ reader: Reader, _ key: String) throws(JSONError) -> String {
             guard let text = try reader.string(key) else { throw reader.error(key, "is missing") }
             return text
-        }
-        func number(_ reader: Reader, _ key: String) throws(JSONError) -> UInt64 {
-            guard let number = UInt64(try text(reader, key)) else { throw reader.error(key, "is no number") }
-            return number
         }
         func bytes(_ key: String) throws(JSONError) -> [UInt8] {
             guard let bytes = Self.bytes(try text(json, key)) else { throw json.error(key, "is no bytes") }
@@ -155,11 +146,7 @@ extension DHCPRecord {
             (try json.strings("accept") ?? []).compactMap(DHCPTerms.Accepted.init(rawValue:)))
         isRefused = try json.bool("refused") ?? false
         state = try json.string("cniDir") ?? ""
-        if let own = try json.object("namespace") {
-            namespace = NamespaceIdentity(
-                boot: try text(own, "boot"), device: try number(own, "device"),
-                inode: try number(own, "inode"), cookie: try number(own, "cookie"))
-        }
+        namespace = try json.object("namespace").map { own throws(JSONError) in try NamespaceIdentity(own) }
         guard let at = try json.object("granted") else { return }
         guard let address = IPAddress(parsing: try text(json, "address")), address.family == .v4,
             let server = IPAddress(parsing: try text(json, "server")), server.family == .v4

@@ -36,7 +36,7 @@ package enum DHCPSource: AddressSource {
         _ record: DHCPRecord, _ link: (any LinkAccess)?, isOnLink: Bool = true
     ) {
         guard let grant = record.grant, record.holds(), let link, let own = record.namespace,
-            let found = (try? link.namespace) ?? nil, own.isSame(as: NamespaceIdentity(found))
+            let found = (try? link.namespace) ?? nil, own.isSame(as: found)
         else { return }
         let message = record.client.release(grant, transaction: UInt32.random(in: 0...(.max)))
         let bytes = message.encoded()
@@ -203,7 +203,7 @@ private struct DHCPRequest: AddressConfig {
         if !facts.isUp { try link.setUp() }
         var record = DHCPRecord(
             id: request.id, network: request.config.name, pod: Pod(ofArgs: request.args)?.description ?? "",
-            sandbox: link.sandbox, namespace: try link.namespace.map(NamespaceIdentity.init),
+            sandbox: link.sandbox, namespace: try link.namespace,
             index: facts.index,
             client: config.client(request, mac), terms: config.terms)
         record.state = request.state
@@ -323,12 +323,6 @@ private struct DHCPRequest: AddressConfig {
             details:
                 "no DHCP server hears this network, or its addresses are all given: the key timeout says how long it is waited for"
         )
-    }
-}
-
-extension NamespaceIdentity {
-    fileprivate init(_ traits: NamespaceTraits) {
-        self.init(boot: traits.boot, device: traits.device, inode: traits.inode, cookie: traits.cookie)
     }
 }
 

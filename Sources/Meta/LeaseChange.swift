@@ -2,14 +2,19 @@ import CNI
 package import IPAM
 package import Linux
 import Network
-import Plans
+package import Plans
 import Records
 
 /// A lease whose address or routes are others than ADD's: the pod's record and its network-status are to say so.
 package struct LeaseChange {
     private let lease: DHCPRecord
+    private let old: Lease?
 
-    package init(_ lease: DHCPRecord) { self.lease = lease }
+    /// - Parameter old: what it gave before; nil when nobody knows.
+    package init(_ lease: DHCPRecord, insteadOf old: Lease?) {
+        self.lease = lease
+        self.old = old
+    }
 
     /// - Parameter directories: where the pods' records are; without any where the ADD had its own. Under a plugin's own name
     ///   there is nothing to be told.
@@ -33,7 +38,7 @@ package struct LeaseChange {
                 let index = record.entries.firstIndex(where: { $0.spec.id == lease.id }),
                 var result = record.entries[index].attached?.result
             else { continue }
-            result.take(granted)
+            result.take(granted, insteadOf: old)
             record.entries[index].attached?.result = result
             record.entries[index].attached?.given = granted.ips.map(\.address.address)
             if record.pod != nil { record.status = NetworkStatus.text(of: record) }
@@ -47,14 +52,15 @@ package struct LeaseChange {
 }
 
 extension CNIResult {
-    /// Another lease's addresses and routes in the place of the old ones, as they were on the link.
-    fileprivate mutating func take(_ lease: Lease) {
+    /// Another lease's addresses and routes in the place of the old ones. Routes that plugins added stay.
+    fileprivate mutating func take(_ lease: Lease, insteadOf old: Lease?) {
         let interface = ips.first?.interface
         ips = lease.ips.map { ip in
             var ip = ip
             ip.interface = interface
             return ip
         }
-        routes = lease.routes
+        let stale = (old?.routes ?? []) + lease.routes
+        routes = lease.routes + routes.filter { !stale.contains($0) }
     }
 }

@@ -224,7 +224,8 @@ extension MetaConfig {
 }
 
 extension MetaConfig {
-    static let defaultDirectories = Role.metaNames.map { "/var/lib/cni/\($0)" }
+    /// Those of the executable's names.
+    package static let defaultDirectories = Role.metaNames.map { "/var/lib/cni/\($0)" }
 
     /// The executable has two names, each with a directory of its own unless one is configured: what it attached under the other
     /// one is there.

@@ -29,8 +29,6 @@ package struct MetaPlugin {
     /// See `MetaConfig.elsewhere`.
     var elsewhere: [MetaPlugin] { config.elsewhere.map { MetaPlugin(invocation, $0) } }
 
-    package static let defaultDirectories = MetaConfig.defaultDirectories
-
     /// For a container's DEL and CHECK: where its record is, or else itself.
     func atRecord() -> MetaPlugin {
         if RecordStore.has(id, below: config.cniDir) { return self }

@@ -1,10 +1,11 @@
 package import CNI
+package import Network
 
 /// The pod's link, for an address source that talks over it.
 package protocol LinkAccess: AnyObject {
     /// CNI_NETNS, and what tells that namespace from others; nil where that cannot be told.
     var sandbox: String { get }
-    var namespace: NamespaceTraits? { get throws(Failure) }
+    var namespace: NamespaceIdentity? { get throws(Failure) }
     /// nil when the link is not in the pod.
     func facts() throws(Failure) -> LinkFacts?
     func setUp() throws(Failure)
@@ -13,19 +14,4 @@ package protocol LinkAccess: AnyObject {
     func awaitCarrier(until deadline: Int64) throws(Failure) -> Bool
     /// Runs `body` with the thread in the pod's namespace: what it opens is opened there.
     func inside(_ body: () throws(Failure) -> Void) throws(Failure)
-}
-
-/// As in `NamespaceIdentity`.
-package struct NamespaceTraits: Equatable, Sendable {
-    package var boot: String
-    package var device: UInt64
-    package var inode: UInt64
-    package var cookie: UInt64
-
-    package init(boot: String, device: UInt64, inode: UInt64, cookie: UInt64) {
-        self.boot = boot
-        self.device = device
-        self.inode = inode
-        self.cookie = cookie
-    }
 }

@@ -4,7 +4,7 @@ import Engine
 package import IPAM
 package import Linux
 import Network
-import Plans
+package import Plans
 
 /// Renews the leases of a node, in one loop: it sleeps until the next one is due, holds no pod's namespace open meanwhile,
 /// and reads a lease's record when it is its turn.
@@ -15,7 +15,7 @@ package final class Keeper {
     private let records: DHCPRecords
     private let log: Log
     /// Told of leases whose address or routes are others than before.
-    private let changed: (DHCPRecord) -> Void
+    private let changed: (DHCPRecord, _ old: Lease?) -> Void
     private var agenda = Agenda()
     private var conversations: [String: Conversation] = [:]
     /// How many are led at once; each has a socket.
@@ -32,7 +32,7 @@ package final class Keeper {
     ///   - prefix: where the node's files are for this process.
     package init(
         _ path: String = DHCPRecords.defaultPath, prefix: String = "", _ log: Log,
-        changed: @escaping (DHCPRecord) -> Void
+        changed: @escaping (DHCPRecord, _ old: Lease?) -> Void
     ) throws(SystemError) {
         self.path = path
         self.prefix = prefix
@@ -226,7 +226,7 @@ package final class Keeper {
             log.error(
                 "\(subject(record)): it has \(grant.address), of \(grant.server),\(isOther ? from : " again, or other routes")"
             )
-            changed(record)
+            changed(record, old)
         } else {
             log.verbose(
                 "\(subject(record)): \(grant.server) renewed \(grant.address) for \(grant.leaseTime) s")
