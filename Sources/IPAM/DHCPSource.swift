@@ -1,7 +1,7 @@
 package import CNI
-import DHCP
+package import DHCP
 package import JSONC
-import Linux
+package import Linux
 package import Network
 package import Plans
 
@@ -76,17 +76,13 @@ package enum DHCPSource: AddressSource {
     }
 
     package static func collect(_ request: LeaseRequest, valid: [AttachmentID]) throws(Failure) {
-        let containers = Set(valid.map(\.containerID))
-        let attachments = Set(valid)
+        let lives = request.living(valid)
         try recorded(request) { records throws(SystemError) in
             for name in try records.names() {
                 guard let record = try? records.read(name), record.network == request.config.name else {
                     continue
                 }
-                let lives =
-                    request.rules.collectsByInterface
-                    ? attachments.contains(record.id) : containers.contains(record.id.containerID)
-                if !lives { try records.remove(record.id) }
+                if !lives(record.id.containerID, record.id.interface) { try records.remove(record.id) }
             }
         }
     }
@@ -292,13 +288,7 @@ private struct DHCPRequest: AddressConfig {
             guard socket.wait(milliseconds: min(exchange.wakeup, deadline) - monotonicMilliseconds()) else {
                 continue
             }
-            while let (packet, hasChecksum) = try socket.receive() {
-                guard let datagram = Datagram(decoding: packet, hasChecksum: hasChecksum),
-                    let reply = Message(decoding: datagram.payload)
-                else { continue }
-                let now = monotonicMilliseconds()
-                if let outcome = exchange.take(reply, from: datagram.source, now: now) { return outcome }
-            }
+            if let outcome = try exchange.take(from: socket, now: monotonicMilliseconds()) { return outcome }
         }
     }
 
@@ -323,6 +313,21 @@ private struct DHCPRequest: AddressConfig {
             details:
                 "no DHCP server hears this network, or its addresses are all given: the key timeout says how long it is waited for"
         )
+    }
+}
+
+extension Exchange {
+    /// Takes what has come on a socket.
+    package mutating func take(
+        from socket: borrowing PacketSocket, now: Int64
+    ) throws(SystemError) -> Outcome? {
+        while let (packet, hasChecksum) = try socket.receive() {
+            guard let datagram = Datagram(decoding: packet, hasChecksum: hasChecksum),
+                let reply = Message(decoding: datagram.payload)
+            else { continue }
+            if let outcome = take(reply, from: datagram.source, now: now) { return outcome }
+        }
+        return nil
     }
 }
 

@@ -221,14 +221,10 @@ package enum HostLocal: AddressSource {
     }
 
     package static func collect(_ request: LeaseRequest, valid: [AttachmentID]) throws(Failure) {
-        let containers = Set(valid.map(\.containerID))
-        let attachments = Set(valid)
+        let living = request.living(valid)
         func lives(_ owner: String) -> Bool {
             let (containerID, interface) = LeaseStore.parse(owner)
-            guard let interface, request.rules.collectsByInterface else {
-                return containers.contains(containerID)
-            }
-            return attachments.contains(AttachmentID(containerID: containerID, interface: interface))
+            return living(containerID, interface)
         }
         try withStore(try releaseDirectory(request)) { store throws(SystemError) in
             let lock = try store.lock()

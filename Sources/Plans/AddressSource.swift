@@ -48,6 +48,21 @@ package struct LeaseRequest {
     }
 }
 
+extension LeaseRequest {
+    /// For GC: whether who has a lease lives.
+    ///
+    /// - Parameter valid: those that live.
+    /// - Returns: takes the container, and the interface where that is known.
+    package func living(_ valid: [AttachmentID]) -> (String, String?) -> Bool {
+        let containers = Set(valid.map(\.containerID))
+        let attachments = Set(valid)
+        return { containerID, interface in
+            guard let interface, rules.collectsByInterface else { return containers.contains(containerID) }
+            return attachments.contains(AttachmentID(containerID: containerID, interface: interface))
+        }
+    }
+}
+
 /// What an address source has read for one ADD.
 package protocol AddressConfig: Sendable {
     /// What hardly works, in the meta role.

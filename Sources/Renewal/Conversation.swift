@@ -45,17 +45,9 @@ final class Conversation {
                 // A link that is down for a while is no reason to give up; the next try is due soon.
             }
         }
-        do throws(SystemError) {
-            while let (packet, hasChecksum) = try socket.receive() {
-                guard let datagram = Datagram(decoding: packet, hasChecksum: hasChecksum),
-                    let reply = Message(decoding: datagram.payload)
-                else { continue }
-                if let outcome = exchange.take(reply, from: datagram.source, now: now) { return outcome }
-            }
-        } catch {
+        do throws(SystemError) { return try exchange.take(from: socket, now: now) } catch {
             throw Failure(.generic, "\(error)")
         }
-        return nil
     }
 
     private func send(_ bytes: [UInt8], _ way: Exchange.Way) throws(SystemError) {
