@@ -7,7 +7,11 @@ protocol AddressProvider {
     /// Whether the pod's link is to be there before the address: the source may look at it, or talk over it. One that needs
     /// no link and has no address leaves nothing touched.
     var needsLink: Bool { get }
+    /// Whether somebody else gives them in his own time.
+    var asks: Bool { get }
     func validate() throws(Failure)
+    /// Asks, over the link.
+    func ask() throws(Failure) -> Question?
     /// - Parameter call: with the result of the plugin before.
     /// - Returns: nil when only the source knows what it would give.
     func take(_ call: PluginCall, _ journal: inout Journal) throws(Failure) -> Lease?
@@ -61,6 +65,12 @@ private struct BuiltinAddressProvider: AddressProvider {
     }
 
     var needsLink: Bool { source.needsLink }
+    var asks: Bool { source.asks }
+
+    func ask() throws(Failure) -> Question? {
+        guard let query = try parsed?.get().ask(request) else { return nil }
+        return Question(source: source, request: request, query: query)
+    }
 
     func validate() throws(Failure) {
         // STATUS has no pod, which might bring addresses of its own.
@@ -90,6 +100,8 @@ private struct ExternalAddressProvider: AddressProvider {
     let type: String
 
     var needsLink: Bool { true }
+    var asks: Bool { false }
+    func ask() -> Question? { nil }
 
     func validate() throws(Failure) { _ = try call.external(.add, type) }
 

@@ -60,36 +60,57 @@ struct BuiltinPlugin<M: Module>: Plugin {
     // MARK: ADD
 
     func add(
-        after previous: CNIResult?, _ journal: inout Journal,
+        after previous: CNIResult?, _ ahead: Ahead?, _ journal: inout Journal,
         _ willSave: ([String: String]) throws(Failure) -> Void
     ) throws(Failure) -> CNIResult? {
         let parsed = try parsed.get()
         let call = call.after(previous)
-        var attachment = call.attachment
-        let facts = try call.worker.observe(M.needs(parsed, attachment, .add))
-        try M.refuse(parsed, attachment, facts)
-        if call.rules.judgesWishes { call.say(weighed(try M.judge(parsed, attachment, facts))) }
-        var isMade = false
+        let made = if let ahead { ahead.made } else { try make(parsed, call, &journal) }
+        var attachment = made.attachment
         if let addresses {
-            if addresses.needsLink {
-                _ = try run(&journal, &attachment) { attachment throws(Failure) in
-                    Plan(steps: try M.make(parsed, attachment, facts), result: CNIResult())
-                }
-                isMade = true
-            }
-            attachment.lease = try addresses.take(call, &journal)
+            attachment.lease =
+                if let answer = ahead?.answer { try answer.get() } else { try addresses.take(call, &journal) }
             // Only an external plugin knows what it will give, and the plan depends on that.
             if attachment.lease == nil { return attachment.previous ?? CNIResult() }
         }
         let plan = try run(&journal, &attachment) { attachment throws(Failure) in
             let plan =
-                isMade
-                ? try M.configure(parsed, attachment, facts) : try M.plan(parsed, attachment, facts)
-            let saved = facts.saved(by: plan.steps)
+                isLinkFirst
+                ? try M.configure(parsed, attachment, made.facts)
+                : try M.plan(parsed, attachment, made.facts)
+            let saved = made.facts.saved(by: plan.steps)
             if !saved.isEmpty { try willSave(saved) }
             return plan
         }
         return try call.worker.result(of: plan)
+    }
+
+    private var isLinkFirst: Bool { addresses?.needsLink ?? false }
+    var asks: Bool { addresses?.asks ?? false }
+
+    func start(_ journal: inout Journal) throws(Failure) -> Ahead? {
+        guard let addresses else { return nil }
+        let made = try make(try parsed.get(), call, &journal)
+        guard let question = try addresses.ask() else { return nil }
+        // From now on it is the one who waits that undoes this.
+        defer { journal = Journal() }
+        return Ahead(made, question, journal)
+    }
+
+    /// The link, where the addresses need it.
+    private func make(
+        _ parsed: M.Config, _ call: PluginCall, _ journal: inout Journal
+    ) throws(Failure) -> MadeLink {
+        var attachment = call.attachment
+        let facts = try call.worker.observe(M.needs(parsed, attachment, .add))
+        try M.refuse(parsed, attachment, facts)
+        if call.rules.judgesWishes { call.say(weighed(try M.judge(parsed, attachment, facts))) }
+        if isLinkFirst {
+            _ = try run(&journal, &attachment) { attachment throws(Failure) in
+                Plan(steps: try M.make(parsed, attachment, facts), result: CNIResult())
+            }
+        }
+        return MadeLink(attachment: attachment, facts: facts)
     }
 
     /// Runs what is planned for the attachment, which gets other names when the host has these.

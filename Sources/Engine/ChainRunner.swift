@@ -60,6 +60,13 @@ package final class ChainRunner {
     package struct Chain {
         package let id: AttachmentID
         let plugins: [any Plugin]
+        /// nil for one whose turn is still to come.
+        var ahead: Ahead?
+        /// What is still there of one that could not start ahead, and could not be undone.
+        var rest = Journal()
+
+        /// Whether it may start ahead of its turn.
+        package var asks: Bool { plugins.first?.asks ?? false }
     }
 
     /// Refuses what can be refused before anything is touched: configurations, and executables that are missing.
@@ -76,18 +83,28 @@ package final class ChainRunner {
 
     /// Attaches; on failure the caller undoes the journal.
     ///
-    /// - Parameter willSave: gets the original values of sysctls, by path, before they are changed.
+    /// - Parameters:
+    ///   - others: whose turns come after; they wait meanwhile.
+    ///   - willSave: gets the original values of sysctls, by path, before they are changed.
     package func add(
-        _ chain: Chain, _ journal: inout Journal,
+        _ chain: Chain, besides others: ArraySlice<Chain> = [], _ journal: inout Journal,
         willSave: ([String: String]) throws(Failure) -> Void = { (_) throws(Failure) in }
     ) throws(Failure) -> Attached {
         var previous: CNIResult?
         let start = journal.count
-        for plugin in chain.plugins {
+        journal.append(chain.rest)
+        if let ahead = chain.ahead {
+            let problem = waited(for: ahead, besides: others)
+            journal.append(ahead.journal)
+            if let problem { throw problem }
+        }
+        for (index, plugin) in chain.plugins.enumerated() {
             do throws(Failure) {
                 // It may have made the link.
                 defer { kernel.links.forget(absent: chain.id.interface) }
-                previous = try plugin.add(after: previous, &journal, willSave) ?? previous
+                previous =
+                    try plugin.add(
+                        after: previous, index == 0 ? chain.ahead : nil, &journal, willSave) ?? previous
             } catch {
                 throw plugin.naming(error)
             }

@@ -17,8 +17,11 @@ struct ExternalPlugin: Plugin {
 
     func validate() throws(Failure) { _ = try call.external(.add, call.type) }
 
+    var asks: Bool { false }
+    func start(_: inout Journal) -> Ahead? { nil }
+
     func add(
-        after previous: CNIResult?, _ journal: inout Journal,
+        after previous: CNIResult?, _: Ahead?, _ journal: inout Journal,
         _: ([String: String]) throws(Failure) -> Void
     ) throws(Failure) -> CNIResult? {
         let call = call.after(previous)

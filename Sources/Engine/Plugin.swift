@@ -12,9 +12,17 @@ protocol Plugin {
     /// Judges keys and sections, before any of them is used.
     func judgeKeys() throws(JSONError)
     func validate() throws(Failure)
-    /// - Parameter previous: the result of the plugin before; nil for the first one.
+    /// Whether somebody else gives its addresses in his own time.
+    var asks: Bool { get }
+    /// Makes the link of one that asks, and asks.
+    ///
+    /// - Returns: nil when there is nothing to wait for.
+    func start(_ journal: inout Journal) throws(Failure) -> Ahead?
+    /// - Parameters:
+    ///   - previous: the result of the plugin before; nil for the first one.
+    ///   - ahead: what it did by `start`, with its answer.
     func add(
-        after previous: CNIResult?, _ journal: inout Journal,
+        after previous: CNIResult?, _ ahead: Ahead?, _ journal: inout Journal,
         _ willSave: ([String: String]) throws(Failure) -> Void
     ) throws(Failure) -> CNIResult?
     func check(_ result: CNIResult) throws(Failure)

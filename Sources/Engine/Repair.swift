@@ -67,7 +67,7 @@ extension ChainRunner {
         do throws(Failure) {
             for plugin in try surveyor.prepare(spec).plugins {
                 do throws(Failure) {
-                    previous = try plugin.add(after: previous, &scrap) { _ in } ?? previous
+                    previous = try plugin.add(after: previous, nil, &scrap) { _ in } ?? previous
                 } catch {
                     // A link that is there works, whatever an ADD would say: the pod may have changed what this plugin
                     // asks for. One with a part in the host is refused by the host, and nobody knows what is left there.

@@ -50,18 +50,13 @@ package final class SandboxLink: LinkAccess {
         }
     }
 
-    package func awaitCarrier(until deadline: Int64) throws(Failure) -> Bool {
-        try attempt { () throws(SystemError) in
-            if try hasCarrier() { return true }
-            let monitor = try kernel.monitor(.sandbox)
-            repeat {
-                if try hasCarrier() { return true }
-            } while monitor.wait(until: deadline)
-            return try hasCarrier()
-        }
+    package func hasCarrier() throws(Failure) -> Bool {
+        try attempt { () throws(SystemError) in try kernel.link(name)?.info.isRunning ?? false }
     }
 
-    private func hasCarrier() throws(SystemError) -> Bool { try kernel.link(name)?.info.isRunning ?? false }
+    package func watch() throws(Failure) -> any LinkWatch {
+        try attempt { () throws(SystemError) in SandboxWatch(try kernel.monitor(.sandbox)) }
+    }
 
     package func inside(_ body: () throws(Failure) -> Void) throws(Failure) {
         var refused: Failure?
@@ -122,6 +117,15 @@ package final class SandboxLink: LinkAccess {
     private func attempt<R>(_ body: () throws(SystemError) -> R) throws(Failure) -> R {
         do throws(SystemError) { return try body() } catch { throw Failure(.generic, "\(error)") }
     }
+}
+
+private final class SandboxWatch: LinkWatch {
+    private let monitor: Monitor
+
+    init(_ monitor: consuming Monitor) { self.monitor = monitor }
+
+    var descriptor: CInt { monitor.descriptor }
+    func clear() { monitor.clear() }
 }
 
 /// What is there, or gone, already.

@@ -154,9 +154,7 @@ extension Step {
 extension LeaseRequest {
     /// The same of an attachment that has its addresses.
     func given(_ attached: Attached) -> LeaseRequest {
-        var request = self
-        request.given = attached.given ?? attached.result.ips.map(\.address.address)
-        return request
+        given(attached.given ?? attached.result.ips.map(\.address.address))
     }
 }
 

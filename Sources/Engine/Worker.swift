@@ -53,13 +53,14 @@ final class LiveWorker: Worker {
 
     func take(
         _ source: any AddressSource.Type, _ config: any AddressConfig, _ request: LeaseRequest,
-        of _: PluginCall,
+        of plugin: PluginCall,
         _ journal: inout Journal
     ) throws(Failure) -> Lease? {
-        var request = request
-        let lease = try config.allocate(request)
-        request.given = lease.ips.map(\.address.address)
-        journal.record(.lease(source, request))
+        let lease =
+            if let query = try config.ask(request) { try query.settle(plugin.runner.stop) } else {
+                try config.allocate(request)
+            }
+        journal.record(.lease(source, request.given(lease.ips.map(\.address.address))))
         return lease
     }
 

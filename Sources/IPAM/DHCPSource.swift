@@ -1,7 +1,7 @@
 package import CNI
-package import DHCP
+import DHCP
 package import JSONC
-package import Linux
+import Linux
 package import Network
 package import Plans
 
@@ -11,6 +11,7 @@ package import Plans
 package enum DHCPSource: AddressSource {
     package static let type = "dhcp"
     package static let needsLink = true
+    package static let asks = true
     package static let capabilities: [String] = []
     package static let podArguments: [String] = []
     package static let vocabulary = DHCPConfig.vocabulary
@@ -32,7 +33,7 @@ package enum DHCPSource: AddressSource {
     /// Tells the server, if the pod can be reached. Whether it hears nobody knows: RFC 2131 has no answer to that.
     ///
     /// - Parameter isOnLink: whether the address may be on the link; an empty namespace would send from any, and never be heard.
-    fileprivate static func giveBack(
+    static func giveBack(
         _ record: DHCPRecord, _ link: (any LinkAccess)?, isOnLink: Bool = true
     ) {
         guard let grant = record.grant, record.holds(), let link, let own = record.namespace,
@@ -153,7 +154,7 @@ package enum DHCPSource: AddressSource {
 }
 
 /// One ADD.
-private struct DHCPRequest: AddressConfig {
+struct DHCPRequest: AddressConfig {
     let config: DHCPConfig
 
     func remarks(_ request: LeaseRequest) -> [Remark] { [] }
@@ -183,158 +184,15 @@ private struct DHCPRequest: AddressConfig {
 
     func lost(_: LeaseRequest, isKept _: Bool) -> [IPAddress] { [] }
 
+    func ask(_ request: LeaseRequest) throws(Failure) -> (any AddressQuery)? {
+        try DHCPQuery(config, request)
+    }
+
     func allocate(_ request: LeaseRequest) throws(Failure) -> Lease {
-        guard let link = request.link else {
-            throw Failure(
-                .badEnvironment, "dhcp: there is no link to ask over",
-                details: "CNI_NETNS names the pod's namespace")
-        }
-        let interface = request.id.interface
-        let deadline = monotonicMilliseconds() + config.timeout * 1000
-        guard let facts = try link.facts(), let mac = facts.mac else {
-            throw Failure(
-                .generic, "dhcp: there is no link \(interface) in \(link.sandbox)",
-                details: "the plugin before it makes the link")
-        }
-        if !facts.isUp { try link.setUp() }
-        var record = DHCPRecord(
-            id: request.id, network: request.config.name, pod: Pod(ofArgs: request.args)?.description ?? "",
-            sandbox: link.sandbox, namespace: try link.namespace,
-            index: facts.index,
-            client: config.client(request, mac), terms: config.terms)
-        record.state = request.state
-        do throws(SystemError) {
-            let records = try DHCPRecords.open(config.directory)
-            // Another ADD of this attachment, by a plugin that is called by itself.
-            if let known = try? records.read(request.id), known.isSame(as: record), known.holds(),
-                let lease = known.grant.flatMap(config.terms.lease)
-            {
-                return lease
-            }
-            // From here on a DEL knows that there may be a lease.
-            try records.write(record)
-        } catch {
-            throw Failure(.io, "dhcp: \(error)", details: "leases are kept in \(config.directory)")
-        }
-        do throws(Failure) {
-            guard try link.awaitCarrier(until: deadline) else {
-                throw Failure(
-                    .generic, "dhcp: no carrier on \(interface) in \(config.timeout) s: no more tries",
-                    details:
-                        "what \(interface) is connected to is down: look at its master, or the bridge's ports"
-                )
-            }
-            let grant = try converse(link, facts.index, record.client, request, until: deadline)
-            record.grant = grant
-            record.granted = .now()
-            guard let lease = config.terms.lease(grant) else {
-                throw Failure(
-                    .generic,
-                    "dhcp: \(grant.server) granted \(grant.address) without a mask: Subnet Mask not found",
-                    details: "configure option 1 there, or request it")
-            }
-            guard grant.leaseTime > 0 else {
-                throw Failure(
-                    .generic, "dhcp: the lease of \(grant.address), of \(grant.server), ends at once",
-                    details: "configure a lease time there")
-            }
-            do throws(SystemError) {
-                guard try DHCPRecords.open(config.directory).update(record, isDurable: true) else {
-                    throw SystemError(refusing: "the record of the lease was removed: a DEL ran meanwhile")
-                }
-            } catch {
-                throw Failure(.io, "dhcp: \(error)", details: "leases are kept in \(config.directory)")
-            }
-            return lease
-        } catch {
-            // What was granted is given back; nobody else knows of it.
-            DHCPSource.giveBack(record, link, isOnLink: false)
-            try? DHCPSource.release(request)
-            throw error
-        }
-    }
-
-    /// Until a server has granted an address.
-    private func converse(
-        _ link: any LinkAccess, _ index: Int32, _ client: Client, _ request: LeaseRequest,
-        until deadline: Int64
-    ) throws(Failure) -> Grant {
-        var exchange = Exchange(client, .discover(nil), now: monotonicMilliseconds())
-        var outcome: Exchange.Outcome?
-        try link.inside { () throws(Failure) in
-            do throws(SystemError) {
-                let socket = try PacketSocket.open(index: index)
-                outcome = try answer(to: &exchange, over: socket, until: deadline)
-            } catch {
-                throw Failure(.generic, "dhcp: \(request.id.interface): \(error)")
-            }
-        }
-        if case .granted(let grant)? = outcome { return grant }
-        throw unanswered(exchange, request)
-    }
-
-    private func answer(
-        to exchange: inout Exchange, over socket: borrowing PacketSocket, until deadline: Int64
-    ) throws(SystemError) -> Exchange.Outcome? {
+        let query = try DHCPQuery(config, request)
         while true {
-            let now = monotonicMilliseconds()
-            if now >= deadline { return nil }
-            if let (message, _) = exchange.next(now: now) {
-                let datagram = Datagram(
-                    from: .unspecified, Datagram.clientPort, to: .broadcast, Datagram.serverPort,
-                    message.encoded())
-                try socket.broadcast(datagram.encoded())
-            }
-            guard socket.wait(milliseconds: min(exchange.wakeup, deadline) - monotonicMilliseconds()) else {
-                continue
-            }
-            if let outcome = try exchange.take(from: socket, now: monotonicMilliseconds()) { return outcome }
+            if let lease = try query.step() { return lease }
+            _ = readable(query.descriptors, until: query.wakeup)
         }
-    }
-
-    private func unanswered(_ exchange: Exchange, _ request: LeaseRequest) -> Failure {
-        let vlan = (try? request.config.reader.int("vlan")) ?? nil
-        let place = request.id.interface + (vlan.map { ", VLAN \($0)," } ?? "")
-        let sent = "\(exchange.discovers) DISCOVER sent"
-        if let (server, text) = exchange.refusal {
-            return Failure(
-                .generic,
-                "dhcp: \(server) refused on \(place) (NAK)\(text.map { ": \(visible($0))" } ?? ""): no more tries",
-                details: "\(sent); the server's log says why")
-        }
-        if let (address, server) = exchange.offer {
-            return Failure(
-                .generic,
-                "dhcp: \(server) offered \(address) on \(place) and did not acknowledge it (\(exchange.requests) REQUEST sent): no more tries",
-                details: "the server's log says why; a second server may have taken the address")
-        }
-        return Failure(
-            .generic, "dhcp: no OFFER on \(place) in \(config.timeout) s (\(sent)): no more tries",
-            details:
-                "no DHCP server hears this network, or its addresses are all given: the key timeout says how long it is waited for"
-        )
-    }
-}
-
-extension Exchange {
-    /// Takes what has come on a socket.
-    package mutating func take(
-        from socket: borrowing PacketSocket, now: Int64
-    ) throws(SystemError) -> Outcome? {
-        while let (packet, hasChecksum) = try socket.receive() {
-            guard let datagram = Datagram(decoding: packet, hasChecksum: hasChecksum),
-                let reply = Message(decoding: datagram.payload)
-            else { continue }
-            if let outcome = take(reply, from: datagram.source, now: now) { return outcome }
-        }
-        return nil
-    }
-}
-
-extension DHCPRecord {
-    /// Whether both are of one link of one namespace.
-    fileprivate func isSame(as other: DHCPRecord) -> Bool {
-        guard let one = namespace, let two = other.namespace else { return false }
-        return one.isSame(as: two) && index == other.index && client == other.client
     }
 }

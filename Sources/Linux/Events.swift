@@ -114,10 +114,12 @@ package func somebodyListens(at path: String) -> Bool { clinux_knock(path) == 0 
 
 /// Waits until one of these is readable.
 ///
+/// - Parameter deadline: in milliseconds of the monotonic clock.
 /// - Returns: those that are.
-package func readable(_ descriptors: [CInt]) -> Set<CInt> {
+package func readable(_ descriptors: [CInt], until deadline: Int64? = nil) -> Set<CInt> {
     var pollers = descriptors.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
-    guard poll(&pollers, nfds_t(pollers.count), -1) > 0 else { return [] }
+    let left = deadline.map { CInt(clamping: max($0 - monotonicMilliseconds(), 0)) } ?? -1
+    guard poll(&pollers, nfds_t(pollers.count), left) > 0 else { return [] }
     return Set(pollers.filter { $0.revents != 0 }.map(\.fd))
 }
 

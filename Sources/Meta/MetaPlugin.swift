@@ -184,21 +184,29 @@ package struct MetaPlugin {
         /// What each of the attached has done.
         var done: [(delegate: Delegate, journal: Journal)] = []
         func giveUp() { for item in done { journal.append(item.journal) } }
-        for (delegate, chain) in zip(delegates, chains) {
+        var chains = chains
+        // By their turns the others wait with the first one.
+        let firstToWait = chains.firstIndex(where: \.asks)
+        for (turn, delegate) in delegates.enumerated() {
             let start = monotonicMilliseconds()
             let index = done.count
             var own = Journal()
             do throws(Failure) {
-                try attach(delegate, chain, at: index, runner, store, &record, &own)
+                if turn == firstToWait { chains = runner.startAhead(chains) }
+                try attach(
+                    delegate, chains[turn], besides: chains[(turn + 1)...], at: index, runner, store, &record,
+                    &own)
             } catch {
                 // Undone by itself, or with all the others.
                 guard delegate.isOptional, runner.undo(&own, after: error).isEmpty else {
                     giveUp()
                     journal.append(own)
+                    runner.abandon(chains[(turn + 1)...], &journal)
                     throw error
                 }
                 do throws(Failure) { try leaveOut(index, error, store, &record) } catch {
                     giveUp()
+                    runner.abandon(chains[(turn + 1)...], &journal)
                     throw error
                 }
                 continue
@@ -280,12 +288,13 @@ package struct MetaPlugin {
     }
 
     func attach(
-        _ delegate: Delegate, _ chain: ChainRunner.Chain, at index: Int, _ runner: ChainRunner,
+        _ delegate: Delegate, _ chain: ChainRunner.Chain, besides rest: ArraySlice<ChainRunner.Chain> = [],
+        at index: Int, _ runner: ChainRunner,
         _ store: borrowing RecordStore, _ record: inout PodRecord, _ journal: inout Journal
     ) throws(Failure) {
         record.entries[index].attached = try named(delegate) { () throws(Failure) in
             prepareDeviceInfo(delegate.spec)
-            return try runner.add(chain, &journal) { saved throws(Failure) in
+            return try runner.add(chain, besides: rest, &journal) { saved throws(Failure) in
                 // Written at once, so that a crash does not lose them.
                 let earlier = record.entries[index].attached?.saved ?? [:]
                 record.entries[index].attached = Attached(saved: earlier.merging(saved) { old, _ in old })

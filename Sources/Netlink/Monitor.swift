@@ -27,8 +27,16 @@ package struct Monitor: ~Copyable {
         // After a signal the caller looks once more, and waits for what is left.
         if ready < 0 { return errno == EINTR }
         guard ready > 0 else { return false }
+        clear()
+        return true
+    }
+
+    /// For poll(2): readable after a change.
+    package var descriptor: CInt { socket.descriptor }
+
+    /// Makes it quiet until the next change.
+    package func clear() {
         var scrap = [UInt8](repeating: 0, count: 8192)
         while recv(socket.descriptor, &scrap, scrap.count, CInt(MSG_DONTWAIT)) > 0 {}
-        return true
     }
 }

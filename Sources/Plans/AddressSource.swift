@@ -49,6 +49,13 @@ package struct LeaseRequest {
 }
 
 extension LeaseRequest {
+    /// The same, once it has given these.
+    package func given(_ addresses: [IPAddress]) -> LeaseRequest {
+        var request = self
+        request.given = addresses
+        return request
+    }
+
     /// For GC: whether who has a lease lives.
     ///
     /// - Parameter valid: those that live.
@@ -67,6 +74,9 @@ extension LeaseRequest {
 package protocol AddressConfig: Sendable {
     /// What hardly works, in the meta role.
     func remarks(_ request: LeaseRequest) -> [Remark]
+    /// Asks for what somebody else gives in his own time; nil of a source that does not (`AddressSource.asks`), which has
+    /// `allocate`.
+    func ask(_ request: LeaseRequest) throws(Failure) -> (any AddressQuery)?
     /// The only thing here that is not idempotent.
     func allocate(_ request: LeaseRequest) throws(Failure) -> Lease
     /// What `allocate` would give now; touches nothing. nil when nobody knows.
@@ -79,6 +89,25 @@ package protocol AddressConfig: Sendable {
     func lost(_ request: LeaseRequest, isKept: Bool) throws(Failure) -> [IPAddress]
 }
 
+extension AddressConfig {
+    package func ask(_: LeaseRequest) throws(Failure) -> (any AddressQuery)? { nil }
+}
+
+/// Somebody is asked for an address over a pod's link, and has not answered yet. Several may be waited for together.
+package protocol AddressQuery: AnyObject {
+    /// What poll(2) is to watch: who is readable has something for `step`.
+    var descriptors: [CInt] { get }
+    /// When `step` has something to do all the same, in milliseconds of the monotonic clock.
+    var wakeup: Int64 { get }
+    /// Sends what is due and takes what has come.
+    ///
+    /// - Returns: nil while there is no answer.
+    /// - Throws: when there will be none; nothing is left of it then.
+    func step() throws(Failure) -> Lease?
+    /// Nobody waits for it any more.
+    func withdraw()
+}
+
 /// A built-in IPAM type. All verbs are idempotent.
 package protocol AddressSource: Sendable {
     static var type: String { get }
@@ -89,6 +118,8 @@ package protocol AddressSource: Sendable {
     static var podArguments: [String] { get }
     /// Whether it talks over the pod's link: that is there before the address, and still there when it is released.
     static var needsLink: Bool { get }
+    /// Whether its configurations `ask`.
+    static var asks: Bool { get }
     /// Whether no two attachments get one address.
     static var keepsApart: Bool { get }
     /// The configuration of an ADD; in the meta role one that cannot work is refused. Reads no store.
@@ -132,6 +163,7 @@ extension AddressSource {
     }
 
     package static var needsLink: Bool { false }
+    package static var asks: Bool { false }
     package static var keepsApart: Bool { true }
     package static var defaultStore: String? { nil }
     package static func store(of _: JSON) -> String? { nil }

@@ -9,9 +9,18 @@ package protocol LinkAccess: AnyObject {
     /// nil when the link is not in the pod.
     func facts() throws(Failure) -> LinkFacts?
     func setUp() throws(Failure)
-    /// - Parameter deadline: of the monotonic clock, in milliseconds.
-    /// - Returns: false when the time was up first.
-    func awaitCarrier(until deadline: Int64) throws(Failure) -> Bool
+    /// Whether packets may pass, as far as the kernel knows.
+    func hasCarrier() throws(Failure) -> Bool
+    /// Tells of each change to the pod's links from then on.
+    func watch() throws(Failure) -> any LinkWatch
     /// Runs `body` with the thread in the pod's namespace: what it opens is opened there.
     func inside(_ body: () throws(Failure) -> Void) throws(Failure)
+}
+
+/// Changes of links, as they come.
+package protocol LinkWatch: AnyObject {
+    /// For poll(2): readable after a change.
+    var descriptor: CInt { get }
+    /// Makes it quiet until the next one.
+    func clear()
 }

@@ -17,7 +17,7 @@ package final class Keeper {
     /// Told of leases whose address or routes are others than before.
     private let changed: (DHCPRecord, _ old: Lease?) -> Void
     private var agenda = Agenda()
-    private var conversations: [String: Conversation] = [:]
+    private var talks: [String: Talk] = [:]
     /// How many are led at once; each has a socket.
     private static let most = 256
     /// How often one that has ended was asked for in vain.
@@ -48,11 +48,12 @@ package final class Keeper {
         let watch = try DirectoryWatch.open(path)
         try loadAll()
         while true {
-            let next = [agenda.first, conversations.values.lazy.map { $0.wakeup }.min()].compactMap(\.self)
+            let next = [agenda.first, talks.values.lazy.map { $0.wakeup }.min()].compactMap(\.self)
                 .min()
             timer.set(next)
             let ready = readable(
-                [stop.raw, timer.raw, watch.raw, doorbell.raw] + conversations.values.map { $0.socket.raw })
+                [stop.raw, timer.raw, watch.raw, doorbell.raw]
+                    + talks.values.map { $0.conversation.socket.raw })
             if ready.contains(stop.raw) { return }
             if ready.contains(timer.raw) { timer.clear() }
             if ready.contains(doorbell.raw) { doorbell.answer() }
@@ -60,11 +61,11 @@ package final class Keeper {
                 if let names = watch.changes() { for name in names { load(name) } } else { try loadAll() }
             }
             let now = bootMilliseconds()
-            for (name, conversation) in conversations
-            where conversation.wakeup <= now || ready.contains(conversation.socket.raw) {
-                go(on: conversation, name, now)
+            for (name, talk) in talks
+            where talk.wakeup <= now || ready.contains(talk.conversation.socket.raw) {
+                go(on: talk, name, now)
             }
-            while conversations.count < Self.most, let name = agenda.popDue(now) { begin(name, now) }
+            while talks.count < Self.most, let name = agenda.popDue(now) { begin(name, now) }
         }
     }
 
@@ -77,7 +78,7 @@ package final class Keeper {
     private func load(_ name: String) {
         guard name.hasSuffix(".json"), !name.hasPrefix(".") else { return }
         // Our own writing comes here too.
-        guard conversations[name] == nil else { return }
+        guard talks[name] == nil else { return }
         do throws(SystemError) {
             let record = try records.read(name)
             if record == nil { attempts[name] = nil }
@@ -145,11 +146,12 @@ package final class Keeper {
                 )
             }
             let rest = stage == .ended ? Self.patience : min(max(left, 1000), Self.patience)
-            let conversation = try Conversation(
-                record, link, goal, now: now, end: now + rest, index: facts.index)
-            conversation.stage = stage
-            conversations[name] = conversation
-            go(on: conversation, name, now)
+            let conversation = try DHCPConversation(
+                record.client, goal, over: link, index: facts.index, now: now)
+            let talk = Talk(
+                record: record, link: link, stage: stage, end: now + rest, conversation: conversation)
+            talks[name] = talk
+            go(on: talk, name, now)
         } catch {
             log.error("\(name): \(error.logged)")
             agenda.set(name, now + pause(name))
@@ -175,24 +177,24 @@ package final class Keeper {
         return nil
     }
 
-    private func go(on conversation: Conversation, _ name: String, _ now: Int64) {
+    private func go(on talk: Talk, _ name: String, _ now: Int64) {
         do throws(Failure) {
-            guard let outcome = try conversation.step(now) else {
-                if now < conversation.end { return }
-                conversations[name] = nil
-                return agenda.set(name, later(name, conversation.record, after: conversation.stage, now))
+            guard let outcome = try talk.conversation.step(now) else {
+                if now < talk.end { return }
+                talks[name] = nil
+                return agenda.set(name, later(name, talk.record, after: talk.stage, now))
             }
-            conversations[name] = nil
+            talks[name] = nil
             attempts[name] = nil
-            var record = conversation.record
+            var record = talk.record
             switch outcome {
-            case .granted(let grant): try take(grant, &record, conversation.link)
-            case .refused(let server, let text): try refuse(&record, server, text, conversation.link)
+            case .granted(let grant): try take(grant, &record, talk.link)
+            case .refused(let server, let text): try refuse(&record, server, text, talk.link)
             }
             agenda.set(name, due(record, bootMilliseconds()))
         } catch {
-            conversations[name] = nil
-            log.error("\(subject(conversation.record)): \(error.logged)")
+            talks[name] = nil
+            log.error("\(subject(talk.record)): \(error.logged)")
             agenda.set(name, now + pause(name))
         }
     }
@@ -250,4 +252,17 @@ package final class Keeper {
         let pod = record.pod.isEmpty ? "" : "pod \(record.pod), "
         return "\(pod)container \(record.id.containerID) \(record.id.interface)"
     }
+}
+
+/// About a lease that is there.
+private struct Talk {
+    let record: DHCPRecord
+    let link: SandboxLink
+    /// Of the lease when it began.
+    let stage: DHCPRecord.Stage
+    /// When it is given up.
+    let end: Int64
+    let conversation: DHCPConversation
+
+    var wakeup: Int64 { min(conversation.exchange.wakeup, end) }
 }

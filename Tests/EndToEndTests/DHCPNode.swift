@@ -211,7 +211,8 @@ enum ScriptedServer {
     static let text = #"""
         # server.py DIRECTORY LEASE: the file `ways` there has words, read for every message:
         # silent, lose (every first two DISCOVERs), nak, nakonce, nomask, noack, two (offers), late (an ACK of another server),
-        # damaged (answers before the right one), noid (no option 54), ADDRESS, NUMBER=HEX (an option)
+        # damaged (answers before the right one), noid (no option 54), ADDRESS, NUMBER=HEX (an option),
+        # await=N (nothing before N clients have asked)
         import json, os, socket, struct, sys
         directory, lease = sys.argv[1], int(sys.argv[2])
         s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -221,7 +222,7 @@ enum ScriptedServer {
         s.bind(("", 67))
         print("ready")
         kinds = {1: "DISCOVER", 3: "REQUEST", 4: "DECLINE", 7: "RELEASE"}
-        given, discovers, naks = {}, 0, 0
+        given, discovers, naks, clients = {}, 0, 0, set()
 
         def options(raw):
             found, at = {}, 0
@@ -239,7 +240,7 @@ enum ScriptedServer {
             if kind != 6:
                 chosen.update({51: struct.pack(">I", lease), 1: b"\xff\xff\xff\x00", 3: b"\xc0\x00\x02\x01"})
                 for way in ways:
-                    if "=" in way:
+                    if way[0].isdigit() and "=" in way:
                         number, value = way.split("=")
                         chosen[int(number)] = bytes.fromhex(value)
                 if "nomask" in ways: del chosen[1]
@@ -264,6 +265,8 @@ enum ScriptedServer {
             if "silent" in ways or kind not in (1, 3): continue
             fixed = [w for w in ways if w.count(".") == 3]
             key = got.get(61, request[28:34])
+            clients.add(key)
+            if any(w.startswith("await=") and len(clients) < int(w[6:]) for w in ways): continue
             if key not in given: given[key] = bytes([192, 0, 2, 100 + len(given)])
             yours = socket.inet_aton(fixed[0]) if fixed else given[key]
             if kind == 1:

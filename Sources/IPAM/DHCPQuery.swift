@@ -1,0 +1,182 @@
+import CNI
+import DHCP
+import JSONC
+import Linux
+import Network
+import Plans
+
+/// An ADD's question to the DHCP servers on the pod's link.
+final class DHCPQuery: AddressQuery {
+    private let config: DHCPConfig
+    private let request: LeaseRequest
+    private let link: any LinkAccess
+    private let index: Int32
+    private let deadline: Int64
+    private var record: DHCPRecord
+    private var state: State
+
+    private enum State {
+        /// Another ADD of this attachment, of a plugin that is called by itself, has had it.
+        case known(Lease)
+        case awaitingCarrier(any LinkWatch)
+        case talking(DHCPConversation)
+    }
+
+    private var interface: String { request.id.interface }
+
+    /// Writes the record down, from which on a DEL knows that there may be a lease.
+    init(_ config: DHCPConfig, _ request: LeaseRequest) throws(Failure) {
+        guard let link = request.link else {
+            throw Failure(
+                .badEnvironment, "dhcp: there is no link to ask over",
+                details: "CNI_NETNS names the pod's namespace")
+        }
+        deadline = monotonicMilliseconds() + config.timeout * 1000
+        guard let facts = try link.facts(), let mac = facts.mac else {
+            throw Failure(
+                .generic, "dhcp: there is no link \(request.id.interface) in \(link.sandbox)",
+                details: "the plugin before it makes the link")
+        }
+        if !facts.isUp { try link.setUp() }
+        self.config = config
+        self.request = request
+        self.link = link
+        index = facts.index
+        record = DHCPRecord(
+            id: request.id, network: request.config.name, pod: Pod(ofArgs: request.args)?.description ?? "",
+            sandbox: link.sandbox, namespace: try link.namespace, index: facts.index,
+            client: config.client(request, mac), terms: config.terms)
+        record.state = request.state
+        // Before the carrier is looked at: no change to it is missed.
+        state = .awaitingCarrier(try link.watch())
+        do throws(SystemError) {
+            let records = try DHCPRecords.open(config.directory)
+            if let known = try? records.read(request.id), known.isSame(as: record), known.holds(),
+                let lease = known.grant.flatMap(config.terms.lease)
+            {
+                state = .known(lease)
+            } else {
+                try records.write(record)
+            }
+        } catch {
+            throw Failure(.io, "dhcp: \(error)", details: "leases are kept in \(config.directory)")
+        }
+    }
+
+    var descriptors: [CInt] {
+        switch state {
+        case .known: []
+        case .awaitingCarrier(let watch): [watch.descriptor]
+        case .talking(let conversation): [conversation.socket.raw]
+        }
+    }
+
+    var wakeup: Int64 {
+        switch state {
+        case .known: 0
+        case .awaitingCarrier: deadline
+        case .talking(let conversation): min(conversation.exchange.wakeup, deadline)
+        }
+    }
+
+    func step() throws(Failure) -> Lease? {
+        if case .known(let lease) = state { return lease }
+        do throws(Failure) { return try advance() } catch {
+            giveUp()
+            throw error
+        }
+    }
+
+    func withdraw() {
+        // The lease of another ADD is not ours to end.
+        if case .known = state { return }
+        giveUp()
+    }
+
+    /// What was granted is given back; nobody else knows of it.
+    private func giveUp() {
+        DHCPSource.giveBack(record, link, isOnLink: false)
+        try? DHCPSource.release(request)
+    }
+
+    private func advance() throws(Failure) -> Lease? {
+        if case .awaitingCarrier(let watch) = state {
+            watch.clear()
+            guard try link.hasCarrier() else {
+                guard monotonicMilliseconds() < deadline else { throw noCarrier() }
+                return nil
+            }
+            state = .talking(
+                try DHCPConversation(
+                    record.client, .discover(nil), over: link, index: index, now: monotonicMilliseconds()))
+        }
+        guard case .talking(let conversation) = state else { return nil }
+        if case .granted(let grant)? = try conversation.step(monotonicMilliseconds()) {
+            return try accept(grant)
+        }
+        guard monotonicMilliseconds() < deadline else { throw unanswered(conversation) }
+        return nil
+    }
+
+    private func accept(_ grant: Grant) throws(Failure) -> Lease {
+        record.grant = grant
+        record.granted = .now()
+        guard let lease = config.terms.lease(grant) else {
+            throw Failure(
+                .generic,
+                "dhcp: \(grant.server) granted \(grant.address) without a mask: Subnet Mask not found",
+                details: "configure option 1 there, or request it")
+        }
+        guard grant.leaseTime > 0 else {
+            throw Failure(
+                .generic, "dhcp: the lease of \(grant.address), of \(grant.server), ends at once",
+                details: "configure a lease time there")
+        }
+        do throws(SystemError) {
+            guard try DHCPRecords.open(config.directory).update(record, isDurable: true) else {
+                throw SystemError(refusing: "the record of the lease was removed: a DEL ran meanwhile")
+            }
+        } catch {
+            throw Failure(.io, "dhcp: \(error)", details: "leases are kept in \(config.directory)")
+        }
+        return lease
+    }
+
+    private func noCarrier() -> Failure {
+        Failure(
+            .generic, "dhcp: no carrier on \(interface) in \(config.timeout) s: no more tries",
+            details: "what \(interface) is connected to is down: look at its master, or the bridge's ports")
+    }
+
+    private func unanswered(_ conversation: DHCPConversation) -> Failure {
+        let exchange = conversation.exchange
+        let vlan = (try? request.config.reader.int("vlan")) ?? nil
+        let place = interface + (vlan.map { ", VLAN \($0)," } ?? "")
+        let sent = "\(exchange.discovers) DISCOVER sent"
+        if let (server, text) = exchange.refusal {
+            return Failure(
+                .generic,
+                "dhcp: \(server) refused on \(place) (NAK)\(text.map { ": \(visible($0))" } ?? ""): no more tries",
+                details: "\(sent); the server's log says why")
+        }
+        if let (address, server) = exchange.offer {
+            return Failure(
+                .generic,
+                "dhcp: \(server) offered \(address) on \(place) and did not acknowledge it (\(exchange.requests) REQUEST sent): no more tries",
+                details: "the server's log says why; a second server may have taken the address")
+        }
+        return Failure(
+            .generic, "dhcp: no OFFER on \(place) in \(config.timeout) s (\(sent)): no more tries",
+            details: conversation.problem.map { "the last message could not be sent: \($0)" }
+                ?? "no DHCP server hears this network, or its addresses are all given: the key timeout says how long it is waited for"
+        )
+    }
+}
+
+extension DHCPRecord {
+    /// Whether both are of one link of one namespace.
+    fileprivate func isSame(as other: DHCPRecord) -> Bool {
+        guard let one = namespace, let two = other.namespace else { return false }
+        return one.isSame(as: two) && index == other.index && client == other.client
+    }
+}
