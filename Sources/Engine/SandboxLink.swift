@@ -51,11 +51,22 @@ package final class SandboxLink: LinkAccess {
     }
 
     package func hasCarrier() throws(Failure) -> Bool {
-        try attempt { () throws(SystemError) in try kernel.link(name)?.info.isRunning ?? false }
+        try attempt { () throws(SystemError) in
+            guard let link = try kernel.link(name)?.info, link.isRunning else { return false }
+            // A bridge drops what comes before its port has seen the carrier too.
+            guard link.kind == "veth", let peer = link.parentIndex, let place = link.parentNamespaceID,
+                try kernel.hostID() == place
+            else { return true }
+            return try kernel.with(.host) { socket throws(SystemError) in
+                try socket.link(index: peer)?.isRunning ?? true
+            }
+        }
     }
 
     package func watch() throws(Failure) -> any LinkWatch {
-        try attempt { () throws(SystemError) in SandboxWatch(try kernel.monitor(.sandbox)) }
+        try attempt { () throws(SystemError) in
+            SandboxWatch(try kernel.monitor(.sandbox), try kernel.monitor(.host))
+        }
     }
 
     package func inside(_ body: () throws(Failure) -> Void) throws(Failure) {
@@ -120,12 +131,20 @@ package final class SandboxLink: LinkAccess {
 }
 
 private final class SandboxWatch: LinkWatch {
-    private let monitor: Monitor
+    private let sandbox: Monitor
+    private let host: Monitor
 
-    init(_ monitor: consuming Monitor) { self.monitor = monitor }
+    init(_ sandbox: consuming Monitor, _ host: consuming Monitor) {
+        self.sandbox = sandbox
+        self.host = host
+    }
 
-    var descriptor: CInt { monitor.descriptor }
-    func clear() { monitor.clear() }
+    var descriptors: [CInt] { [sandbox.descriptor, host.descriptor] }
+
+    func clear() {
+        sandbox.clear()
+        host.clear()
+    }
 }
 
 /// What is there, or gone, already.

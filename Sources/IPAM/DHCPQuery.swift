@@ -66,7 +66,7 @@ final class DHCPQuery: AddressQuery {
     var descriptors: [CInt] {
         switch state {
         case .known: []
-        case .awaitingCarrier(let watch): [watch.descriptor]
+        case .awaitingCarrier(let watch): watch.descriptors
         case .talking(let conversation): [conversation.socket.raw]
         }
     }

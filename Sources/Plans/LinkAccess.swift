@@ -11,7 +11,7 @@ package protocol LinkAccess: AnyObject {
     func setUp() throws(Failure)
     /// Whether packets may pass, as far as the kernel knows.
     func hasCarrier() throws(Failure) -> Bool
-    /// Tells of each change to the pod's links from then on.
+    /// Tells of each change to links of the pod and the host from then on.
     func watch() throws(Failure) -> any LinkWatch
     /// Runs `body` with the thread in the pod's namespace: what it opens is opened there.
     func inside(_ body: () throws(Failure) -> Void) throws(Failure)
@@ -20,7 +20,7 @@ package protocol LinkAccess: AnyObject {
 /// Changes of links, as they come.
 package protocol LinkWatch: AnyObject {
     /// For poll(2): readable after a change.
-    var descriptor: CInt { get }
+    var descriptors: [CInt] { get }
     /// Makes it quiet until the next one.
     func clear()
 }
