@@ -40,7 +40,7 @@ import Testing
         try nothingIsLeft()
     }
 
-    @Test("of networks that ask at once one gets no answer: all are undone, and what was granted is given back")
+    @Test("one of several gets no answer: all are undone, and what was granted is given back")
     func oneFails() throws {
         try node.server()
         try makeDeaf()
