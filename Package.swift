@@ -23,34 +23,35 @@ let package = Package(
         .systemLibrary(name: "CMD", providers: [.apt(["libmd-dev"])]),
         .target(name: "CLinux"),
 
-        .target(name: "Network", swiftSettings: safe),
-        .target(name: "DHCP", dependencies: ["Network"], swiftSettings: safe),
-        .target(name: "JSONC", dependencies: ["Network", "CJSON"], swiftSettings: settings),
+        .target(name: "Networking", swiftSettings: safe),
+        .target(name: "DHCP", dependencies: ["Networking"], swiftSettings: safe),
+        .target(name: "JSONC", dependencies: ["Networking", "CJSON"], swiftSettings: settings),
         .target(name: "YAML", dependencies: ["JSONC", "CYAML"], swiftSettings: settings),
         .target(name: "Hashing", dependencies: ["CMD"], swiftSettings: settings),
-        .target(name: "Linux", dependencies: ["Network", "CLinux"], swiftSettings: settings),
+        .target(name: "Linux", dependencies: ["Networking", "CLinux"], swiftSettings: settings),
         .target(
-            name: "Netlink", dependencies: ["Network", "Linux", "CMnl", "CLinux"], swiftSettings: settings),
-        .target(name: "CNI", dependencies: ["Network", "JSONC"], swiftSettings: safe),
-        .target(name: "Plans", dependencies: ["CNI", "Network", "JSONC", "Hashing"], swiftSettings: safe),
-        .target(name: "Modules", dependencies: ["Plans", "CNI", "Network", "JSONC"], swiftSettings: safe),
+            name: "Netlink", dependencies: ["Networking", "Linux", "CMnl", "CLinux"], swiftSettings: settings),
+        .target(name: "CNI", dependencies: ["Networking", "JSONC"], swiftSettings: safe),
+        .target(name: "Kubernetes", dependencies: ["JSONC"], swiftSettings: safe),
+        .target(name: "Plans", dependencies: ["CNI", "Networking", "JSONC", "Hashing"], swiftSettings: safe),
+        .target(name: "Modules", dependencies: ["Plans", "CNI", "Networking", "JSONC"], swiftSettings: safe),
         .target(
-            name: "IPAM", dependencies: ["Plans", "DHCP", "Linux", "CNI", "Network", "JSONC"], swiftSettings: safe),
+            name: "IPAM", dependencies: ["Plans", "DHCP", "Linux", "CNI", "Networking", "JSONC"], swiftSettings: safe),
         .target(
-            name: "Definitions", dependencies: ["Linux", "CNI", "Network", "JSONC", "YAML"],
+            name: "Definitions", dependencies: ["Linux", "CNI", "Networking", "JSONC", "YAML"],
             swiftSettings: safe),
         .target(
-            name: "Records", dependencies: ["Plans", "Linux", "CNI", "Network", "JSONC"], swiftSettings: safe),
+            name: "Records", dependencies: ["Plans", "Linux", "CNI", "Networking", "JSONC"], swiftSettings: safe),
         .target(
-            name: "Engine", dependencies: ["Plans", "Netlink", "Linux", "Hashing", "CNI", "Network", "JSONC"],
+            name: "Engine", dependencies: ["Plans", "Netlink", "Linux", "Hashing", "CNI", "Networking", "JSONC"],
             swiftSettings: safe),
         .target(
-            name: "Renewal", dependencies: ["Engine", "IPAM", "DHCP", "Plans", "Linux", "CNI", "Network"],
+            name: "Renewal", dependencies: ["Engine", "IPAM", "DHCP", "Plans", "Linux", "CNI", "Networking"],
             swiftSettings: safe),
         .target(
             name: "Meta",
             dependencies: [
-                "Definitions", "Records", "Modules", "IPAM", "Engine", "Plans", "Linux", "Hashing", "CNI", "Network",
+                "Definitions", "Records", "Modules", "IPAM", "Engine", "Plans", "Linux", "Hashing", "CNI", "Networking",
                 "JSONC",
             ],
             swiftSettings: safe),
@@ -58,7 +59,7 @@ let package = Package(
             name: "Commands",
             dependencies: [
                 "Meta", "Renewal", "Definitions", "Records", "Engine", "IPAM", "DHCP", "Plans", "Linux", "CNI",
-                "JSONC", "Network",
+                "JSONC", "Networking",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: safe),
@@ -67,38 +68,39 @@ let package = Package(
 
         // Tests may use Foundation. Those below need no root; the two last ones do.
         .target(name: "Support", path: "Tests/Support", swiftSettings: settings),
-        .testTarget(name: "DHCPTests", dependencies: ["DHCP", "Network"], swiftSettings: settings),
-        .testTarget(name: "NetworkTests", dependencies: ["Network"], swiftSettings: settings),
+        .testTarget(name: "DHCPTests", dependencies: ["DHCP", "Networking"], swiftSettings: settings),
+        .testTarget(name: "NetworkingTests", dependencies: ["Networking"], swiftSettings: settings),
         .testTarget(name: "JSONCTests", dependencies: ["JSONC", "YAML"], swiftSettings: settings),
-        .testTarget(name: "CNITests", dependencies: ["CNI", "JSONC", "Network"], swiftSettings: settings),
+        .testTarget(name: "CNITests", dependencies: ["CNI", "JSONC", "Networking"], swiftSettings: settings),
+        .testTarget(name: "KubernetesTests", dependencies: ["Kubernetes", "JSONC"], swiftSettings: settings),
         .testTarget(name: "LinuxTests", dependencies: ["Linux", "Hashing"], swiftSettings: settings),
         .testTarget(
-            name: "NetlinkTests", dependencies: ["Netlink", "Linux", "Network", "CMnl", "CLinux"],
+            name: "NetlinkTests", dependencies: ["Netlink", "Linux", "Networking", "CMnl", "CLinux"],
             swiftSettings: settings),
         .testTarget(
-            name: "IPAMTests", dependencies: ["IPAM", "Plans", "CNI", "JSONC", "Network", "Support"],
+            name: "IPAMTests", dependencies: ["IPAM", "Plans", "CNI", "JSONC", "Networking", "Support"],
             swiftSettings: settings),
-        .testTarget(name: "PlansTests", dependencies: ["Plans", "CNI", "Network"], swiftSettings: settings),
+        .testTarget(name: "PlansTests", dependencies: ["Plans", "CNI", "Networking"], swiftSettings: settings),
         .testTarget(
-            name: "ModulesTests", dependencies: ["Modules", "Plans", "CNI", "JSONC", "Network"],
+            name: "ModulesTests", dependencies: ["Modules", "Plans", "CNI", "JSONC", "Networking"],
             swiftSettings: settings),
         .testTarget(
             name: "MetaTests",
             dependencies: [
                 "Commands", "Meta", "Definitions", "Records", "Engine", "Modules", "IPAM", "Plans", "Linux", "CNI",
-                "JSONC", "Network",
+                "JSONC", "Networking",
             ],
             swiftSettings: settings),
         .testTarget(
             name: "FuzzTests",
             dependencies: [
                 "Meta", "Definitions", "Records", "Modules", "IPAM", "DHCP", "Plans", "Netlink", "Linux", "CNI",
-                "JSONC", "YAML", "Network",
+                "JSONC", "YAML", "Networking",
             ],
             path: "Tests/Fuzz", exclude: ["seeds"], swiftSettings: settings),
         .testTarget(
             name: "NamespaceTests",
-            dependencies: ["Engine", "Netlink", "Plans", "Linux", "Network", "CNI", "Support"],
+            dependencies: ["Engine", "Netlink", "Plans", "Linux", "Networking", "CNI", "Support"],
             swiftSettings: settings),
         .testTarget(name: "EndToEndTests", dependencies: ["Support"], swiftSettings: settings),
     ]

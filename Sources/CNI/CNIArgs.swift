@@ -1,4 +1,4 @@
-import Network
+import Networking
 
 /// CNI_ARGS: `KEY=VALUE;KEY=VALUE`.
 package struct CNIArgs: Equatable, Sendable {

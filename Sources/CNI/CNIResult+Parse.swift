@@ -1,5 +1,5 @@
 package import JSONC
-package import Network
+package import Networking
 
 extension CNIResult {
     /// - Parameter assuming: the version of a result that does not say its own. `null` is an empty result.

@@ -1,5 +1,5 @@
 package import JSONC
-import Network
+import Networking
 
 extension CNIResult {
     /// The result as `version` writes it.

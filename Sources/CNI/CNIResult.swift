@@ -1,4 +1,4 @@
-package import Network
+package import Networking
 
 /// The result of an ADD, as CNI 1.1 has it; other versions are read into it and written from it.
 package struct CNIResult: Equatable, Sendable {

@@ -1,5 +1,5 @@
 package import JSONC
-package import Network
+package import Networking
 
 /// What leaves the process when a call fails: the CNI error object.
 package struct Failure: Error, Equatable, Sendable {

@@ -1,4 +1,4 @@
-import Network
+import Networking
 
 /// What a runtime asks in the environment. CNI 1.1, "Parameters".
 package struct Invocation: Sendable {

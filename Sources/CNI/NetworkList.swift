@@ -1,5 +1,5 @@
 package import JSONC
-import Network
+import Networking
 
 /// A network configuration list, or a single plugin's configuration as a list of one. CNI 1.1, section 1.
 package struct NetworkList: Equatable, Sendable {

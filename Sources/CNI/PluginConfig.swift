@@ -1,5 +1,5 @@
 package import JSONC
-import Network
+import Networking
 
 /// The configuration of one plugin: the document on stdin, with what every plugin understands read from it.
 package struct PluginConfig: Sendable {

@@ -1,4 +1,4 @@
-import Network
+import Networking
 
 /// The pod that a call is for, as CNI_ARGS name it.
 package struct Pod: Equatable, Sendable {

@@ -5,7 +5,7 @@ import Engine
 import JSONC
 import Linux
 import Meta
-import Network
+import Networking
 
 /// `plexus cache`: the node's copy of the cluster's objects.
 struct Cache: ParsableCommand {

@@ -3,7 +3,7 @@ import CNI
 import JSONC
 import Linux
 import Meta
-import Network
+import Networking
 
 /// `plexus configure`: the runtime's configuration of a node.
 struct Configure: ParsableCommand {

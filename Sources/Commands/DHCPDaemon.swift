@@ -3,7 +3,7 @@ import CNI
 import IPAM
 import Linux
 import Meta
-import Network
+import Networking
 import Renewal
 
 /// `dhcp daemon`: renews the leases that ADDs got. Its options are the reference plugin's.

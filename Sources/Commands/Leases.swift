@@ -4,7 +4,7 @@ import DHCP
 import IPAM
 import JSONC
 import Linux
-import Network
+import Networking
 import Plans
 
 /// `plexus leases`.

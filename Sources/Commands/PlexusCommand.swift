@@ -2,7 +2,7 @@ import ArgumentParser
 import IPAM
 import Linux
 import Meta
-import Network
+import Networking
 
 /// What people type. Runtimes pass no arguments and never come here.
 struct PlexusCommand: ParsableCommand {

@@ -3,7 +3,7 @@ import CNI
 import JSONC
 import Linux
 import Meta
-import Network
+import Networking
 
 // What commands have in common.
 

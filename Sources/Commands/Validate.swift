@@ -3,7 +3,7 @@ import CNI
 import JSONC
 import Linux
 import Meta
-import Network
+import Networking
 
 /// `plexus validate`: what would be refused, before a node switches over.
 struct Validate: ParsableCommand {

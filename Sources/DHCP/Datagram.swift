@@ -1,4 +1,4 @@
-package import Network
+package import Networking
 
 /// A UDP datagram over IPv4, for a link that has no address yet. RFC 791, RFC 768.
 package struct Datagram: Equatable, Sendable {

@@ -1,4 +1,4 @@
-package import Network
+package import Networking
 
 /// Who asks, the same in all messages of a lease.
 package struct Client: Equatable, Sendable {

@@ -1,4 +1,4 @@
-package import Network
+package import Networking
 
 /// What a server granted: its ACK.
 package struct Grant: Equatable, Sendable {

@@ -1,4 +1,4 @@
-package import Network
+package import Networking
 
 /// A DHCP message. RFC 2131, section 2; options as in RFC 2132, long ones as in RFC 3396.
 package struct Message: Equatable, Sendable {

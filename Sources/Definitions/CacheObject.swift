@@ -1,6 +1,6 @@
 import CNI
 package import JSONC
-import Network
+import Networking
 
 /// An object of the cluster as the cache keeps it: what an ADD needs of it, and what tells an older one from a newer.
 package struct CacheObject: Sendable {
@@ -99,7 +99,9 @@ package struct CacheObject: Sendable {
     }
 
     /// Whether both are known to be objects of their own that had one name after the other.
-    func isAnother(than other: CacheObject) -> Bool { !uid.isEmpty && !other.uid.isEmpty && uid != other.uid }
+    package func isAnother(than other: CacheObject) -> Bool {
+        !uid.isEmpty && !other.uid.isEmpty && uid != other.uid
+    }
 
     /// What an ADD would refuse of it; nil for one that can be used.
     package var problem: String? {

@@ -1,7 +1,7 @@
 package import CNI
 import JSONC
 import Linux
-import Network
+import Networking
 
 /// Writes the cache: whole objects or none, and no older state over a newer. One process at a time.
 package struct CacheWriter: ~Copyable {

@@ -1,7 +1,7 @@
 package import CNI
 package import JSONC
 import Linux
-import Network
+import Networking
 import YAML
 
 /// The node's copy of NetworkAttachmentDefinitions and pods: one manifest a file, as `kubectl get -o yaml` prints

@@ -27,9 +27,23 @@ package enum ManifestStream {
     package static func read(_ bytes: [UInt8]) -> Input {
         let first = bytes.first { $0 > 0x20 }
         let isJSON = first == UInt8(ascii: "{") || first == UInt8(ascii: "[")
-        var input = isJSON ? JSONSplitter(bytes).input() : yaml(bytes)
+        var input = isJSON ? json(bytes) : yaml(bytes)
         if first == nil { input.problem = "it is empty: what wrote it failed" }
         if input.pieces.count == 1 { input.pieces[0].place = "" }
+        return input
+    }
+
+    private static func json(_ bytes: [UInt8]) -> Input {
+        let text = JSONText(bytes)
+        var input = Input()
+        for (number, document) in text.documents.enumerated() {
+            let items = text.items(document)
+            if items != nil { input.isList = true }
+            for (index, item) in (items ?? [document]).enumerated() {
+                let place = items == nil ? "document \(number + 1)" : "items[\(index)]"
+                input.pieces.append(Piece(place: place, text: bytes[item], isJSON: true))
+            }
+        }
         return input
     }
 
@@ -100,97 +114,5 @@ package enum ManifestStream {
             items[items.count - 1] += line.dropFirst(indent + 2) + [UInt8(ascii: "\n")]
         }
         return items
-    }
-}
-
-/// Finds where JSON documents and the elements of their `items` begin and end; what is in them is the parser's matter.
-private struct JSONSplitter {
-    private let bytes: [UInt8]
-
-    init(_ bytes: [UInt8]) { self.bytes = bytes }
-
-    func input() -> ManifestStream.Input {
-        var input = ManifestStream.Input()
-        var position = 0
-        var number = 1
-        while let start = bytes[position...].firstIndex(where: { $0 > 0x20 }) {
-            let end = self.end(of: start)
-            let items = self.items(start..<end)
-            if items != nil { input.isList = true }
-            for (index, item) in (items ?? [start..<end]).enumerated() {
-                let place = items == nil ? "document \(number)" : "items[\(index)]"
-                input.pieces.append(.init(place: place, text: bytes[item], isJSON: true))
-            }
-            number += 1
-            position = end
-        }
-        return input
-    }
-
-    /// Behind the value that begins here; behind everything, when it has no end.
-    private func end(of start: Int) -> Int {
-        var depth = 0
-        var position = start
-        while position < bytes.count {
-            switch bytes[position] {
-            case UInt8(ascii: "\""):
-                position = endOfText(position)
-                if depth == 0 { return position }
-                continue
-            case UInt8(ascii: "{"), UInt8(ascii: "["): depth += 1
-            case UInt8(ascii: "}"), UInt8(ascii: "]"):
-                depth -= 1
-                if depth <= 0 { return position + 1 }
-            case 0...0x20, UInt8(ascii: ","): if depth == 0 { return max(position, start + 1) }
-            default: break
-            }
-            position += 1
-        }
-        return bytes.count
-    }
-
-    private func endOfText(_ start: Int) -> Int {
-        var position = start + 1
-        while position < bytes.count {
-            switch bytes[position] {
-            case UInt8(ascii: "\\"): position += 2
-            case UInt8(ascii: "\""): return position + 1
-            default: position += 1
-            }
-        }
-        return bytes.count
-    }
-
-    /// The elements of the member `items` of the object there; nil for one without such a list.
-    private func items(_ object: Range<Int>) -> [Range<Int>]? {
-        guard bytes[object.lowerBound] == UInt8(ascii: "{") else { return nil }
-        var position = object.lowerBound + 1
-        while let key = next(position, object.upperBound), bytes[key] == UInt8(ascii: "\"") {
-            let colon = next(endOfText(key), object.upperBound)
-            guard let colon, let value = next(colon + 1, object.upperBound) else { return nil }
-            if bytes[key..<endOfText(key)].elementsEqual("\"items\"".utf8) {
-                // As Go prints a list without elements.
-                if bytes[value...].starts(with: "null".utf8) { return [] }
-                return bytes[value] == UInt8(ascii: "[") ? elements(value..<end(of: value)) : nil
-            }
-            position = end(of: value)
-        }
-        return nil
-    }
-
-    private func elements(_ list: Range<Int>) -> [Range<Int>] {
-        var found: [Range<Int>] = []
-        var position = list.lowerBound + 1
-        while let start = next(position, list.upperBound), bytes[start] != UInt8(ascii: "]") {
-            found.append(start..<end(of: start))
-            position = end(of: start)
-        }
-        return found
-    }
-
-    /// The next byte that is neither white space nor a comma.
-    private func next(_ position: Int, _ end: Int) -> Int? {
-        guard position < end else { return nil }
-        return bytes[position..<end].firstIndex { $0 > 0x20 && $0 != UInt8(ascii: ",") }
     }
 }

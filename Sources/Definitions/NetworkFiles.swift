@@ -1,7 +1,7 @@
 package import CNI
 package import JSONC
 package import Linux
-import Network
+import Networking
 
 /// Networks that are files: in `confDir`, or named by a path in `clusterNetwork`.
 package enum NetworkFiles {

@@ -1,7 +1,7 @@
 package import CNI
 import JSONC
 import Linux
-import Network
+import Networking
 
 /// The annotations that select networks.
 package struct PodAnnotations: Sendable {

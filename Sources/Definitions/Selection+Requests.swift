@@ -1,6 +1,6 @@
 import CNI
 import JSONC
-import Network
+import Networking
 
 /// What a selection asks of plugins that are not built in, and no plugin can give: portMappings of portmap, bandwidth of
 /// bandwidth. Such a plugin refuses it in ADD, and again in each DEL: the pod could not go.

@@ -1,6 +1,6 @@
 package import CNI
 package import JSONC
-package import Network
+package import Networking
 
 /// One element of the annotation `k8s.v1.cni.cncf.io/networks` (NPWG multi-network specification 1.3, §4.1).
 package struct Selection: Equatable, Sendable {

@@ -1,5 +1,5 @@
 import CNI
-import Network
+import Networking
 import Plans
 
 /// Who gives a plugin's addresses, for one call.

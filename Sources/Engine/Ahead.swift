@@ -1,6 +1,6 @@
 import CNI
 import Linux
-import Network
+import Networking
 import Plans
 
 /// What an attachment has done ahead of its turn: its link is there, and somebody is asked for its address.

@@ -1,6 +1,6 @@
 import Linux
 import Netlink
-import Network
+import Networking
 import Plans
 
 /// A bridge that this run uses.

@@ -1,7 +1,7 @@
 import CNI
 import JSONC
 import Linux
-import Network
+import Networking
 import Plans
 
 /// A plugin that is a module of this executable.

@@ -1,7 +1,7 @@
 import CNI
 import Linux
 import Netlink
-import Network
+import Networking
 import Plans
 
 /// Why the kernel refuses a step, and what helps.

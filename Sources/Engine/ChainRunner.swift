@@ -2,7 +2,7 @@ package import CNI
 package import JSONC
 package import Linux
 import Netlink
-import Network
+import Networking
 package import Plans
 
 /// Runs the plugins of one network list after another: each is observed, planned and applied before the next,

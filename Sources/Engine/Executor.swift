@@ -1,7 +1,7 @@
 import CNI
 import Linux
 import Netlink
-import Network
+import Networking
 package import Plans
 
 /// Runs steps in order and keeps the journal. It knows no kernel object: how each step runs is in Steps.

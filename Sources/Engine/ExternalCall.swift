@@ -1,7 +1,7 @@
 package import CNI
 import JSONC
 import Linux
-import Network
+import Networking
 package import Plans
 
 /// One run of a plugin that is not built in, per CNI 1.1, section 2 (execution protocol).

@@ -1,6 +1,6 @@
 import Linux
 import Netlink
-import Network
+import Networking
 import Plans
 
 /// Masquerade rules of the iptables programs, as the reference plugins write them: one chain for a container and

@@ -1,6 +1,6 @@
 import CNI
 import Linux
-package import Network
+package import Networking
 package import Plans
 
 /// What goes again only if nobody else counts on it.

@@ -1,7 +1,7 @@
 package import CNI
 import Linux
 import Netlink
-package import Network
+package import Networking
 import Plans
 
 /// The two namespaces of an attachment, each with its netlink socket: the process's own, and the pod's.

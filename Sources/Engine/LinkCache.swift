@@ -1,5 +1,5 @@
 import Netlink
-import Network
+import Networking
 import Plans
 
 /// What one call knows of links, so that none is looked for twice, and which links its records mean.

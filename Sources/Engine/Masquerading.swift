@@ -1,7 +1,7 @@
 package import CNI
 import Linux
 import Netlink
-import Network
+import Networking
 package import Plans
 
 /// Masquerade rules and spoof checks, named as the reference plugins name them, so that either removes the other's.

@@ -1,6 +1,6 @@
 package import CNI
 import Linux
-import Network
+import Networking
 package import Plans
 
 /// Notes that plugins keep themselves, beside the pod's record.

@@ -1,7 +1,7 @@
 package import CNI
 import Linux
 import Netlink
-import Network
+import Networking
 package import Plans
 
 extension Kernel {

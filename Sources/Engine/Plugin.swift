@@ -1,7 +1,7 @@
 import CNI
 import JSONC
 import Linux
-import Network
+import Networking
 import Plans
 
 /// One plugin of a chain at work, for one verb.

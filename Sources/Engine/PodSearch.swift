@@ -1,7 +1,7 @@
 package import CNI
 import Linux
 import Netlink
-package import Network
+package import Networking
 package import Plans
 
 /// Attachments without a record: their links have MAC addresses that are derived from the container's ID, and sit

@@ -2,7 +2,7 @@ package import CNI
 import JSONC
 import Linux
 import Netlink
-import Network
+import Networking
 package import Plans
 
 extension ChainRunner {

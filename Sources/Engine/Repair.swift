@@ -1,7 +1,7 @@
 package import CNI
 import Linux
 import Netlink
-import Network
+import Networking
 package import Plans
 
 /// What was found of one attachment, and done.

@@ -1,7 +1,7 @@
 package import CNI
 import Linux
 import Netlink
-package import Network
+package import Networking
 package import Plans
 
 /// An attachment's link in the pod.

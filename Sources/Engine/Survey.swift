@@ -1,7 +1,7 @@
 import CNI
 import Linux
 import Netlink
-import Network
+import Networking
 import Plans
 
 /// Looks what the host has lost of an attachment: runs the plugins as ADD would, and instead of a step notes it when the

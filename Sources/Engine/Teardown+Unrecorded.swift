@@ -1,7 +1,7 @@
 package import CNI
 import Linux
 import Netlink
-package import Network
+package import Networking
 package import Plans
 
 /// DEL of a pod without a record: what else shows that a link is its own.

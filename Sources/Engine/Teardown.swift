@@ -1,7 +1,7 @@
 package import CNI
 import Linux
 import Netlink
-import Network
+import Networking
 package import Plans
 
 /// What DEL of one plugin asks for.

@@ -1,5 +1,5 @@
 import CNI
-import Network
+import Networking
 import Plans
 
 /// CHECK of every attachment with addresses: they are on the link, and its routes exist.

@@ -1,6 +1,6 @@
 import CNI
 import Linux
-import Network
+import Networking
 import Plans
 
 /// Does what the plugins of a chain ask for, or shows it.

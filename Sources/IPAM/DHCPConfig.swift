@@ -1,7 +1,7 @@
 import CNI
 package import DHCP
 import JSONC
-import Network
+import Networking
 package import Plans
 
 /// The `ipam` section of dhcp.

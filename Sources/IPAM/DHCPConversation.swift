@@ -1,7 +1,7 @@
 package import CNI
 package import DHCP
 package import Linux
-import Network
+import Networking
 package import Plans
 
 /// An exchange that is led over a pod's link.

@@ -2,7 +2,7 @@ import CNI
 import DHCP
 import JSONC
 import Linux
-import Network
+import Networking
 import Plans
 
 /// An ADD's question to the DHCP servers on the pod's link.

@@ -2,7 +2,7 @@ import CNI
 package import DHCP
 package import JSONC
 package import Linux
-package import Network
+package import Networking
 package import Plans
 
 /// A lease of an attachment as it is written down: what a renewal, a DEL and a reboot need.

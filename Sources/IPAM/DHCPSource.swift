@@ -2,7 +2,7 @@ package import CNI
 import DHCP
 package import JSONC
 import Linux
-package import Network
+package import Networking
 package import Plans
 
 /// Addresses of a DHCP server, which the ADD itself asks over the pod's link. CNI reference plugin `dhcp`, without its daemon.

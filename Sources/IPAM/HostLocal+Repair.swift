@@ -1,6 +1,6 @@
 import CNI
 import Linux
-import Network
+import Networking
 import Plans
 
 /// Of an attachment that has its addresses.

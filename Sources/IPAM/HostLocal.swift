@@ -1,7 +1,7 @@
 package import CNI
 package import JSONC
 import Linux
-package import Network
+package import Networking
 package import Plans
 
 /// Addresses from ranges of this node, written down in files. CNI reference plugin `host-local`.

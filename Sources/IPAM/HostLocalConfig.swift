@@ -1,7 +1,7 @@
 package import CNI
 import JSONC
 import Linux
-package import Network
+package import Networking
 package import Plans
 
 /// The `ipam` section of host-local, with what runtimeConfig, args and CNI_ARGS ask for.

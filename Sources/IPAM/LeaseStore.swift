@@ -1,6 +1,6 @@
 import CNI
 import Linux
-import Network
+import Networking
 import Plans
 
 /// host-local's files: one for each address that is out, named by it, and the last one given of each set. Byte for

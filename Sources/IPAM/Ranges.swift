@@ -1,6 +1,6 @@
 import CNI
 import JSONC
-package import Network
+package import Networking
 
 /// A span of a subnet's addresses, and the gateway that is not given out.
 package struct AddressRange: Equatable, Sendable {

@@ -1,6 +1,6 @@
 package import CNI
 package import JSONC
-import Network
+import Networking
 package import Plans
 
 /// Addresses as the configuration or the call names them; nothing is kept. CNI reference plugin `static`.

@@ -1,6 +1,6 @@
 import CNI
 import JSONC
-import Network
+import Networking
 import Plans
 
 // What the reference plugins accept and no pod can use; the meta role refuses it before an ADD.

@@ -1,4 +1,4 @@
-internal import Network
+internal import Networking
 
 extension JSON {
     /// - Parameters:

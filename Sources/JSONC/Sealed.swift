@@ -1,4 +1,4 @@
-import Network
+import Networking
 
 /// Lines of JSON that carry a checksum: a disk may change a bit and leave JSON that says something else. The first member
 /// is a checksum of all that follows it: `{"sum":"<16 hexadecimal digits>",...`.

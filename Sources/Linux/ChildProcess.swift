@@ -1,6 +1,6 @@
 internal import CLinux
 internal import Glibc
-internal import Network
+internal import Networking
 
 /// What a program returned.
 package struct ChildResult: Sendable {

@@ -1,6 +1,6 @@
 internal import CLinux
 internal import Glibc
-internal import Network
+internal import Networking
 
 /// An open directory: names below it are used without following links.
 package struct Directory: ~Copyable, Sendable {

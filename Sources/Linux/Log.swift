@@ -1,6 +1,6 @@
 internal import CLinux
 internal import Glibc
-internal import Network
+internal import Networking
 
 /// From the fewest messages to the most.
 package enum LogLevel: String, Comparable, Sendable, CaseIterable {

@@ -1,5 +1,5 @@
 internal import Glibc
-package import Network
+package import Networking
 
 extension NamespaceIdentity {
     /// Changes with every boot; empty where a sandbox hides it.

@@ -1,5 +1,5 @@
 internal import Glibc
-internal import Network
+internal import Networking
 
 /// What a symbolic link says; nil if the path is not one.
 package func linkTarget(_ path: String) -> String? {
@@ -68,4 +68,11 @@ package func modificationTime(_ path: String) -> Int64? {
 package func isRegularFile(_ path: String) -> Bool {
     var info = stat()
     return stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFREG
+}
+
+/// The host's name, as uname(2) has it.
+package func hostName() -> String {
+    var name = [CChar](repeating: 0, count: 256)
+    guard gethostname(&name, name.count - 1) == 0 else { return "" }
+    return String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
 }

@@ -1,6 +1,6 @@
 package import CNI
 import Definitions
-import Network
+import Networking
 package import Plans
 
 /// Moves the pod's default route to the network that asks for it (`default-route` of a selection).

@@ -1,6 +1,6 @@
 package import CNI
 package import Definitions
-package import Network
+package import Networking
 package import Plans
 package import Records
 

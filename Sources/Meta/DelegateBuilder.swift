@@ -3,7 +3,7 @@ package import Definitions
 import Engine
 import JSONC
 package import Linux
-import Network
+import Networking
 import Plans
 import Records
 

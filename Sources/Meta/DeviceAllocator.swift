@@ -2,7 +2,7 @@ import CNI
 import Definitions
 import JSONC
 import Linux
-import Network
+import Networking
 import Plans
 import Records
 

@@ -1,7 +1,7 @@
 import CNI
 package import IPAM
 package import Linux
-import Network
+import Networking
 package import Plans
 import Records
 

@@ -2,7 +2,7 @@ package import CNI
 import Definitions
 package import JSONC
 package import Linux
-import Network
+import Networking
 
 /// The meta-plugin's own configuration, in Multus's keys.
 package struct MetaConfig: Sendable {

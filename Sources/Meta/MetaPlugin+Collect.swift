@@ -4,7 +4,7 @@ import Engine
 import Hashing
 import JSONC
 import Linux
-import Network
+import Networking
 import Plans
 import Records
 

@@ -3,7 +3,7 @@ import Definitions
 import Engine
 import JSONC
 import Linux
-import Network
+import Networking
 import Plans
 import Records
 

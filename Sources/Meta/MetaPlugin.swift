@@ -5,7 +5,7 @@ import IPAM
 package import JSONC
 import Linux
 import Modules
-import Network
+import Networking
 package import Plans
 import Records
 

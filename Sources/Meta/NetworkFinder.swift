@@ -1,7 +1,7 @@
 import CNI
 import Definitions
 import JSONC
-import Network
+import Networking
 
 /// A network by configuration or annotation, found.
 struct FoundNetwork {

@@ -2,7 +2,7 @@ package import CNI
 import Definitions
 package import JSONC
 import Linux
-import Network
+import Networking
 
 /// The runtime's configuration of a node: Plexus around the network that the node has, or in Multus' place.
 package struct NodeConfiguration {

@@ -4,7 +4,7 @@ import IPAM
 import JSONC
 import Linux
 import Modules
-import Network
+import Networking
 package import Plans
 
 /// What the executable is, by the name it was started under.

@@ -3,7 +3,7 @@ package import Definitions
 import Engine
 package import JSONC
 import Linux
-import Network
+import Networking
 import Plans
 import Records
 

@@ -1,6 +1,6 @@
 import CNI
 import JSONC
-import Network
+import Networking
 import Plans
 
 /// Of the places where one value may be written, the last one that has it.

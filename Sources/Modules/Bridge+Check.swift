@@ -1,5 +1,5 @@
 package import CNI
-import Network
+import Networking
 package import Plans
 
 extension Bridge {

@@ -1,5 +1,5 @@
 import JSONC
-import Network
+import Networking
 
 extension Bridge {
     /// `vlan`, `vlanTrunk` and `preserveDefaultVlan`; refused on every verb when they make no sense, as the reference

@@ -1,6 +1,6 @@
 package import CNI
 package import JSONC
-package import Network
+package import Networking
 package import Plans
 
 /// A veth pair whose host end is a port of a bridge; with IPAM the pod gets addresses, and the bridge may be

@@ -1,6 +1,6 @@
 import CNI
 import JSONC
-import Network
+import Networking
 import Plans
 
 /// What macvlan and ipvlan have in common: a link in the pod that sits on another one, its master.

@@ -1,6 +1,6 @@
 package import CNI
 package import JSONC
-import Network
+import Networking
 package import Plans
 
 /// A link that drops what it is given, for addresses that are the pod's alone. CNI reference plugin `dummy`; kernel:

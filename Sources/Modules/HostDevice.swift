@@ -1,6 +1,6 @@
 package import CNI
 package import JSONC
-import Network
+import Networking
 package import Plans
 
 /// Hands a device of the host to the pod, and gives it back under its old name. CNI reference plugin `host-device`.

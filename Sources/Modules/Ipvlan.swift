@@ -1,6 +1,6 @@
 package import CNI
 package import JSONC
-import Network
+import Networking
 package import Plans
 
 /// A link with its master's MAC address and IP addresses of its own. CNI reference plugin `ipvlan`; kernel:

@@ -1,6 +1,6 @@
 package import CNI
 package import JSONC
-import Network
+import Networking
 package import Plans
 
 /// Sets `lo` up, whatever CNI_IFNAME says. CNI reference plugin `loopback`.

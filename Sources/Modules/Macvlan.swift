@@ -1,6 +1,6 @@
 package import CNI
 package import JSONC
-import Network
+import Networking
 package import Plans
 
 /// A link with a MAC address of its own on one of the host's. CNI reference plugin `macvlan`; kernel:

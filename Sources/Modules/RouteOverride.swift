@@ -1,6 +1,6 @@
 package import CNI
 package import JSONC
-import Network
+import Networking
 package import Plans
 
 /// Changes the routes that the plugins before it made, on the chain's interfaces alone. CNI plugin `route-override`.

@@ -1,6 +1,6 @@
 package import CNI
 package import JSONC
-import Network
+import Networking
 package import Plans
 
 /// Sysctls and link properties of an interface that another plugin of the chain made. CNI reference plugin `tuning`.

@@ -1,5 +1,5 @@
 internal import CLinux
-internal import Network
+internal import Networking
 
 /// A netlink attribute: its number, the space that it belongs to, and the type of its value, declared together.
 struct Attribute<Space, Value>: Sendable {

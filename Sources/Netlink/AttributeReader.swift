@@ -1,6 +1,6 @@
 internal import CLinux
 import Linux
-internal import Network
+internal import Networking
 
 /// Attributes of a reply, while its buffer is alive.
 struct AttributeReader {

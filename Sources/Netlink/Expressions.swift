@@ -1,7 +1,7 @@
 internal import CLinux
 internal import CMnl
 internal import Glibc
-internal import Network
+internal import Networking
 
 /// What a rule does, expression by expression, as the kernel's virtual machine takes it.
 struct Expressions {

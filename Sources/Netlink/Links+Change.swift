@@ -2,7 +2,7 @@ internal import CLinux
 internal import CMnl
 internal import Glibc
 package import Linux
-package import Network
+package import Networking
 
 // MARK: Making
 

@@ -2,7 +2,7 @@ internal import CLinux
 internal import CMnl
 internal import Glibc
 package import Linux
-package import Network
+package import Networking
 
 /// A link as the kernel has it. linux/if_link.h.
 package struct LinkInfo: Equatable, Sendable {

@@ -2,7 +2,7 @@ internal import CLinux
 internal import CMnl
 internal import Glibc
 package import Linux
-import Network
+import Networking
 
 // linux/netfilter/nf_tables.h
 enum TableSpace {}

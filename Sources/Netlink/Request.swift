@@ -1,6 +1,6 @@
 internal import CLinux
 internal import CMnl
-internal import Network
+internal import Networking
 
 /// The bytes of a request, which grow with what is put into them.
 private final class Buffer {

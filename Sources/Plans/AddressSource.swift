@@ -1,6 +1,6 @@
 package import CNI
 package import JSONC
-package import Network
+package import Networking
 
 /// What IPAM hands out.
 package struct Lease: Equatable, Sendable {

@@ -1,6 +1,6 @@
 package import CNI
 package import JSONC
-package import Network
+package import Networking
 
 /// What an ADD left behind that DEL and CHECK want to know.
 package struct Attached: Equatable, Sendable {

@@ -1,6 +1,6 @@
 package import CNI
 import Hashing
-package import Network
+package import Networking
 
 /// One container's interface on one network.
 package struct AttachmentID: Hashable, Sendable {

@@ -1,5 +1,5 @@
 package import JSONC
-package import Network
+package import Networking
 
 /// A device of the host that a pod has for a while.
 package struct Device: Hashable, Sendable {

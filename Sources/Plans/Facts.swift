@@ -1,4 +1,4 @@
-package import Network
+package import Networking
 
 /// A link as the kernel has it.
 package struct LinkFacts: Equatable, Sendable {

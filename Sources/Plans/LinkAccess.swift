@@ -1,5 +1,5 @@
 package import CNI
-package import Network
+package import Networking
 
 /// The pod's link, for an address source that talks over it.
 package protocol LinkAccess: AnyObject {

@@ -1,5 +1,5 @@
 package import JSONC
-package import Network
+package import Networking
 
 /// As records keep it.
 extension NamespaceIdentity {

@@ -1,4 +1,4 @@
-import Network
+import Networking
 
 /// One effect on the kernel, as data. The executor runs it and knows its inverse; `StepKind.commands` prints it.
 ///

@@ -1,7 +1,7 @@
 package import CNI
 package import JSONC
 package import Linux
-import Network
+import Networking
 package import Plans
 
 /// Files that tell what a pod's device is: from a device plugin, for the CNI plugin and for network-status. NPWG device

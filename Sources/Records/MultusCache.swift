@@ -1,7 +1,7 @@
 package import CNI
 import JSONC
 package import Linux
-import Network
+import Networking
 package import Plans
 
 /// What Multus wrote down of a container, so that a pod it attached can be detached after a switch-over. Read and, after

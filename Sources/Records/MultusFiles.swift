@@ -1,7 +1,7 @@
 import CNI
 import JSONC
 package import Linux
-import Network
+import Networking
 import Plans
 
 /// What Multus and its libcni would have written of a pod, so that a node can go back to them with its pods running: Multus'

@@ -1,6 +1,6 @@
 import CNI
 import JSONC
-import Network
+import Networking
 import Plans
 
 /// The text of the annotation `k8s.v1.cni.cncf.io/network-status`, as Multus writes it: order of keys, indentation and

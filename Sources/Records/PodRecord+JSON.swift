@@ -1,7 +1,7 @@
 package import CNI
 package import JSONC
 import Linux
-import Network
+import Networking
 import Plans
 
 extension PodRecord {

@@ -1,7 +1,7 @@
 package import CNI
 import JSONC
 import Linux
-package import Network
+package import Networking
 package import Plans
 
 /// What is known of a container's attachments between ADD and DEL.

@@ -1,7 +1,7 @@
 package import CNI
 import JSONC
 package import Linux
-import Network
+import Networking
 package import Plans
 
 /// `<cniDir>/attachments/<containerID>@<CNI_IFNAME>.json`, one file for each top-level interface: a line that says what is

@@ -1,7 +1,7 @@
 package import CNI
 import JSONC
 package import Linux
-import Network
+import Networking
 
 /// `<cniDir>/status/<namespace>_<pod>_<uid>.json`: the text of the annotation `network-status` of each pod, for whoever
 /// publishes it. The last part is empty where the runtime does not tell the UID.

@@ -3,7 +3,7 @@ import DHCP
 import Engine
 package import IPAM
 package import Linux
-import Network
+import Networking
 package import Plans
 
 /// Renews the leases of a node, in one loop: it sleeps until the next one is due, holds no pod's namespace open meanwhile,

@@ -1,7 +1,7 @@
 import CNI
 import JSONC
 import Meta
-import Network
+import Networking
 import Plans
 
 @testable import Netlink

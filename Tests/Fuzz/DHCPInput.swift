@@ -1,7 +1,7 @@
 import DHCP
 import IPAM
 import JSONC
-import Network
+import Networking
 
 /// What a DHCP server sends, and what a lease is written down as.
 enum DHCPInput {

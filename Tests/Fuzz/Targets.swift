@@ -2,7 +2,7 @@ import CNI
 import Definitions
 import Foundation
 import JSONC
-import Network
+import Networking
 import Plans
 import Testing
 import YAML

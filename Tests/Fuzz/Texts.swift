@@ -1,6 +1,6 @@
 import Foundation
 import JSONC
-import Network
+import Networking
 import Plans
 
 @testable import IPAM

@@ -2,7 +2,7 @@ import CNI
 import Foundation
 import IPAM
 import JSONC
-import Network
+import Networking
 import Plans
 import Support
 import Testing

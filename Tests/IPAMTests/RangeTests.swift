@@ -1,7 +1,7 @@
 import CNI
 import IPAM
 import JSONC
-import Network
+import Networking
 import Plans
 import Testing
 

@@ -2,7 +2,7 @@ import CNI
 import Definitions
 import JSONC
 import Meta
-import Network
+import Networking
 import Plans
 import Testing
 

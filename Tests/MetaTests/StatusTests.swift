@@ -1,6 +1,6 @@
 import CNI
 import JSONC
-import Network
+import Networking
 import Plans
 import Testing
 

@@ -1,7 +1,7 @@
 import CNI
 import JSONC
 import Modules
-import Network
+import Networking
 import Plans
 import Testing
 

@@ -1,6 +1,6 @@
 import CNI
 import Modules
-import Network
+import Networking
 import Plans
 import Testing
 

@@ -2,7 +2,7 @@ import CNI
 import Engine
 import Linux
 import Netlink
-import Network
+import Networking
 import Plans
 import Support
 import Testing

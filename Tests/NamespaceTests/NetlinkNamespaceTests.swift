@@ -1,7 +1,7 @@
 import Engine
 import Linux
 import Netlink
-import Network
+import Networking
 import Plans
 import Support
 import Testing

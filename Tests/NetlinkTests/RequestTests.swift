@@ -1,5 +1,5 @@
 import CLinux
-import Network
+import Networking
 import Testing
 
 @testable import Netlink

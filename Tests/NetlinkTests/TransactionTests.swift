@@ -1,6 +1,6 @@
 import CLinux
 import Linux
-import Network
+import Networking
 import Testing
 
 @testable import Netlink

@@ -1,5 +1,5 @@
 import CNI
-import Network
+import Networking
 import Plans
 import Testing
 

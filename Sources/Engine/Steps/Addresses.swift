@@ -1,7 +1,7 @@
 import CNI
 import Linux
 import Netlink
-import Network
+import Networking
 import Plans
 
 extension LiveRun {

@@ -1,6 +1,6 @@
 import Linux
 import Netlink
-import Network
+import Networking
 import Plans
 
 extension LiveRun {

@@ -1,7 +1,7 @@
 import CNI
 import Linux
 import Netlink
-import Network
+import Networking
 import Plans
 
 /// A file below /proc/sys follows the namespace of the thread that opens it.

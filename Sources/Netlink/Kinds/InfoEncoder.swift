@@ -1,5 +1,5 @@
 import Linux
-internal import Network
+internal import Networking
 
 /// Writes the settings of a new link of some kind into its IFLA_LINKINFO.
 struct InfoEncoder: LinkKindEncoder {

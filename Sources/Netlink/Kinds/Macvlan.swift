@@ -1,6 +1,6 @@
 internal import CLinux
 import Linux
-internal import Network
+internal import Networking
 
 extension InfoEncoder {
     func encode(_ kind: MacvlanKind) {

@@ -1,4 +1,4 @@
-package import Network
+package import Networking
 
 /// Addresses of links. Kernel: RTM_NEWADDR, RTM_DELADDR.
 package enum AddressStep: StepKind {

@@ -1,4 +1,4 @@
-package import Network
+package import Networking
 
 /// Bridges, their ports and VLANs.
 package enum BridgeStep: StepKind {

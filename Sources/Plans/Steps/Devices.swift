@@ -1,4 +1,4 @@
-import Network
+import Networking
 
 /// Devices of the host that pods have for a while.
 package enum DeviceStep: StepKind {

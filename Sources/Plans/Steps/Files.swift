@@ -1,4 +1,4 @@
-import Network
+import Networking
 
 /// Small files of the node that DEL will want to read.
 package enum FileStep: StepKind {

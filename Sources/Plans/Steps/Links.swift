@@ -1,4 +1,4 @@
-package import Network
+package import Networking
 
 /// Links. Kernel: RTM_NEWLINK, RTM_DELLINK, RTM_SETLINK.
 package enum LinkStep: StepKind {

@@ -1,5 +1,5 @@
 import Hashing
-package import Network
+package import Networking
 
 /// Source translation of attachments, by nftables or iptables.
 package enum MasqueradeStep: StepKind {

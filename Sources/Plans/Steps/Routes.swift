@@ -1,4 +1,4 @@
-package import Network
+package import Networking
 
 /// Routes. Kernel: RTM_NEWROUTE, RTM_DELROUTE.
 package enum RouteStep: StepKind {

@@ -1,4 +1,4 @@
-package import Network
+package import Networking
 
 /// Rules that choose a routing table. Kernel: RTM_NEWRULE, RTM_DELRULE.
 package enum RuleStep: StepKind {

@@ -1,4 +1,4 @@
-package import Network
+package import Networking
 
 /// Lets bridge ports send with their own source address alone, by nftables.
 package enum SpoofCheckStep: StepKind {

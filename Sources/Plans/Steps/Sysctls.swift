@@ -1,4 +1,4 @@
-import Network
+import Networking
 
 /// Values below /proc/sys.
 package struct SysctlStep: StepKind {

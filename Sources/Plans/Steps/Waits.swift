@@ -1,4 +1,4 @@
-import Network
+import Networking
 
 /// Waits that end when their cause does.
 package enum WaitStep: StepKind {

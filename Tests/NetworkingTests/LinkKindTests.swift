@@ -1,4 +1,4 @@
-import Network
+import Networking
 import Testing
 
 /// The kinds' own settings, in the words of `ip link add ... type KIND`. A new kind has its rows here.
