@@ -11,6 +11,9 @@ let settings: [SwiftSetting] = [
 /// For every target above the three that talk to C.
 let safe = settings + [.strictMemorySafety()]
 
+/// `plexus-agent` with what it needs: left out with PLEXUS_PARTS=cni, as its packages take minutes to build.
+let hasAgent = Context.environment["PLEXUS_PARTS"] != "cni"
+
 let package = Package(
     name: "plexus",
     products: [.executable(name: "plexus", targets: ["plexus"])],
@@ -105,3 +108,37 @@ let package = Package(
         .testTarget(name: "EndToEndTests", dependencies: ["Support"], swiftSettings: settings),
     ]
 )
+
+if hasAgent {
+    package.products.append(.executable(name: "plexus-agent", targets: ["plexus-agent"]))
+    package.dependencies += [
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0", traits: []),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.100.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.30.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ]
+    package.targets += [
+        .target(
+            name: "Agent",
+            dependencies: [
+                "Kubernetes", "Definitions", "Records", "Meta", "Renewal", "Plans", "Linux", "CNI", "JSONC", "YAML",
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+            ],
+            swiftSettings: settings),
+        .executableTarget(
+            name: "plexus-agent",
+            dependencies: [
+                "Agent", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ],
+            swiftSettings: settings),
+    ]
+}
