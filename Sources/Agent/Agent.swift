@@ -10,11 +10,18 @@ package struct AgentOptions: Sendable {
     package var nodeName: String?
     package var kubeconfig: String?
     package var cacheDir: String
+    /// Those of the CNI executable's names.
+    package var cniDirs: [String]
+    package var socket: String
 
-    package init(nodeName: String?, kubeconfig: String?, cacheDir: String) {
+    package init(
+        nodeName: String?, kubeconfig: String?, cacheDir: String, cniDirs: [String], socket: String
+    ) {
         self.nodeName = nodeName
         self.kubeconfig = kubeconfig
         self.cacheDir = cacheDir
+        self.cniDirs = cniDirs
+        self.socket = socket
     }
 }
 
@@ -38,10 +45,16 @@ package struct Agent {
         }
         self.log = log
         client = APIClient(access)
-        services = [
-            Mirror(.definition, of: node, in: options.cacheDir, client, log),
-            Mirror(.pod, of: node, in: options.cacheDir, client, log),
-        ]
+        var mirrors: [CacheObject.Kind: Mirror] = [:]
+        for kind in CacheObject.Kind.allCases {
+            mirrors[kind] = Mirror(kind, of: node, in: options.cacheDir, client, log)
+        }
+        let needs = Needs(cacheDir: options.cacheDir, client, mirrors)
+        let publisher = Publisher(options.cniDirs, cacheDir: options.cacheDir, client, log)
+        services =
+            Array(mirrors.values) + [
+                publisher, Listener(path: options.socket, needs: needs, publisher: publisher),
+            ]
         log.info("started", metadata: ["node": "\(node)", "server": "\(access.server)"])
     }
 

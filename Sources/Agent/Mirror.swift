@@ -104,7 +104,7 @@ actor Mirror: Service {
         if reflector.isWhole { note() }
     }
 
-    private func put(_ json: JSON) {
+    func put(_ json: JSON) {
         attempt("an object is left out") { () throws(Failure) in
             guard let object = try read(json) else { return }
             seen?.insert(object.id)

@@ -138,16 +138,22 @@ int clinux_listen(const char *path) {
     return raw;
 }
 
-int clinux_knock(const char *path) {
+int clinux_connect(const char *path) {
     struct sockaddr_un address;
     int raw = unix_socket(path, &address);
     if (raw < 0) return -1;
-    int status = connect(raw, (struct sockaddr *)&address, sizeof address);
+    if (connect(raw, (struct sockaddr *)&address, sizeof address) == 0) return raw;
     int saved = errno;
     close(raw);
     errno = saved;
+    return -1;
+}
+
+int clinux_knock(const char *path) {
+    int raw = clinux_connect(path);
+    if (raw >= 0) close(raw);
     // A full backlog is somebody who is busy.
-    return status == 0 || saved == EAGAIN ? 0 : -1;
+    return raw >= 0 || errno == EAGAIN ? 0 : -1;
 }
 
 void clinux_accept_all(int listener) {

@@ -35,7 +35,7 @@ package struct CacheObject: Sendable {
     /// The node that a pod is on; empty when none is chosen.
     package let node: String
     let version: String
-    let uid: String
+    package let uid: String
 
     /// - Parameter json: the object as the API server has it.
     package init(_ json: JSON) throws(JSONError) {
@@ -89,6 +89,12 @@ package struct CacheObject: Sendable {
         }
         if !annotations.members.isEmpty { kept["annotations"] = .object(annotations) }
         return kept
+    }
+
+    /// Of a static pod: it has the kubelet's hash as its UID, its mirror another one.
+    package var isStatic: Bool {
+        let origin = json["metadata"]?["annotations"]?["kubernetes.io/config.source"]?.string
+        return id.kind == .pod && origin.map { $0 != "api" } ?? false
     }
 
     /// Whether `other`, of the same name, is a newer state of this object. The API server counts upwards.

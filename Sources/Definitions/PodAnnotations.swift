@@ -122,10 +122,13 @@ package struct PodAnnotations: Sendable {
 
     /// From the runtime if it offers them, even as `null`; else from the cache.
     ///
-    /// - Parameter mayBeUnknown: then a pod that nobody knows has none.
+    /// - Parameters:
+    ///   - mayBeUnknown: then a pod that nobody knows has none.
+    ///   - filler: is asked for a pod that the cache lacks, or of which it has an earlier one of that name.
     /// - Throws: code 11 for a pod that nobody knows yet, as the cache may still be filling.
     package static func find(
-        _ pod: Pod?, _ config: PluginConfig, mayBeUnknown: Bool, _ cache: DefinitionCache
+        _ pod: Pod?, _ config: PluginConfig, mayBeUnknown: Bool, _ cache: DefinitionCache,
+        _ filler: CacheFiller? = nil
     ) throws(Failure) -> PodAnnotations {
         let key = runtimeKey
         if let runtime = config.runtimeConfig, runtime.present(key) {
@@ -139,14 +142,32 @@ package struct PodAnnotations: Sendable {
             }
         }
         guard let pod else { return PodAnnotations() }
-        guard let found = try cache.pod(pod) else {
+        var found = try cache.pod(pod)
+        var outcome = CacheFiller.Outcome.unknown(nil)
+        if found.map({ isOfAnother($0.json, pod) }) ?? true, let filler {
+            outcome = filler.fill(.init(.pod, pod.namespace, pod.name), uid: pod.uid)
+            if outcome == .filled { found = try cache.pod(pod) }
+        }
+        guard let found else {
             if mayBeUnknown { return PodAnnotations() }
-            throw unknown(pod, config, cache)
+            throw unknown(pod, config, cache, outcome)
         }
         return try from(found.json, found.file, pod, cache.command(toCopy: "pod", pod.namespace, pod.name))
     }
 
-    private static func unknown(_ pod: Pod, _ own: PluginConfig, _ cache: DefinitionCache) -> Failure {
+    /// A static pod has the kubelet's hash as its UID, its mirror another one.
+    private static func isOfAnother(_ manifest: JSON, _ pod: Pod) -> Bool {
+        let metadata = manifest["metadata"]
+        guard let uid = metadata?["uid"]?.string, !uid.isEmpty, !pod.uid.isEmpty, uid != pod.uid else {
+            return false
+        }
+        let origin = metadata?["annotations"]?["kubernetes.io/config.source"]?.string ?? "api"
+        return origin == "api"
+    }
+
+    private static func unknown(
+        _ pod: Pod, _ own: PluginConfig, _ cache: DefinitionCache, _ outcome: CacheFiller.Outcome
+    ) -> Failure {
         var capabilities = own.json["capabilities"]?.object ?? [:]
         let asks = capabilities[runtimeKey]?.bool == true
         capabilities[runtimeKey] = .bool(true)
@@ -157,39 +178,43 @@ package struct PodAnnotations: Sendable {
                 + " write \"capabilities\": \(JSON.object(capabilities).print()) beside \"type\": \"\(own.type)\""
         let command = cache.command(toCopy: "pod", pod.namespace, pod.name)
         let misnamed = cache.misnamed("pods", pod.namespace, pod.name)
+        let agent =
+            switch outcome {
+            case .absent: "; the cluster has none, says the agent"
+            case .unknown(let problem?): "; \(problem)"
+            case .unknown(nil), .filled: ""
+            }
         return Failure(
             .tryAgain, "pod \(pod.description) is unknown",
             details:
                 "\(cause); and there is no \(cache.path)/pods/\(pod.description).{json,yaml,yml}"
-                + (misnamed.map { ": \($0)" } ?? ", which is copied there by: \(command)"))
+                + (misnamed.map { ": \($0)" } ?? ", which is copied there by: \(command)") + agent)
     }
 
     /// - Parameter command: what to type to have a newer manifest.
     private static func from(
         _ manifest: JSON, _ file: String, _ pod: Pod, _ command: @autoclosure () -> String
     ) throws(Failure) -> PodAnnotations {
-        let found: (uid: String, isStatic: Bool, annotations: PodAnnotations)
+        let uid: String
+        var annotations: PodAnnotations
         do throws(JSONError) {
             let metadata = try Reader(manifest).object("metadata")
-            let annotations = try metadata?.object("annotations")
-            // A static pod has the kubelet's hash as its UID, its mirror another one.
-            let origin = try annotations?.string("kubernetes.io/config.source") ?? "api"
-            found = (
-                try metadata?.string("uid") ?? "", origin != "api",
-                try annotations.map { value throws(JSONError) in try PodAnnotations(value) }
-                    ?? PodAnnotations()
-            )
+            uid = try metadata?.string("uid") ?? ""
+            annotations =
+                try metadata?.object("annotations").map { value throws(JSONError) in
+                    _ = try value.string("kubernetes.io/config.source")
+                    return try PodAnnotations(value)
+                } ?? PodAnnotations()
         } catch {
             throw Failure(
                 .badConfig, "pod \(pod.description) in the cache: \(error)", details: "correct \(file)")
         }
-        if !pod.uid.isEmpty, !found.uid.isEmpty, found.uid != pod.uid, !found.isStatic {
+        if isOfAnother(manifest, pod) {
             throw Failure(
-                .tryAgain, "expected pod UID \"\(pod.uid)\" but got \"\(found.uid)\" from the cache",
+                .tryAgain, "expected pod UID \"\(pod.uid)\" but got \"\(uid)\" from the cache",
                 details:
                     "the manifest in the cache is that of an earlier pod \(pod.description): \(command())")
         }
-        var annotations = found.annotations
         annotations.file = file
         return annotations
     }

@@ -53,6 +53,13 @@ package struct DirectoryWatch: ~Copyable, Sendable {
 
     package var raw: CInt { descriptor.raw }
 
+    /// Its descriptor, which the caller closes.
+    package consuming func release() throws(SystemError) -> CInt {
+        let raw = dup(descriptor.raw)
+        guard raw >= 0 else { throw SystemError("duplicate a descriptor") }
+        return raw
+    }
+
     /// The names of files that were renamed into it or deleted since the last call; nil when so many were that the kernel
     /// lost count.
     package func changes() -> Set<String>? {

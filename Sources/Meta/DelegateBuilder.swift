@@ -11,6 +11,7 @@ import Records
 package struct DelegateBuilder {
     private let config: MetaConfig
     private let cache: DefinitionCache
+    private let filler: CacheFiller?
     private let finder: NetworkFinder
     private let invocation: Invocation
     /// The runtime's own pairs, each once, those of the pod first.
@@ -42,7 +43,10 @@ package struct DelegateBuilder {
             + pairs.filter { !Self.podArgs.contains($0.key) }
         if invocation.verb == .add { try args.requireKnown(Self.knownArgs) }
         self.pod = try Pod(args)
-        finder = NetworkFinder(config: config, cache: cache, pod: pod)
+        filler =
+            invocation.verb == .add
+            ? CacheFiller(socket: config.agentSocket, milliseconds: config.agentTimeout) : nil
+        finder = NetworkFinder(config: config, cache: cache, filler: filler, pod: pod)
     }
 
     /// The default network, then `defaultNetworks`, then `networks`, then the pod's annotation.
@@ -159,7 +163,7 @@ package struct DelegateBuilder {
     }
 
     private func ownAnnotations() throws(Failure) -> PodAnnotations {
-        try PodAnnotations.find(pod, config.plugin, mayBeUnknown: config.networks != nil, cache)
+        try PodAnnotations.find(pod, config.plugin, mayBeUnknown: config.networks != nil, cache, filler)
     }
 
     /// For a DEL without a record: what can be resolved, and a line in the log for what cannot.

@@ -11,6 +11,12 @@ package struct MetaConfig: Sendable {
     package var cniDir: String
     package var binDir: String
     package var cacheDir: String
+    /// Where the agent listens, which an ADD asks for what the cache lacks; empty for nowhere.
+    package var agentSocket: String
+    /// Milliseconds that an ADD waits for it.
+    package var agentTimeout: Int64
+    /// An ADD ends only when the agent has published its network-status, or `agentTimeout` is over.
+    package var awaitsStatus: Bool
     /// Seconds after which STATUS calls the cache stale; nil for never.
     package var maxCacheAge: Int64?
     package var delegates: [JSON]
@@ -46,7 +52,8 @@ package struct MetaConfig: Sendable {
             "readinessindicatorfile",
             "externalPlugins", "logLevel", "logFile", "logToStderr", "logOptions", "kubeconfig",
             "retryDeleteOnError",
-            "auxiliaryCNIChainName", "kubeletDir", "multusFiles", "maxCacheAge",
+            "auxiliaryCNIChainName", "kubeletDir", "multusFiles", "maxCacheAge", "agentSocket",
+            "agentTimeout", "awaitStatus",
             "cni.dev/valid-attachments", "cni.dev/attachments", "disableCheck", "disableGC",
         ] + meaningless,
         members: [.init("logOptions", Vocabulary(["maxAge", "maxSize", "maxBackups", "compress"]))])
@@ -93,6 +100,12 @@ package struct MetaConfig: Sendable {
             cniDir = try path("cniDir") ?? "/var/lib/cni/\(role)"
             binDir = try path("binDir") ?? "/opt/cni/bin"
             cacheDir = try path("cacheDir") ?? "/var/lib/cni/plexus/cache"
+            agentSocket = try path("agentSocket") ?? "/run/plexus/agent.sock"
+            agentTimeout =
+                try read { () throws(JSONError) in
+                    try json.int("agentTimeout", in: 0...60_000)
+                } ?? 2500
+            awaitsStatus = try bool("awaitStatus") ?? false
             maxCacheAge = try read { () throws(JSONError) in
                 try json.int("maxCacheAge", in: 1...Int64(1 << 40))
             }

@@ -1,4 +1,5 @@
 import CNI
+import Definitions
 import JSONC
 import Linux
 import Plans
@@ -15,6 +16,24 @@ extension MetaPlugin {
         guard let pod = record.pod, let text = record.status else { return }
         do throws(SystemError) { try statusFiles.write(text, of: pod) } catch {
             config.log.error("\(subject): network-status is not published: \(error)\(hint(error))")
+            return
+        }
+        if config.awaitsStatus { awaitPublication(of: pod) }
+    }
+
+    /// For pods that read it as soon as they start. They start without it all the same.
+    private func awaitPublication(of pod: Pod) {
+        let publication = Publication(
+            cniDir: config.cniDir, file: StatusFiles.name(of: pod), milliseconds: config.agentTimeout)
+        let answer = AgentAnswer.asked(
+            publication.json, at: config.agentSocket, until: monotonicMilliseconds() + config.agentTimeout)
+        let problem: String? =
+            switch answer {
+            case .success(let answer): answer.problem
+            case .failure(let problem): problem.text
+            }
+        if let problem {
+            config.log.error("\(subject): the pod starts before its network-status is published: \(problem)")
         }
     }
 

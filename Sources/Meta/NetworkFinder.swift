@@ -43,6 +43,8 @@ struct Allowance {
 struct NetworkFinder {
     let config: MetaConfig
     let cache: DefinitionCache
+    /// nil where nobody is asked for what the cache lacks.
+    let filler: CacheFiller?
     let pod: Pod?
 
     /// A name: a definition in `multusNamespace`, else a file in `confDir`. With a '/': a path.
@@ -59,6 +61,12 @@ struct NetworkFinder {
                 details: "clusterNetwork and defaultNetworks have names, or paths with a '/'")
         }
         let advice = "names in the configuration are those of multusNamespace, \(config.multusNamespace)"
+        // A file's name is no reason to ask the agent for a definition.
+        if try cache.definition(config.multusNamespace, name) == nil,
+            let found = NetworkFiles.find(name, in: config.confDir, config.log)
+        {
+            return Self.network(found)
+        }
         do throws(Failure) { return try definition(config.multusNamespace, name, advice: advice) } catch {
             if let found = NetworkFiles.find(name, in: config.confDir, config.log) {
                 return Self.network(found)
@@ -140,8 +148,15 @@ struct NetworkFinder {
     func definition(
         _ namespace: String, _ name: String, _ selection: Selection? = nil, advice: String
     ) throws(Failure) -> FoundNetwork {
-        guard let definition = try cache.definition(namespace, name) else {
-            throw missing(namespace, name, advice, selection)
+        let definition: Definition
+        if let found = try cache.definition(namespace, name) {
+            definition = found
+        } else {
+            let outcome = filler?.fill(.init(.definition, namespace, name)) ?? .unknown(nil)
+            guard outcome == .filled, let found = try cache.definition(namespace, name) else {
+                throw missing(namespace, name, advice, selection, outcome)
+            }
+            definition = found
         }
         do throws(Failure) {
             var found = try read(definition)
@@ -155,15 +170,26 @@ struct NetworkFinder {
 
     /// Names the other namespaces that have it, except those that the pod may not use.
     private func missing(
-        _ namespace: String, _ name: String, _ advice: String, _ selection: Selection?
+        _ namespace: String, _ name: String, _ advice: String, _ selection: Selection?,
+        _ outcome: CacheFiller.Outcome
     ) -> Failure {
         let others = cache.namespaces(having: name).filter { $0 != namespace && mayName($0) }
         let found = others.map { "\($0)/\(name)" }.joined(separator: ", ")
         let fix = selection == nil ? "there is \(found)" : "write \(found)"
         let asked = selection.map { "asked for by \($0.place)" } ?? ""
         var hints = [asked] + (others.isEmpty ? [] : [advice, fix]).filter { !$0.isEmpty }
-        let staleness = config.staleness()
-        if let staleness { hints += [staleness, MetaConfig.refilling] }
+        let staleness: String?
+        switch outcome {
+        // Who has just asked the cluster knows better than the cache's age.
+        case .absent:
+            staleness = nil
+            hints.append("the cluster has none, says the agent")
+        case .unknown(let problem?): staleness = problem
+        case .unknown(nil), .filled:
+            staleness = config.staleness()
+            if staleness != nil { hints.append(MetaConfig.refilling) }
+        }
+        if let staleness { hints.append(staleness) }
         return Failure(
             staleness == nil ? .badConfig : .tryAgain,
             "cannot find a network-attachment-definition (\(name)) in namespace (\(namespace))",

@@ -36,6 +36,30 @@ package struct StatusFiles {
         }
     }
 
+    /// What is to be published: the text of each file, by the file's name.
+    package func all() throws(SystemError) -> [String: String] {
+        guard let directory = try directory() else { return [:] }
+        var found: [String: String] = [:]
+        for name in try directory.names() where name.hasSuffix(".json") && Directory.nameOfDraft(name) == nil
+        {
+            // One that went meanwhile.
+            guard let bytes = try directory.readIfPresent(name, limit: Self.limit) else { continue }
+            found[name] = String(decoding: bytes, as: UTF8.self)
+        }
+        return found
+    }
+
+    /// The pod of a file; nil for a name that is none of ours, or that was cut.
+    package static func pod(ofName name: String) -> Pod? {
+        let parts = name.dropLast(5).parts(by: "_")
+        guard name.hasSuffix(".json"), parts.count == 3 else { return nil }
+        let pod = Pod(namespace: String(parts[0]), name: String(parts[1]), uid: String(parts[2]))
+        guard Names.isLabel(pod.namespace), Names.isSubdomain(pod.name), Self.name(of: pod) == name else {
+            return nil
+        }
+        return name.utf8.count < 240 ? pod : nil
+    }
+
     /// Whether a pod has one. It may be that of a later sandbox.
     package func has(_ pod: Pod) -> Bool { fileExists("\(path)/\(Self.name(of: pod))") }
 

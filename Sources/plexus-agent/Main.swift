@@ -25,13 +25,22 @@ import ServiceLifecycle
     @Option(help: "Where the node's copy of definitions and pods is.")
     var cacheDir = "/var/lib/cni/plexus/cache"
 
+    @Option(
+        name: .customLong("cni-dir"),
+        help: "A cniDir of the node's configurations; may be given several times.")
+    var cniDirs = ["/var/lib/cni/plexus", "/var/lib/cni/multus"]
+
+    @Option(help: "Where it listens for the CNI executable.")
+    var socket = "/run/plexus/agent.sock"
+
     @Option(help: "trace, debug, info, notice, warning, error or critical.", transform: level)
     var logLevel = Logger.Level.info
 
     func run() async throws {
         var log = Logger(label: "plexus-agent") { StreamLogHandler.standardError(label: $0) }
         log.logLevel = logLevel
-        let options = AgentOptions(nodeName: nodeName, kubeconfig: kubeconfig, cacheDir: cacheDir)
+        let options = AgentOptions(
+            nodeName: nodeName, kubeconfig: kubeconfig, cacheDir: cacheDir, cniDirs: cniDirs, socket: socket)
         let agent: Agent
         do { agent = try Agent(options, log) } catch { throw ValidationError("\(error)") }
         try await agent.run()

@@ -70,6 +70,8 @@ int clinux_stop_signals(void);
 int clinux_watch(const char *directory);
 /// A listening socket at a path.
 int clinux_listen(const char *path);
+/// A connection to whoever listens at a path: without waiting, a full backlog is EAGAIN. -1 and errno.
+int clinux_connect(const char *path);
 /// Whether somebody listens there: 0, or -1 and errno.
 int clinux_knock(const char *path);
 /// Takes the connections that wait, and closes them.

@@ -1,0 +1,89 @@
+import Definitions
+import Glibc
+import JSONC
+import Linux
+import NIOCore
+import NIOPosix
+import ServiceLifecycle
+
+/// The socket by which the CNI executable asks: a line of JSON each way, and a connection for each.
+struct Listener: Service {
+    let path: String
+    let needs: Needs
+    let publisher: Publisher
+
+    private static let longestLine = 1 << 20
+
+    func run() async throws {
+        try prepare()
+        let server = try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
+            .serverChannelOption(.backlog, value: 64)
+            .bind(unixDomainSocketPath: path) { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(
+                        ByteToMessageHandler(LineDecoder(), maximumBufferSize: Self.longestLine))
+                    return try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel)
+                }
+            }
+        // Only root asks.
+        chmod(path, 0o600)
+        try await cancelWhenGracefulShutdown {
+            try await withThrowingDiscardingTaskGroup { group in
+                try await server.executeThenClose { connections in
+                    for try await connection in connections {
+                        group.addTask { await serve(connection) }
+                    }
+                }
+            }
+        }
+    }
+
+    /// One of an agent that was killed is in the way.
+    private func prepare() throws {
+        let folder = path.split(separator: "/").dropLast().joined(separator: "/")
+        _ = try Directory.create("/" + folder, mode: 0o700)
+        if somebodyListens(at: path) { throw SystemError(refusing: "another agent listens at \(path)") }
+        removeFile(path)
+    }
+
+    private func serve(_ connection: NIOAsyncChannel<ByteBuffer, ByteBuffer>) async {
+        // A caller that is gone needs no answer.
+        try? await connection.executeThenClose { lines, answers in
+            for try await line in lines {
+                let answer = await answer(Array(line.readableBytesView))
+                try await answers.write(ByteBuffer(bytes: answer.bytes() + [UInt8(ascii: "\n")]))
+            }
+        }
+    }
+
+    private func answer(_ line: [UInt8]) async -> JSON {
+        do throws(JSONError) {
+            let json = try JSON.parse(line).value
+            if let need = try Need(json) { return await needs.answer(need).json }
+            if let publication = try Publication(json) {
+                let problem = await publisher.published(
+                    publication.file, in: publication.cniDir,
+                    until: monotonicMilliseconds() + publication.milliseconds)
+                return AgentAnswer(problem: problem).json
+            }
+            return AgentAnswer(problem: "the agent does not know this request").json
+        } catch {
+            return AgentAnswer(problem: "the request cannot be read: \(error)").json
+        }
+    }
+}
+
+/// Lines without their ends.
+private struct LineDecoder: ByteToMessageDecoder {
+    typealias InboundOut = ByteBuffer
+
+    func decode(context: ChannelHandlerContext, buffer: inout ByteBuffer) throws -> DecodingState {
+        guard let end = buffer.readableBytesView.firstIndex(of: UInt8(ascii: "\n")) else {
+            return .needMoreData
+        }
+        guard let line = buffer.readSlice(length: end - buffer.readerIndex) else { return .needMoreData }
+        buffer.moveReaderIndex(forwardBy: 1)
+        context.fireChannelRead(wrapInboundOut(line))
+        return .continue
+    }
+}
