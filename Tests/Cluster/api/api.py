@@ -161,7 +161,7 @@ class API:
 
     def _delete(self, call, options, query):
         if "gracePeriodSeconds" in query:
-            options = {**options, "gracePeriodSeconds": query["gracePeriodSeconds"]}
+            options = {**options, "gracePeriodSeconds": routes.number(query, "gracePeriodSeconds")}
         item, _ = self._writes.delete(call, options)
         return item
 

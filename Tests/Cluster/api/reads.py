@@ -8,6 +8,7 @@ import time
 from . import status
 from .etcd import Compacted, EtcdError, after
 from .objects import loaded, metadata_only
+from .routes import number
 from .selection import Selection
 
 _PAGE = 2000
@@ -86,7 +87,7 @@ class Reads:
         """Objects, and the metadata of the list."""
         _check_match(query)
         selection = Selection(query, resource)
-        limit = int(query.get("limit") or 0)
+        limit = number(query, "limit")
         revision, start, limit = self._place(query, limit)
         prefix = resource.prefix(namespace)
         try:
@@ -171,7 +172,7 @@ class Changes:
         self._resource, self._prefix = resource, resource.prefix(namespace)
         self._selection, self._partial = Selection(query, resource), partial
         self._bookmarks = query.get("allowWatchBookmarks") in ("true", "1")
-        self._end = time.monotonic() + (int(query.get("timeoutSeconds") or 0) or random.randint(1800, 3600))
+        self._end = time.monotonic() + (number(query, "timeoutSeconds") or random.randint(1800, 3600))
 
     def events(self, initial, version):
         try:

@@ -65,6 +65,14 @@ def _verb(resource, method, query, namespace, name, subresource):
     return verb
 
 
+def number(query, name):
+    """A number among the parameters; 0 if it is not there."""
+    text = query.get(name) or "0"
+    if not text.isascii() or not text.isdigit():
+        raise status.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    return int(text)
+
+
 def media_type(text):
     return (text or "application/json").split(";")[0].strip().lower()
 

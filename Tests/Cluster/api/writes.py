@@ -253,7 +253,7 @@ def _grace(pod, options):
     if not pod["spec"].get("nodeName") or pod["status"].get("phase") in ("Succeeded", "Failed"):
         return 0
     seconds = options.get("gracePeriodSeconds")
-    return pod["spec"].get("terminationGracePeriodSeconds", 30) if seconds is None else max(int(seconds), 0)
+    return pod["spec"].get("terminationGracePeriodSeconds", 30) if seconds is None else max(seconds, 0)
 
 
 def _in(seconds):
