@@ -181,8 +181,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _stall(self, action):
         time.sleep(action.get("delay", 0))
         while action.get("silent") or self.listener.settings.silent:
-            self._check_client()
             time.sleep(_SILENCE)
+            # Also when it is over: what nobody waits for any more is not done.
+            self._check_client()
 
     def _check_client(self):
         """Gone if the client has closed its side. What a client says below TLS meanwhile can only be a farewell."""
