@@ -94,6 +94,8 @@ e2e() {
     return "$status"
 }
 
+cluster() { private "$root/Tests/Cluster/check"; }
+
 fuzz() {
     local seed output
     seed=$(date +%Y%m%d)
