@@ -122,7 +122,8 @@ if hasAgent {
         .target(
             name: "Agent",
             dependencies: [
-                "Kubernetes", "Definitions", "Records", "Meta", "Renewal", "Plans", "Linux", "CNI", "JSONC", "YAML",
+                "Kubernetes", "Definitions", "Records", "Meta", "Renewal", "IPAM", "Plans", "Linux", "CNI", "JSONC",
+                "YAML",
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),

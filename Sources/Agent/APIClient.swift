@@ -15,7 +15,12 @@ actor APIClient {
     private static let patience = TimeAmount.seconds(30)
     private static let largestAnswer = 64 << 20
 
-    init(_ access: ClusterAccess) { self.access = access }
+    private let metrics: Metrics
+
+    init(_ access: ClusterAccess, _ metrics: Metrics) {
+        self.access = access
+        self.metrics = metrics
+    }
 
     struct Call: Sendable {
         var method = HTTPMethod.GET
@@ -70,7 +75,17 @@ actor APIClient {
             request.headers.add(name: "Content-Type", value: type)
             request.body = .bytes(bytes, length: .known(Int64(bytes.count)))
         }
-        do { return try await client.execute(request, timeout: patience) } catch {
+        var code = "none"
+        defer {
+            metrics.count(
+                "plexus_api_requests_total", "Requests to the API server, by their answers.",
+                ["method": call.method.rawValue, "code": code])
+        }
+        do {
+            let response = try await client.execute(request, timeout: patience)
+            code = "\(response.status.code)"
+            return response
+        } catch {
             throw .broken("\(access.server): \(error)")
         }
     }

@@ -1,3 +1,4 @@
+import CNI
 import Definitions
 package import JSONC
 import Kubernetes
@@ -7,22 +8,25 @@ import ServiceLifecycle
 import UnixSignals
 
 package struct AgentOptions: Sendable {
+    /// nil for that of the environment, or else the host's.
     package var nodeName: String?
     package var kubeconfig: String?
-    package var cacheDir: String
+    package var cacheDir = "/var/lib/cni/plexus/cache"
     /// Those of the CNI executable's names.
-    package var cniDirs: [String]
-    package var socket: String
+    package var cniDirs = ["/var/lib/cni/plexus", "/var/lib/cni/multus"]
+    package var socket = "/run/plexus/agent.sock"
+    /// Where it answers to the kubelet and to Prometheus: HOST:PORT; empty for nowhere.
+    package var listen = ""
+    /// The CNI executable.
+    package var executable = "/opt/cni/bin/plexus"
+    /// The runtime's configuration; nil for the one that the executable finds.
+    package var configuration: String?
+    package var plugsHot = true
+    package var repairs = false
+    /// Where the daemon of DHCP leases listens; empty for no renewal.
+    package var dhcpSocket = "/run/cni/dhcp.sock"
 
-    package init(
-        nodeName: String?, kubeconfig: String?, cacheDir: String, cniDirs: [String], socket: String
-    ) {
-        self.nodeName = nodeName
-        self.kubeconfig = kubeconfig
-        self.cacheDir = cacheDir
-        self.cniDirs = cniDirs
-        self.socket = socket
-    }
+    package init() {}
 }
 
 /// All that runs on a node beside the CNI executable.
@@ -33,36 +37,80 @@ package struct Agent {
 
     package init(_ options: AgentOptions, _ log: Logger) throws(JSONError) {
         let node = options.nodeName ?? Environment.value("NODE_NAME") ?? hostName()
-        let access: ClusterAccess
-        if let path = options.kubeconfig {
-            access = try .kubeconfig(path)
-        } else if let found = ClusterAccess.inCluster() {
-            access = found
-        } else {
+        let access = try Self.access(options)
+        self.log = log
+        let metrics = Metrics()
+        let client = APIClient(access, metrics)
+        self.client = client
+        let cache = options.cacheDir
+        let command = NodeCommand(executable: options.executable, configuration: options.configuration)
+        let hotPlugger = HotPlugger(
+            options.cniDirs, cacheDir: cache, client, command, Events(client, node: node, log), log)
+        var mirrors: [CacheObject.Kind: Mirror] = [:]
+        for kind in CacheObject.Kind.allCases {
+            mirrors[kind] = Mirror(kind, of: node, in: cache, client, metrics, log) { id in
+                guard id.kind == .pod, options.plugsHot else { return }
+                await hotPlugger.look(Pod(namespace: id.namespace, name: id.name))
+            }
+        }
+        let publisher = Publisher(options.cniDirs, cacheDir: cache, client, metrics, log)
+        let needs = Needs(cacheDir: cache, client, mirrors, metrics)
+        var services: [any Service] = Array(mirrors.values)
+        services += [
+            publisher, Listener(path: options.socket, needs: needs, publisher: publisher, metrics: metrics),
+        ]
+        if options.plugsHot { services.append(hotPlugger) }
+        let watched = mirrors
+        services.append(
+            Reconciler(options.cniDirs, cacheDir: cache, command, repairs: options.repairs, metrics, log) {
+                await watched[.pod]?.problem == nil
+            })
+        if !options.dhcpSocket.isEmpty {
+            services.append(LeaseRenewal(socket: options.dhcpSocket, cniDirs: options.cniDirs, log: log))
+        }
+        if !options.listen.isEmpty {
+            guard let colon = options.listen.lastIndex(of: ":"),
+                let port = Int(options.listen[options.listen.index(after: colon)...]),
+                (0...65535).contains(port)
+            else { throw JSONError(path: "", problem: "--listen \(options.listen) is no HOST:PORT") }
+            let host = options.listen[..<colon].filter { $0 != "[" && $0 != "]" }
+            services.append(
+                Endpoints(host: host, port: port, metrics: metrics) {
+                    for mirror in watched.values { if let problem = await mirror.problem { return problem } }
+                    return nil
+                } refresh: {
+                    for mirror in watched.values { await mirror.measure() }
+                    await publisher.measure()
+                })
+        }
+        self.services = services
+        log.info("started", metadata: ["node": "\(node)", "server": "\(access.server)"])
+    }
+
+    private static func access(_ options: AgentOptions) throws(JSONError) -> ClusterAccess {
+        if let path = options.kubeconfig { return try .kubeconfig(path) }
+        guard let found = ClusterAccess.inCluster() else {
             throw JSONError(
                 path: "",
                 problem: "this is no pod (KUBERNETES_SERVICE_HOST is not set): --kubeconfig names a file")
         }
-        self.log = log
-        client = APIClient(access)
-        var mirrors: [CacheObject.Kind: Mirror] = [:]
-        for kind in CacheObject.Kind.allCases {
-            mirrors[kind] = Mirror(kind, of: node, in: options.cacheDir, client, log)
-        }
-        let needs = Needs(cacheDir: options.cacheDir, client, mirrors)
-        let publisher = Publisher(options.cniDirs, cacheDir: options.cacheDir, client, log)
-        services =
-            Array(mirrors.values) + [
-                publisher, Listener(path: options.socket, needs: needs, publisher: publisher),
-            ]
-        log.info("started", metadata: ["node": "\(node)", "server": "\(access.server)"])
+        return found
     }
 
     /// Until SIGTERM or SIGINT.
     package func run() async throws {
         let group = ServiceGroup(
             services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: log)
-        try await group.run()
+        let end: (any Error)?
+        do {
+            try await group.run()
+            end = nil
+        } catch { end = error }
         await client.shutDown()
+        if let end {
+            log.critical("\(end)")
+            throw end
+        }
+        log.info("ended")
     }
 }

@@ -11,6 +11,7 @@ struct Listener: Service {
     let path: String
     let needs: Needs
     let publisher: Publisher
+    let metrics: Metrics
 
     private static let longestLine = 1 << 20
 
@@ -27,7 +28,7 @@ struct Listener: Service {
             }
         // Only root asks.
         chmod(path, 0o600)
-        try await cancelWhenGracefulShutdown {
+        try await untilShutdown {
             try await withThrowingDiscardingTaskGroup { group in
                 try await server.executeThenClose { connections in
                     for try await connection in connections {
@@ -50,15 +51,20 @@ struct Listener: Service {
         // A caller that is gone needs no answer.
         try? await connection.executeThenClose { lines, answers in
             for try await line in lines {
-                let answer = await answer(Array(line.readableBytesView))
+                guard let answer = await answer(Array(line.readableBytesView)) else { continue }
                 try await answers.write(ByteBuffer(bytes: answer.bytes() + [UInt8(ascii: "\n")]))
             }
         }
     }
 
-    private func answer(_ line: [UInt8]) async -> JSON {
+    /// nil for what needs none.
+    private func answer(_ line: [UInt8]) async -> JSON? {
         do throws(JSONError) {
             let json = try JSON.parse(line).value
+            if let report = try CallReport(json) {
+                metrics.count(report)
+                return nil
+            }
             if let need = try Need(json) { return await needs.answer(need).json }
             if let publication = try Publication(json) {
                 let problem = await publisher.published(

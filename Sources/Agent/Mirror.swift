@@ -21,17 +21,23 @@ actor Mirror: Service {
     /// When the note about the cache's age was written, in seconds since 1970.
     private var noted: Int64 = 0
     private var isReady = false
+    private let metrics: Metrics
+    private let changed: @Sendable (CacheObject.ID) async -> Void
 
     /// Seconds between two notes.
     private static let noteInterval: Int64 = 30
 
     /// - Parameter node: its pods alone.
     init(
-        _ kind: CacheObject.Kind, of node: String, in cacheDir: String, _ client: APIClient, _ log: Logger
+        _ kind: CacheObject.Kind, of node: String, in cacheDir: String, _ client: APIClient,
+        _ metrics: Metrics,
+        _ log: Logger, changed: @escaping @Sendable (CacheObject.ID) async -> Void
     ) {
         self.kind = kind
         self.cacheDir = cacheDir
         self.client = client
+        self.metrics = metrics
+        self.changed = changed
         let selection: Reflector.Selection =
             switch kind {
             case .definition: .init(.definitions)
@@ -47,7 +53,7 @@ actor Mirror: Service {
 
     /// Until the process is to end.
     func run() async throws {
-        await cancelWhenGracefulShutdown { await self.follow() }
+        try await untilShutdown { await self.follow() }
     }
 
     private func follow() async {
@@ -60,6 +66,9 @@ actor Mirror: Service {
             } catch {
                 if Task.isCancelled { return }
                 pause = reflector.failed(error)
+                metrics.count(
+                    "plexus_watch_restarts_total", "Lists and watches that broke off.", ["resource": resource]
+                )
                 tell(error, pause)
             }
             if pause > 0 { try? await Task.sleep(for: .milliseconds(pause)) }
@@ -92,6 +101,22 @@ actor Mirror: Service {
         return reflector.ended()
     }
 
+    // MARK: State
+
+    /// Why the cache may lack objects; nil once all have come, also while the API server is away later.
+    var problem: String? { isReady ? nil : "not all \(resource) have come yet" }
+
+    func measure() {
+        let cache = DefinitionCache(path: cacheDir)
+        metrics.set(
+            "plexus_cache_objects", "Objects in the node's cache.", ["resource": resource],
+            to: Double(cache.objects([kind]).count))
+        guard let time = cache.imported(kind) else { return }
+        metrics.set(
+            "plexus_cache_age_seconds", "How long ago the cache was known to be as the API server's.",
+            ["resource": resource], to: Double(secondsSinceEpoch() - time))
+    }
+
     // MARK: The cache
 
     private func take(_ change: Reflector.Change) {
@@ -112,6 +137,7 @@ actor Mirror: Service {
                 log.notice("\(object.id.description): \(text)")
             }
             guard outcome == .added || outcome == .updated else { return }
+            Task { [changed] in await changed(object.id) }
             log.debug("\(outcome.rawValue)", metadata: ["object": "\(object.id.description)"])
             if let problem = object.problem {
                 log.warning(

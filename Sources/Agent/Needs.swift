@@ -11,6 +11,7 @@ actor Needs {
     /// Requests to the API server that are on the way.
     private var asking: [CacheObject.ID: Task<Found, Never>] = [:]
     private var allowance = Allowance()
+    private let metrics: Metrics
 
     private enum Found: Sendable {
         case taken
@@ -21,7 +22,8 @@ actor Needs {
     /// Milliseconds between two looks at the cache.
     private static let glance: Int64 = 10
 
-    init(cacheDir: String, _ client: APIClient, _ mirrors: [CacheObject.Kind: Mirror]) {
+    init(cacheDir: String, _ client: APIClient, _ mirrors: [CacheObject.Kind: Mirror], _ metrics: Metrics) {
+        self.metrics = metrics
         self.cacheDir = cacheDir
         self.client = client
         self.mirrors = mirrors
@@ -43,6 +45,10 @@ actor Needs {
                 if !isThere(object) { answer.problem = problem }
             }
         }
+        let outcome = answer.problem != nil ? "unknown" : answer.absent.isEmpty ? "found" : "absent"
+        metrics.count(
+            "plexus_needs_total", "ADDs that missed an object in the cache, by what became of it.",
+            ["outcome": outcome])
         return answer
     }
 

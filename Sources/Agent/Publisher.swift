@@ -14,6 +14,7 @@ actor Publisher: Service {
     private let cniDirs: [String]
     private let cache: DefinitionCache
     private let client: APIClient
+    private let metrics: Metrics
     private let log: Logger
     private var jobs: [Key: Job] = [:]
     /// A role that may update pods' status and not patch it.
@@ -44,15 +45,16 @@ actor Publisher: Service {
     private static let longestPause: Int64 = 30_000
     private static let glance: Int64 = 10
 
-    init(_ cniDirs: [String], cacheDir: String, _ client: APIClient, _ log: Logger) {
+    init(_ cniDirs: [String], cacheDir: String, _ client: APIClient, _ metrics: Metrics, _ log: Logger) {
         self.cniDirs = cniDirs
         cache = DefinitionCache(path: cacheDir)
         self.client = client
+        self.metrics = metrics
         self.log = log
     }
 
     func run() async throws {
-        try await cancelWhenGracefulShutdown {
+        try await untilShutdown {
             try await withThrowingDiscardingTaskGroup { group in
                 for directory in self.cniDirs {
                     group.addTask {
@@ -63,6 +65,12 @@ actor Publisher: Service {
                 }
             }
         }
+    }
+
+    func measure() {
+        metrics.set(
+            "plexus_status_queue", "Pods whose network-status is to be published.",
+            to: Double(jobs.values.count { $0.isOpen }))
     }
 
     // MARK: What is to be done

@@ -161,6 +161,12 @@ int64_t clinux_milliseconds(void) {
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+int64_t clinux_microseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
 int64_t clinux_boot_milliseconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_BOOTTIME, &now);

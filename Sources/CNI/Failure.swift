@@ -52,6 +52,8 @@ package struct Failure: Error, Equatable, Sendable {
         case device(String)
     }
     package var claim: Claim?
+    /// The attachment's network, as errors call it; nil where none is to blame.
+    package var network: String?
 
     package init(_ code: Code, _ error: JSONError, details: String = "") {
         self.init(code, "\(error)", details: details)

@@ -25,11 +25,14 @@ struct Attach: ParsableCommand {
     @Argument(help: "The network, as in the pod's annotation.")
     var network: String
 
+    @Flag(help: "The pod's annotation asks for it: the agent detaches it when that does not any more.")
+    var asked = false
+
     @OptionGroup var runtime: RuntimeConfiguration
 
     func run() throws {
         let done = try failing("attach") { () throws(Failure) in
-            try RunningPod(configuration: runtime.bytes(), pod: namedPod(pod)).attach(network)
+            try RunningPod(configuration: runtime.bytes(), pod: namedPod(pod)).attach(network, isAsked: asked)
         }
         writeStandardError("attached \(visible(done.entry.logged))\n")
         writeStandardOutput(done.result.print(indent: 4, escapesHTML: false) + "\n")

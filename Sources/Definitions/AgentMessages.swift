@@ -1,4 +1,4 @@
-import CNI
+package import CNI
 package import JSONC
 import Linux
 import Networking
@@ -83,6 +83,44 @@ package struct Publication: Equatable, Sendable {
         cniDir = try published.string("cniDir") ?? ""
         file = try published.string("file") ?? ""
         milliseconds = try published.int("milliseconds", in: 0...60_000) ?? 0
+    }
+}
+
+/// What a call of a runtime took, for the agent's metrics: a line that nobody answers.
+package struct CallReport: Equatable, Sendable {
+    package var verb: String
+    package var microseconds: Int64
+    /// Of the CNI error; 0 for a success.
+    package var code: Int
+    /// Those that the error is about.
+    package var network: String
+    package var plugin: String
+
+    package init(verb: String, microseconds: Int64, error: Failure?) {
+        self.verb = verb
+        self.microseconds = microseconds
+        code = error?.code ?? 0
+        network = error?.network ?? ""
+        plugin = error?.plugin ?? ""
+    }
+
+    package func send(_ socket: String) {
+        guard !socket.isEmpty, fileExists(socket) else { return }
+        let report: JSON = [
+            "verb": .string(verb), "microseconds": .int(microseconds), "code": .int(Int64(code)),
+            "network": .string(network), "plugin": .string(plugin),
+        ]
+        tell(JSON.object(["version": 1, "call": report]).bytes(), at: socket)
+    }
+
+    /// nil for another message.
+    package init?(_ json: JSON) throws(JSONError) {
+        guard let report = try Reader(json).object("call") else { return nil }
+        verb = try report.string("verb") ?? ""
+        microseconds = try report.int("microseconds") ?? 0
+        code = Int(try report.int("code", in: 0...1 << 31) ?? 0)
+        network = try report.string("network") ?? ""
+        plugin = try report.string("plugin") ?? ""
     }
 }
 

@@ -16,6 +16,8 @@ package struct Selection: Equatable, Sendable {
     package var cniArgs: JSONObject?
     /// Whether the pod starts without this network when it cannot be attached.
     package var isOptional = false
+    /// By the pod's annotation `networks`.
+    package var isAsked = false
     /// Capability arguments besides `ips` and `mac`, under their `runtimeConfig` keys.
     package var capabilities: JSONObject = [:]
     /// Keys that no built-in plugin looks at.
@@ -41,6 +43,16 @@ package struct Selection: Equatable, Sendable {
         var selections = try parseAny(text, source)
         for index in selections.indices { selections[index].place = "\(source), networks[\(index)]" }
         return selections
+    }
+
+    /// Each element of the annotation's value as such a value by itself; what cannot be parsed is one.
+    package static func texts(_ text: String) -> [String] {
+        guard let first = trimmed(text).first else { return [] }
+        if "[{\"".contains(first) {
+            guard let elements = try? JSON.parse(text).value.array else { return [text] }
+            return elements.map { JSON.array([$0]).print(escapesHTML: false) }
+        }
+        return text.split(separator: ",").map { trimmed($0) }
     }
 
     private static func parseAny(_ text: String, _ source: String) throws(Failure) -> [Selection] {

@@ -46,10 +46,7 @@ package struct Log: Sendable {
         guard level <= self.level else { return }
         if let listener { return listener(text()) }
         guard toStderr || file != nil else { return }
-        var time = [CChar](repeating: 0, count: 32)
-        clinux_timestamp(&time, time.count)
-        let stamp = String(decoding: time.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        let line = "\(stamp) [\(level.rawValue)] \(visible(text()))\n"
+        let line = "\(timestamp()) [\(level.rawValue)] \(visible(text()))\n"
         if toStderr { writeStandardError(line) }
         guard let file else { return }
         let bytes = Array(line.utf8)
@@ -83,5 +80,13 @@ package enum Environment {
 /// Wall clock, for what outlives a boot.
 package func secondsSinceEpoch() -> Int64 { Int64(clinux_seconds()) }
 
+/// Now, in UTC, as RFC 3339.
+package func timestamp() -> String {
+    var time = [CChar](repeating: 0, count: 32)
+    clinux_timestamp(&time, time.count)
+    return String(decoding: time.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+}
+
 /// CLOCK_MONOTONIC.
 package func monotonicMilliseconds() -> Int64 { clinux_milliseconds() }
+package func monotonicMicroseconds() -> Int64 { clinux_microseconds() }

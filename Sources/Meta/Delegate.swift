@@ -19,6 +19,7 @@ package struct Delegate: Sendable {
     /// An error of this network: with its name in front, and at the end who wrote what is refused.
     package func blamed(for error: Failure) -> Failure {
         var error = error.prefixed("\(spec.name) on \(spec.id.interface)")
+        error.network = spec.name
         if let key = error.key {
             if let place = selection?.place(of: key) {
                 error = error.ending(with: "asked for in \(place)")

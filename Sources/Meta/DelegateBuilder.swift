@@ -75,13 +75,17 @@ package struct DelegateBuilder {
     /// - Parameters:
     ///   - text: in the annotation's grammar.
     ///   - others: those that it has.
-    func build(_ text: String, besides others: [AttachmentSpec]) throws(Failure) -> Delegate {
+    ///   - isAsked: by the pod's annotation.
+    func build(
+        _ text: String, besides others: [AttachmentSpec], isAsked: Bool
+    ) throws(Failure) -> Delegate {
         let taken = others.map(\.id.interface)
         let selections = try Selection.parse(text, source: "the argument")
-        guard selections.count == 1, let selection = selections.first else {
+        guard selections.count == 1, var selection = selections.first else {
             throw Failure(
                 .badConfig, "\(selections.count) networks, expected one", details: "attach one after another")
         }
+        selection.isAsked = isAsked
         try finder.checkIsolation(selection)
         try selection.refuseDoubled()
         try selection.refuseImpossible()
@@ -303,9 +307,11 @@ package struct DelegateBuilder {
     }
 
     private func selections(_ annotations: PodAnnotations) throws(Failure) -> [Selection] {
-        try Selection.parse(
-            config.networks ?? "", source: "key networks of the configuration \(config.plugin.name)")
-            + Selection.parse(annotations.networks ?? "", source: annotation(PodAnnotations.networksKey))
+        var asked = try Selection.parse(
+            annotations.networks ?? "", source: annotation(PodAnnotations.networksKey))
+        for index in asked.indices { asked[index].isAsked = true }
+        return try Selection.parse(
+            config.networks ?? "", source: "key networks of the configuration \(config.plugin.name)") + asked
     }
 
     // MARK: One delegate
@@ -341,6 +347,7 @@ package struct DelegateBuilder {
             runtimeConfig: runtime,
             cniArgs: selection?.cniArgs, searchPath: searchPath, external: config.externalPlugins)
         spec.wishes = selection?.others ?? []
+        spec.isAsked = selection?.isAsked ?? false
         spec.resource = network.resource
         spec.origin = network.origin
         return Delegate(spec: spec, defaultRoute: selection?.defaultRoute, selection: selection)

@@ -77,6 +77,9 @@ package struct Explanation {
         return try PluginConfig(list.config(at: own, previous: nil, runtimeConfig: [:], cniArgs: nil))
     }
 
+    /// What a runtime would pass on stdin, of its file.
+    package static func input(_ bytes: [UInt8]) throws(Failure) -> [UInt8] { try decode(bytes).json.bytes() }
+
     // MARK: Output
 
     /// A script: what is no command is a comment.

@@ -105,6 +105,17 @@ extension MetaPlugin {
         }
     }
 
+    /// Tells the agent's metrics what `body` took.
+    func reporting(_ verb: Verb, _ body: () throws(Failure) -> Void) throws(Failure) {
+        let start = monotonicMicroseconds()
+        var failure: Failure?
+        do throws(Failure) { try body() } catch { failure = error }
+        CallReport(
+            verb: verb.rawValue, microseconds: monotonicMicroseconds() - start, error: failure
+        ).send(config.agentSocket)
+        if let failure { throw failure }
+    }
+
     // MARK: Devices
 
     private var deviceInfoFiles: DeviceInfoFiles { DeviceInfoFiles() }

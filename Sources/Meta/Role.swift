@@ -131,13 +131,15 @@ package enum Role {
         switch self {
         case .meta(let name):
             let plugin = MetaPlugin(invocation, try Self.configuration(config, name, verb))
-            switch verb {
-            case .add: try plugin.add(writtenAs: config.version, respond)
-            case .del: try plugin.atRecord().delete()
-            case .check: try plugin.atRecord().check()
-            case .gc: try plugin.collect()
-            case .status: try plugin.status()
-            case .version: break
+            try plugin.reporting(verb) { () throws(Failure) in
+                switch verb {
+                case .add: try plugin.add(writtenAs: config.version, respond)
+                case .del: try plugin.atRecord().delete()
+                case .check: try plugin.atRecord().check()
+                case .gc: try plugin.collect()
+                case .status: try plugin.status()
+                case .version: break
+                }
             }
         case .unknown:
             // What an earlier release attached as the meta-plugin under that name must go.

@@ -107,9 +107,13 @@ package struct RunningPod {
 
     /// Attaches one network more.
     ///
-    /// - Parameter text: in the grammar of the pod's annotation.
+    /// - Parameters:
+    ///   - text: in the grammar of the pod's annotation.
+    ///   - isAsked: by that annotation.
     /// - Returns: what the record has of it, and the result in the network's version.
-    package func attach(_ text: String) throws(Failure) -> (entry: PodRecord.Entry, result: JSON) {
+    package func attach(
+        _ text: String, isAsked: Bool = false
+    ) throws(Failure) -> (entry: PodRecord.Entry, result: JSON) {
         try changing { store, record, runner throws(Failure) in
             guard record.entries.first?.attached?.isWhole == true else {
                 throw Failure(
@@ -117,7 +121,7 @@ package struct RunningPod {
                     details: "DEL the container, or delete the pod: its next sandbox is attached anew")
             }
             let delegate = try DelegateBuilder(plugin.config, plugin.invocation).build(
-                text, besides: record.entries.map(\.spec))
+                text, besides: record.entries.map(\.spec), isAsked: isAsked)
             let chain = try plugin.named(delegate) { () throws(Failure) in try runner.prepare(delegate.spec) }
             guard try runner.present([delegate.spec.id.interface]).isEmpty else {
                 throw Failure(

@@ -23,6 +23,9 @@ package struct AttachmentSpec: Sendable {
     package var source: [UInt8]?
     /// What the pod's annotation asks for besides `runtimeConfig` and `cniArgs`: no built-in plugin looks at it.
     package var wishes: [String] = []
+    /// The pod's annotation `networks` asks for it: it goes when that does not any more. nil in a record of an earlier
+    /// release, which did not say.
+    package var isAsked: Bool?
     /// The device plugin's resource that the definition names.
     package var resource: String?
     /// The device of that resource that this attachment has: `deviceID` and `pciBusID` of each plugin.

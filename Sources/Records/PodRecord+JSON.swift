@@ -37,6 +37,7 @@ extension PodRecord {
         if let cniArgs = spec.cniArgs { json["cniArgs"] = .object(cniArgs) }
         if let deviceID = spec.deviceID { json["deviceID"] = .string(deviceID) }
         if !spec.origin.isEmpty { json["origin"] = .string(spec.origin) }
+        if let isAsked = spec.isAsked { json["asked"] = .bool(isAsked) }
         if entry.isDetached { json["detached"] = true }
         try write(entry.attached, to: &json)
         return .object(json)
@@ -113,6 +114,7 @@ extension PodRecord {
             external: try json.strings("external") ?? [])
         spec.origin = try json.string("origin") ?? ""
         spec.deviceID = try json.string("deviceID")
+        spec.isAsked = try json.bool("asked")
         var entry = Entry(spec: spec, attached: try attached(json, interface: spec.id.interface))
         entry.isDetached = try json.bool("detached") ?? false
         return entry

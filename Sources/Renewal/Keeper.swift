@@ -44,6 +44,11 @@ package final class Keeper {
     /// Until SIGTERM or SIGINT.
     package func run(_ doorbell: borrowing Doorbell) throws(SystemError) {
         let stop = try StopSignal.open()
+        try run(doorbell, until: stop.raw)
+    }
+
+    /// - Parameter stop: readable when it is to end.
+    package func run(_ doorbell: borrowing Doorbell, until stop: CInt) throws(SystemError) {
         let timer = try BootTimer.open()
         let watch = try DirectoryWatch.open(path)
         try loadAll()
@@ -52,9 +57,9 @@ package final class Keeper {
                 .min()
             timer.set(next)
             let ready = readable(
-                [stop.raw, timer.raw, watch.raw, doorbell.raw]
+                [stop, timer.raw, watch.raw, doorbell.raw]
                     + talks.values.map { $0.conversation.socket.raw })
-            if ready.contains(stop.raw) { return }
+            if ready.contains(stop) { return }
             if ready.contains(timer.raw) { timer.clear() }
             if ready.contains(doorbell.raw) { doorbell.answer() }
             if ready.contains(watch.raw) {

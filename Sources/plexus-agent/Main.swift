@@ -23,15 +23,33 @@ import ServiceLifecycle
     var kubeconfig: String?
 
     @Option(help: "Where the node's copy of definitions and pods is.")
-    var cacheDir = "/var/lib/cni/plexus/cache"
+    var cacheDir = AgentOptions().cacheDir
 
     @Option(
         name: .customLong("cni-dir"),
         help: "A cniDir of the node's configurations; may be given several times.")
-    var cniDirs = ["/var/lib/cni/plexus", "/var/lib/cni/multus"]
+    var cniDirs: [String] = []
 
     @Option(help: "Where it listens for the CNI executable.")
-    var socket = "/run/plexus/agent.sock"
+    var socket = AgentOptions().socket
+
+    @Option(help: "Where /healthz, /readyz and /metrics are: HOST:PORT; empty for nowhere.")
+    var listen = "127.0.0.1:9105"
+
+    @Option(help: "The CNI executable, for changes of pods that run.")
+    var executable = AgentOptions().executable
+
+    @Option(help: "The runtime's configuration; without it that of plexus or multus in /etc/cni/net.d.")
+    var config: String?
+
+    @Flag(inversion: .prefixedNo, help: "Attach and detach pods that run when their annotation changes.")
+    var hotPlug = true
+
+    @Flag(help: "Make again what the host has lost of the pods that run, each minute.")
+    var repair = false
+
+    @Option(help: "Where it answers as the daemon of DHCP leases, which it renews; empty for neither.")
+    var dhcpSocket = AgentOptions().dhcpSocket
 
     @Option(help: "trace, debug, info, notice, warning, error or critical.", transform: level)
     var logLevel = Logger.Level.info
@@ -39,8 +57,18 @@ import ServiceLifecycle
     func run() async throws {
         var log = Logger(label: "plexus-agent") { StreamLogHandler.standardError(label: $0) }
         log.logLevel = logLevel
-        let options = AgentOptions(
-            nodeName: nodeName, kubeconfig: kubeconfig, cacheDir: cacheDir, cniDirs: cniDirs, socket: socket)
+        var options = AgentOptions()
+        options.nodeName = nodeName
+        options.kubeconfig = kubeconfig
+        options.cacheDir = cacheDir
+        if !cniDirs.isEmpty { options.cniDirs = cniDirs }
+        options.socket = socket
+        options.listen = listen
+        options.executable = executable
+        options.configuration = config
+        options.plugsHot = hotPlug
+        options.repairs = repair
+        options.dhcpSocket = dhcpSocket
         let agent: Agent
         do { agent = try Agent(options, log) } catch { throw ValidationError("\(error)") }
         try await agent.run()

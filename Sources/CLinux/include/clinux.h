@@ -80,6 +80,7 @@ void clinux_accept_all(int listener);
 int64_t clinux_boot_milliseconds(void);
 /// CLOCK_MONOTONIC in milliseconds.
 int64_t clinux_milliseconds(void);
+int64_t clinux_microseconds(void);
 int64_t clinux_seconds(void);
 
 #endif
