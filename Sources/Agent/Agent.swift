@@ -46,24 +46,22 @@ package struct Agent {
         let command = NodeCommand(executable: options.executable, configuration: options.configuration)
         let hotPlugger = HotPlugger(
             options.cniDirs, cacheDir: cache, client, command, Events(client, node: node, log), log)
-        var mirrors: [CacheObject.Kind: Mirror] = [:]
-        for kind in CacheObject.Kind.allCases {
-            mirrors[kind] = Mirror(kind, of: node, in: cache, client, metrics, log) { id in
-                guard id.kind == .pod, options.plugsHot else { return }
-                await hotPlugger.look(Pod(namespace: id.namespace, name: id.name))
-            }
+        let definitions = Mirror(.definition, of: node, in: cache, client, metrics, log) { _ in }
+        let pods = Mirror(.pod, of: node, in: cache, client, metrics, log) { id in
+            guard options.plugsHot else { return }
+            await hotPlugger.look(Pod(namespace: id.namespace, name: id.name))
         }
-        let publisher = Publisher(options.cniDirs, cacheDir: cache, client, metrics, log)
-        let needs = Needs(cacheDir: cache, client, mirrors, metrics)
-        var services: [any Service] = Array(mirrors.values)
+        let mirrors = [definitions, pods]
+        let publisher = Publisher(options.cniDirs, cacheDir: cache, pods: pods, client, metrics, log)
+        let needs = Needs(cacheDir: cache, client, [.definition: definitions, .pod: pods], metrics)
+        var services: [any Service] = mirrors
         services += [
             publisher, Listener(path: options.socket, needs: needs, publisher: publisher, metrics: metrics),
         ]
         if options.plugsHot { services.append(hotPlugger) }
-        let watched = mirrors
         services.append(
             Reconciler(options.cniDirs, cacheDir: cache, command, repairs: options.repairs, metrics, log) {
-                await watched[.pod]?.problem == nil
+                await pods.problem == nil
             })
         if !options.dhcpSocket.isEmpty {
             services.append(LeaseRenewal(socket: options.dhcpSocket, cniDirs: options.cniDirs, log: log))
@@ -76,10 +74,10 @@ package struct Agent {
             let host = options.listen[..<colon].filter { $0 != "[" && $0 != "]" }
             services.append(
                 Endpoints(host: host, port: port, metrics: metrics) {
-                    for mirror in watched.values { if let problem = await mirror.problem { return problem } }
+                    for mirror in mirrors { if let problem = await mirror.problem { return problem } }
                     return nil
                 } refresh: {
-                    for mirror in watched.values { await mirror.measure() }
+                    for mirror in mirrors { await mirror.measure() }
                     await publisher.measure()
                 })
         }

@@ -13,6 +13,7 @@ import ServiceLifecycle
 actor Publisher: Service {
     private let cniDirs: [String]
     private let cache: DefinitionCache
+    private let pods: Mirror
     private let client: APIClient
     private let metrics: Metrics
     private let log: Logger
@@ -44,8 +45,14 @@ actor Publisher: Service {
     /// Milliseconds.
     private static let longestPause: Int64 = 30_000
     private static let glance: Int64 = 10
+    private static let patience: Int64 = 10_000
 
-    init(_ cniDirs: [String], cacheDir: String, _ client: APIClient, _ metrics: Metrics, _ log: Logger) {
+    /// - Parameter pods: of this node.
+    init(
+        _ cniDirs: [String], cacheDir: String, pods: Mirror, _ client: APIClient, _ metrics: Metrics,
+        _ log: Logger
+    ) {
+        self.pods = pods
         self.cniDirs = cniDirs
         cache = DefinitionCache(path: cacheDir)
         self.client = client
@@ -55,6 +62,11 @@ actor Publisher: Service {
 
     func run() async throws {
         try await untilShutdown {
+            // What pods have already is not published again after a restart: the cache knows once it is whole.
+            let deadline = monotonicMilliseconds() + Self.patience
+            while await self.pods.problem != nil, monotonicMilliseconds() < deadline {
+                try await Task.sleep(for: .milliseconds(Self.glance))
+            }
             try await withThrowingDiscardingTaskGroup { group in
                 for directory in self.cniDirs {
                     group.addTask {
@@ -91,7 +103,6 @@ actor Publisher: Service {
             job.isOver = false
             job.failures = 0
             job.time = 0
-            if job.published == nil { job.published = cached(pod(key)) }
             jobs[key] = job
         }
         start()
@@ -109,7 +120,15 @@ actor Publisher: Service {
     }
 
     private func work(_ key: Key) async {
-        guard let job = jobs[key] else { return }
+        guard var job = jobs[key] else { return }
+        if job.published == nil {
+            job.published = cached(pod(key))
+            jobs[key]?.published = job.published
+        }
+        guard job.isOpen else {
+            jobs[key]?.isRunning = false
+            return
+        }
         var pause: Int64 = 0
         do throws(Reflector.Problem) {
             let isThere = try await publish(job.text, of: pod(key))

@@ -52,8 +52,9 @@ package struct Failure: Error, Equatable, Sendable {
         case device(String)
     }
     package var claim: Claim?
-    /// The attachment's network, as errors call it; nil where none is to blame.
+    /// The attachment's network, as errors call it, and the type of the plugin there that failed; nil where none is to blame.
     package var network: String?
+    package var type: String?
 
     package init(_ code: Code, _ error: JSONError, details: String = "") {
         self.init(code, "\(error)", details: details)

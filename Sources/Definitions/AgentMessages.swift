@@ -101,7 +101,7 @@ package struct CallReport: Equatable, Sendable {
         self.microseconds = microseconds
         code = error?.code ?? 0
         network = error?.network ?? ""
-        plugin = error?.plugin ?? ""
+        plugin = error?.type ?? ""
     }
 
     package func send(_ socket: String) {

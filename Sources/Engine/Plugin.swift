@@ -38,7 +38,9 @@ protocol Plugin {
 extension Plugin {
     /// An error with the plugin's type in front, unless it names it already.
     func naming(_ error: Failure) -> Failure {
-        call.rules.namesPlugins && !isNamed(in: error) ? error.prefixed(call.type) : error
+        var error = call.rules.namesPlugins && !isNamed(in: error) ? error.prefixed(call.type) : error
+        error.type = call.type
+        return error
     }
 }
 
