@@ -9,6 +9,8 @@ esac
 root=$(cd "$(dirname "$0")/.." && pwd)
 scratch=${PLEXUS_SCRATCH:-$root/.build}
 export PATH="$PATH:/usr/sbin:/sbin"
+# The packages of the agent are for those who build that: see Package.swift.
+export PLEXUS_PARTS=${PLEXUS_PARTS:-cni}
 
 # One bold line for each argument.
 say() { if [ -t 1 ]; then printf "\033[1m%s\033[0m\n" "$@"; else printf "%s\n" "$@"; fi; }
@@ -37,7 +39,7 @@ build_packages="gcc g++ lld pkg-config git ca-certificates libmnl-dev libjson-c-
 demo_packages="iproute2 iputils-ping nftables jq"
 test_packages="iptables strace valgrind hyperfine containernetworking-plugins containerd runc podman conmon crun \
     busybox-static python3 python3-grpcio util-linux procps qemu-system-x86 kmod xz-utils dnsmasq-base \
-    etcd-server openssl"
+    etcd-server openssl curl"
 
 # install_packages PACKAGE...: those that are missing. Services that they bring are not started, and podman's
 # default network stays out of /etc/cni, where other runtimes would take it for theirs.
