@@ -21,6 +21,8 @@ package struct AgentOptions: Sendable {
     package var executable = "/opt/cni/bin/plexus"
     /// The runtime's configuration; nil for the one that the executable finds.
     package var configuration: String?
+    /// Fills the cache, and ends.
+    package var fillsOnce = false
     package var plugsHot = true
     package var repairs = false
     /// Where the daemon of DHCP leases listens; empty for no renewal.
@@ -32,13 +34,13 @@ package struct AgentOptions: Sendable {
 /// All that runs on a node beside the CNI executable.
 package struct Agent {
     private let client: APIClient
-    private let services: [any Service]
+    private var services: [any Service]
+    private let fillsOnce: Bool
     private let log: Logger
 
     package init(_ options: AgentOptions, _ log: Logger) throws(JSONError) {
         let node = options.nodeName ?? Environment.value("NODE_NAME") ?? hostName()
         let access = try Self.access(options)
-        self.log = log
         let metrics = Metrics()
         let client = APIClient(access, metrics)
         self.client = client
@@ -54,7 +56,11 @@ package struct Agent {
         let mirrors = [definitions, pods]
         let publisher = Publisher(options.cniDirs, cacheDir: cache, pods: pods, client, metrics, log)
         let needs = Needs(cacheDir: cache, client, [.definition: definitions, .pod: pods], metrics)
-        var services: [any Service] = mirrors
+        let ready = Readiness(mirrors)
+        services = [ready] + mirrors
+        self.log = log
+        fillsOnce = options.fillsOnce
+        if options.fillsOnce { return }
         services += [
             publisher, Listener(path: options.socket, needs: needs, publisher: publisher, metrics: metrics),
         ]
@@ -74,14 +80,12 @@ package struct Agent {
             let host = options.listen[..<colon].filter { $0 != "[" && $0 != "]" }
             services.append(
                 Endpoints(host: host, port: port, metrics: metrics) {
-                    for mirror in mirrors { if let problem = await mirror.problem { return problem } }
-                    return nil
+                    await ready.problem
                 } refresh: {
                     for mirror in mirrors { await mirror.measure() }
                     await publisher.measure()
                 })
         }
-        self.services = services
         log.info("started", metadata: ["node": "\(node)", "server": "\(access.server)"])
     }
 
@@ -97,8 +101,12 @@ package struct Agent {
 
     /// Until SIGTERM or SIGINT.
     package func run() async throws {
-        let group = ServiceGroup(
-            services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: log)
+        var configuration = ServiceGroupConfiguration(
+            services: services.map { .init(service: $0) }, gracefulShutdownSignals: [.sigterm, .sigint],
+            logger: log)
+        // The first one ends once the cache is whole.
+        configuration.services[0].successTerminationBehavior = fillsOnce ? .gracefullyShutdownGroup : .ignore
+        let group = ServiceGroup(configuration: configuration)
         let end: (any Error)?
         do {
             try await group.run()

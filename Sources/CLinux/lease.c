@@ -7,6 +7,7 @@
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <signal.h>
+#include <stddef.h>
 #include <sys/inotify.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
@@ -147,6 +148,23 @@ int clinux_connect(const char *path) {
     close(raw);
     errno = saved;
     return -1;
+}
+
+int clinux_notify(const char *name, const char *line) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t length = strlen(name);
+    if (length >= sizeof address.sun_path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    memcpy(address.sun_path, name, length);
+    if (name[0] == '@') address.sun_path[0] = 0;
+    int raw = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (raw < 0) return -1;
+    socklen_t size = offsetof(struct sockaddr_un, sun_path) + length;
+    ssize_t sent = sendto(raw, line, strlen(line), MSG_NOSIGNAL, (struct sockaddr *)&address, size);
+    close(raw);
+    return sent < 0 ? -1 : 0;
 }
 
 int clinux_knock(const char *path) {

@@ -42,3 +42,11 @@ package func tell(_ line: [UInt8], at path: String) {
     guard raw >= 0 else { return }
     try? Descriptor(adopting: raw).writeAll(line + [UInt8(ascii: "\n")], name: path)
 }
+
+/// Tells systemd, if that started us. sd_notify(3).
+///
+/// - Parameter line: `READY=1` and so on.
+package func notifyServiceManager(_ line: String) {
+    guard let socket = Environment.value("NOTIFY_SOCKET"), !socket.isEmpty else { return }
+    _ = clinux_notify(socket, line)
+}

@@ -42,6 +42,9 @@ import ServiceLifecycle
     @Option(help: "The runtime's configuration; without it that of plexus or multus in /etc/cni/net.d.")
     var config: String?
 
+    @Flag(help: "Fill the cache with what the cluster has, and end.")
+    var once = false
+
     @Flag(inversion: .prefixedNo, help: "Attach and detach pods that run when their annotation changes.")
     var hotPlug = true
 
@@ -66,6 +69,7 @@ import ServiceLifecycle
         options.listen = listen
         options.executable = executable
         options.configuration = config
+        options.fillsOnce = once
         options.plugsHot = hotPlug
         options.repairs = repair
         options.dhcpSocket = dhcpSocket

@@ -378,7 +378,7 @@ struct AgentRows {
         #expect(try cluster.node.files("state").isEmpty && cluster.node.links(pod: "a").isEmpty)
     }
 
-    @Test("metrics count calls of the runtime, with network and plugin of those that failed")
+    @Test("L03: metrics count calls of the runtime, with network and plugin of those that failed")
     func metrics() throws {
         let uid = try attached("lan")
         try cluster.create(network: "broken", #"{"cniVersion":"1.0.0","type":"macvlan","master":"nowhere"}"#)

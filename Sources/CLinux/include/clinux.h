@@ -72,6 +72,8 @@ int clinux_watch(const char *directory);
 int clinux_listen(const char *path);
 /// A connection to whoever listens at a path: without waiting, a full backlog is EAGAIN. -1 and errno.
 int clinux_connect(const char *path);
+/// Tells the service manager a line, as sd_notify(3): a path, or an abstract name behind '@'. 0, or -1 and errno.
+int clinux_notify(const char *socket, const char *line);
 /// Whether somebody listens there: 0, or -1 and errno.
 int clinux_knock(const char *path);
 /// Takes the connections that wait, and closes them.
