@@ -100,8 +100,15 @@ e2e() {
 }
 
 agent() {
+    local status=0
     export PLEXUS=$scratch/release/plexus PLEXUS_AGENT=$root/.build-agent/debug/plexus-agent
-    private swift_tests --filter '^EndToEndTests\.AgentRows'
+    private swift_tests --filter '^EndToEndTests\.AgentRows' || status=$?
+    if command -v kubectl >/dev/null; then
+        check "cluster-demo" "$root/scripts/cluster-demo"
+    else
+        echo "skipped cluster-demo: there is no kubectl"
+    fi
+    return "$status"
 }
 
 cluster() { private "$root/Tests/Cluster/check"; }
