@@ -93,7 +93,7 @@ shared_build() {
 e2e() {
     local status=0
     export PLEXUS=$scratch/release/plexus
-    private swift_tests --filter '^EndToEndTests\.' --skip AgentRows || status=$?
+    private swift_tests --filter '^EndToEndTests\.' --skip 'EndToEndTests.Agent' || status=$?
     private check "quickstart" "$root/scripts/quickstart"
     check "with shared libraries" shared_build
     return "$status"
@@ -102,7 +102,7 @@ e2e() {
 agent() {
     local status=0
     export PLEXUS=$scratch/release/plexus PLEXUS_AGENT=$root/.build-agent/debug/plexus-agent
-    private swift_tests --filter '^EndToEndTests\.AgentRows' || status=$?
+    private swift_tests --filter '^EndToEndTests\.Agent' || status=$?
     if command -v kubectl >/dev/null; then
         check "cluster-demo" "$root/scripts/cluster-demo"
     else
@@ -146,5 +146,5 @@ vm() {
     export scratch
     "$machine" --memory 4096 --timeout 2400 --nic -- bash -euc 'echo "kernel $(uname -r)"
         modprobe virtio_net
-        swift_tests --filter "^(NamespaceTests|EndToEndTests)\\." --skip "anyRefusedCall|HostileInput|PowerAndDisk|MisbehavingPrograms|ErrorTable|AddressRows|DHCPTests|Bounds/|Explaining|ExplainedPlans/(?!ofVLANs|ofAFileThat)|SaidOnce|ReasonTests|FromTheReadme|NamesAndHelp|ListsOfVersions|BlameTests/(?!whatAnIpvlan)|Asked/(?!aBridgeThat)|SysctlTests/stuck|IdentityTests/(?!device\\(|renamed\\(|reusedPath)|NeighbourRows|MultusSwitchOver/(?!what)|SwitchOverRows/hyphens|StatusRows|DropInRows|InstallRows|CacheRows|ValidateRows|GoingBackRows|OptionalRows|RunningPodRows|DevicePluginRows|DHCP(Daemon|Fault|Long|Leases)Rows|DHCPNodeRows/(?!vlan)|Multus(Annotation|Chain|Life|Node|Protocol|Status)Rows|RequestRows|TakeoverRows|RepairRows/(?!vlans|ipvlan)|DHCPRows/(?!life)|RowTable|LinkFirstRows|SharedRows|ChainEndToEnd|RouteMetricRows|SwitchOverRows|AgentRows"'
+        swift_tests --filter "^(NamespaceTests|EndToEndTests)\\." --skip "anyRefusedCall|HostileInput|PowerAndDisk|MisbehavingPrograms|ErrorTable|AddressRows|DHCPTests|Bounds/|Explaining|ExplainedPlans/(?!ofVLANs|ofAFileThat)|SaidOnce|ReasonTests|FromTheReadme|NamesAndHelp|ListsOfVersions|BlameTests/(?!whatAnIpvlan)|Asked/(?!aBridgeThat)|SysctlTests/stuck|IdentityTests/(?!device\\(|renamed\\(|reusedPath)|NeighbourRows|MultusSwitchOver/(?!what)|SwitchOverRows/hyphens|StatusRows|DropInRows|InstallRows|CacheRows|ValidateRows|GoingBackRows|OptionalRows|RunningPodRows|DevicePluginRows|DHCP(Daemon|Fault|Long|Leases)Rows|DHCPNodeRows/(?!vlan)|Multus(Annotation|Chain|Life|Node|Protocol|Status)Rows|RequestRows|TakeoverRows|RepairRows/(?!vlans|ipvlan)|DHCPRows/(?!life)|RowTable|LinkFirstRows|SharedRows|ChainEndToEnd|RouteMetricRows|SwitchOverRows|EndToEndTests.Agent"'
 }

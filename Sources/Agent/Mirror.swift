@@ -208,6 +208,10 @@ actor Mirror: Service {
             log.error(
                 "\(problem.description): the agent's role needs get, list and watch of \(resource)",
                 metadata: ["retry_seconds": "\(seconds)"])
+        } else if case .status(let status) = problem, status.code == 404 {
+            log.error(
+                "the cluster has no kind \(resource): kubectl apply -f conf/kubernetes/net-attach-def-crd.yaml",
+                metadata: ["retry_seconds": "\(seconds)"])
         } else if case .status(let status) = problem, status.isExpired {
             log.info("\(problem.description): all is read again", metadata: ["retry_seconds": "\(seconds)"])
         } else {

@@ -397,3 +397,47 @@ struct AgentRows {
         #expect(try cluster.get("9105", "/healthz") == "ok\n")
     }
 }
+
+/// Who the agent is.
+@Suite(.enabled(if: ClusterNode.agent != nil, "PLEXUS_AGENT names no agent"))
+struct AgentAccessRows {
+    @Test("CR-01, CR-04: a token that is renewed in its file, over TLS")
+    func token() throws {
+        let cluster = try ClusterNode(user: "{tokenFile: token}", isSecure: true)
+        try cluster.node.write("token", "first\n")
+        try cluster.startReadyAgent()
+        // The old one is not known any more, the new one comes a moment later.
+        try cluster.allow(token: "second")
+        _ = try cluster.control("POST", "/cut", #"{"all":true}"#)
+        try cluster.create(network: "lan", bridge: "b1", subnet: "192.168.1.0/24")
+        try cluster.until("it is refused") { try cluster.log("agent").contains("answers 401") }
+        try cluster.node.write("token", "second\n")
+        try cluster.until("it goes on") { try cluster.cached() == ["net-attach-def/default/lan.json"] }
+    }
+
+    @Test("CR-02, CR-04: a client's certificate, and several authorities in a file")
+    func certificate() throws {
+        let cluster = try ClusterNode(
+            user: "{client-certificate: tls/client.crt, client-key: tls/client.key}", isSecure: true)
+        try Shell.sh(
+            """
+            cd \(cluster.directory)/tls && openssl req -x509 -newkey rsa:2048 -nodes -keyout other.key -out other.crt \
+                -subj /CN=other -days 2 2>/dev/null && cat other.crt ca.crt >both.crt && mv both.crt ca.crt
+            """)
+        try cluster.create(network: "lan", bridge: "b1", subnet: "192.168.1.0/24")
+        try cluster.startReadyAgent()
+        #expect(try cluster.cached() == ["net-attach-def/default/lan.json"])
+    }
+
+    @Test(
+        "CR-05: what the agent cannot be is refused at once, and said",
+        arguments: [
+            ("{exec: {command: login}}", "is a way to log in that the agent does not know"),
+            ("{client-certificate-data: '!'}", "is no base64"), ("{tokenFile: none}", "No such file"),
+        ])
+    func refused(user: String, text: String) throws {
+        let cluster = try ClusterNode(user: user)
+        try cluster.startAgent()
+        try cluster.until("it says so") { try cluster.log("agent").contains(text) }
+    }
+}

@@ -7,14 +7,25 @@ final class ClusterNode: Sendable {
     private let processes: Processes
 
     static let agent = ProcessInfo.processInfo.environment["PLEXUS_AGENT"]
+    private let curl: String
     private static let server = "\(Node.repository)/Tests/Cluster/apiserver"
 
-    /// - Parameter options: further words of the API server's.
-    init(server options: String = "") throws {
+    /// - Parameters:
+    ///   - user: of the kubeconfig.
+    ///   - isSecure: over TLS, with certificates in `tls`, and users as `users.json` says.
+    init(user: String = "{}", isSecure: Bool = false) throws {
         node = try MetaEndToEnd.node()
         processes = try Processes(node)
+        curl = "curl -s" + (isSecure ? " -k -H 'Authorization: Bearer admin'" : "")
         try Shell.sh("rm -rf \(node.directory)/cache")
         try node.write("conf.json", configuration)
+        var options = ""
+        if isSecure {
+            try certify()
+            try allow(token: "first")
+            options =
+                "--cert \(directory)/tls/server.crt --key \(directory)/tls/server.key --client-ca \(directory)/tls/ca.crt --users \(directory)/users.json"
+        }
         try start(
             "server",
             "\(Self.server) --data-dir \(node.directory)/etcd --listen 127.0.0.1:8080 --control 127.0.0.1:8081 --crds \(options)"
@@ -27,10 +38,34 @@ final class ClusterNode: Sendable {
             kind: Config
             current-context: test
             contexts: [{name: test, context: {cluster: test, user: test}}]
-            clusters: [{name: test, cluster: {server: "http://127.0.0.1:8080"}}]
-            users: [{name: test, user: {}}]
+            clusters: [{name: test, cluster: {server: "\(isSecure ? "https" : "http")://127.0.0.1:8080"\(isSecure ? ", certificate-authority: tls/ca.crt" : "")}}]
+            users: [{name: test, user: \(user)}]
 
             """)
+    }
+
+    /// An authority, and a server's and a client's certificate of it.
+    private func certify() throws {
+        try node.write("tls/names", "subjectAltName=IP:127.0.0.1")
+        try Shell.sh(
+            """
+            cd \(directory)/tls && exec 2>/dev/null
+            openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -subj /CN=authority -days 2
+            for name in server client; do
+                openssl req -newkey rsa:2048 -nodes -keyout $name.key -out $name.csr -subj /CN=$name
+                openssl x509 -req -in $name.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out $name.crt -days 2 -extfile names
+            done
+            """)
+    }
+
+    /// Whom the API server knows from now on: one with this token, and the client of the certificate.
+    func allow(token: String) throws {
+        try node.write(
+            "users.new",
+            """
+            [{"user":"admin","token":"admin"},{"user":"agent","token":"\(token)"},{"user":"client"}]
+            """)
+        try Shell.sh("mv \(directory)/users.new \(directory)/users.json")
     }
 
     var directory: String { node.directory }
@@ -88,7 +123,8 @@ final class ClusterNode: Sendable {
     ) throws -> Tree {
         if let body { try node.write("body", body) }
         let data = body == nil ? "" : "--data-binary @\(directory)/body -H 'Content-Type: \(type)'"
-        let text = try node.sh("curl -s -X \(method) \(data) 'http://127.0.0.1:\(port)\(path)'")
+        let scheme = curl.contains("-k") && port == 8080 ? "https" : "http"
+        let text = try node.sh("\(curl) -X \(method) \(data) '\(scheme)://127.0.0.1:\(port)\(path)'")
         return text.isEmpty ? try Tree(parsing: "{}") : try Tree(parsing: text)
     }
 
