@@ -19,15 +19,17 @@ struct Listener: Service {
         try prepare()
         let server = try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
             .serverChannelOption(.backlog, value: 64)
-            .bind(unixDomainSocketPath: path) { channel in
+            .bind(unixDomainSocketPath: draft) { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(
                         ByteToMessageHandler(LineDecoder(), maximumBufferSize: Self.longestLine))
                     return try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel)
                 }
             }
-        // Only root asks.
-        chmod(path, 0o600)
+        // Only root asks. An ADD that finds no socket takes it that there is no agent: one is there all the time.
+        guard chmod(draft, 0o600) == 0, rename(draft, path) == 0 else {
+            throw SystemError("put the socket \(path) in its place")
+        }
         try await untilShutdown {
             try await withThrowingDiscardingTaskGroup { group in
                 try await server.executeThenClose { connections in
@@ -39,12 +41,14 @@ struct Listener: Service {
         }
     }
 
-    /// One of an agent that was killed is in the way.
+    private var draft: String { "\(path).new" }
+
+    /// What an agent that was killed has left there is in the way.
     private func prepare() throws {
         let folder = path.split(separator: "/").dropLast().joined(separator: "/")
         _ = try Directory.create("/" + folder, mode: 0o700)
         if somebodyListens(at: path) { throw SystemError(refusing: "another agent listens at \(path)") }
-        removeFile(path)
+        removeFile(draft)
     }
 
     private func serve(_ connection: NIOAsyncChannel<ByteBuffer, ByteBuffer>) async {

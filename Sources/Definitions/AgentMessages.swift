@@ -184,13 +184,36 @@ package struct CacheFiller: Sendable {
 }
 
 extension AgentAnswer {
-    package struct Problem: Error, Sendable { package let text: String }
+    package struct Problem: Error, Sendable {
+        package let text: String
+        /// Nobody was there, or he went.
+        var isOfTheConnection = false
+    }
 
     private static let limit = 1 << 16
     /// Milliseconds: the agent's own deadline comes first.
     private static let grace: Int64 = 250
 
+    /// Milliseconds between two attempts, while an agent starts.
+    private static let pause: UInt32 = 50
+
+    /// An agent that ends meanwhile, or is not there yet, is waited for: one takes another's place when it is updated.
     package static func asked(
+        _ request: JSON, at socket: String, until deadline: Int64
+    ) -> Result<AgentAnswer, Problem> {
+        while true {
+            let answer = once(request, at: socket, until: deadline)
+            if case .failure(let problem) = answer, problem.isOfTheConnection,
+                monotonicMilliseconds() < deadline
+            {
+                Linux.pause(milliseconds: pause)
+                continue
+            }
+            return answer
+        }
+    }
+
+    private static func once(
         _ request: JSON, at socket: String, until deadline: Int64
     ) -> Result<AgentAnswer, Problem> {
         do throws(SystemError) {
@@ -202,7 +225,7 @@ extension AgentAnswer {
                 return .failure(Problem(text: "the agent at \(socket) answered nonsense: \(error)"))
             }
         } catch {
-            return .failure(Problem(text: "\(error)"))
+            return .failure(Problem(text: "\(error)", isOfTheConnection: true))
         }
     }
 }

@@ -369,6 +369,34 @@ struct AgentRows {
         }
     }
 
+    @Test("an agent that is killed again and again while pods start loses no status, and makes none wrong")
+    func killed() throws {
+        try createLans()
+        let names = (1...24).map { "p\($0)" }
+        for name in names { _ = try cluster.node.pod(name) }
+        try cluster.startReadyAgent()
+        var uids: [String: String] = [:]
+        for (number, name) in names.enumerated() {
+            uids[name] = try cluster.create(pod: name, networks: number % 2 == 0 ? "lan,lan2" : "lan2")
+            let answer = try cluster.call("ADD", name, uid: uids[name] ?? "", extra: #""agentTimeout":20000"#)
+            #expect(answer.status == 0, "\(answer.ran)")
+            // At another moment each time.
+            guard number % 3 == 2 else { continue }
+            try Shell.sh("sleep 0.0\(number % 10)")
+            try cluster.stop("agent", "KILL")
+            try cluster.startAgent()
+        }
+        for (number, name) in names.enumerated() {
+            try cluster.until("\(name)'s status is published") { try cluster.status(name) != nil }
+            let status = try Tree(parsing: try cluster.status(name) ?? "[]").list
+            #expect(status.count == (number % 2 == 0 ? 3 : 2))
+            let addresses = try cluster.node.addresses("net1", pod: name).map {
+                String($0.prefix { $0 != "/" })
+            }
+            #expect(status[1]["ips"][0].string.map { [$0] } == addresses)
+        }
+    }
+
     @Test("AG-10, UX-07: DEL needs neither agent nor cache")
     func delete() throws {
         let uid = try attached("lan,lan2")
