@@ -94,11 +94,18 @@ package final class SandboxLink: LinkAccess {
         }
     }
 
+    /// All that can be: the first one that cannot is thrown afterwards.
     package func add(_ routes: [Route]) throws(Failure) {
         try onLink { socket, index throws(SystemError) in
+            var problem: SystemError?
             for route in routes {
-                try ignoring { () throws(SystemError) in try socket.add(route, index: index) }
+                do throws(SystemError) {
+                    try ignoring { () throws(SystemError) in try socket.add(route, index: index) }
+                } catch {
+                    problem = problem ?? error
+                }
             }
+            if let problem { throw problem }
         }
     }
 

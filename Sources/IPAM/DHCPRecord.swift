@@ -45,6 +45,8 @@ package struct DHCPRecord: Sendable {
     package var granted: Instant?
     /// The server has refused the address since: another one is looked for.
     package var isRefused = false
+    /// Its link was made anew since, or it is not on the link yet: a server is to say whether it holds there.
+    package var isUnconfirmed = false
 
     package init(
         id: AttachmentID, network: String, pod: String, sandbox: String, namespace: NamespaceIdentity?,
@@ -99,7 +101,9 @@ extension DHCPRecord {
         if !terms.accepted.isEmpty {
             json["accept"] = .array(terms.accepted.map(\.rawValue).sorted().map { .string($0) })
         }
+        if terms.isProbing { json["probe"] = true }
         if isRefused { json["refused"] = true }
+        if isUnconfirmed { json["unconfirmed"] = true }
         if !state.isEmpty { json["cniDir"] = .string(state) }
         if let grant, let granted {
             json["address"] = .string("\(grant.address)")
@@ -144,7 +148,9 @@ extension DHCPRecord {
         terms.priority = try json.int("priority", in: 0...Int64(UInt32.max)).map { UInt32($0) }
         terms.accepted = Set(
             (try json.strings("accept") ?? []).compactMap(DHCPTerms.Accepted.init(rawValue:)))
+        terms.isProbing = try json.bool("probe") ?? false
         isRefused = try json.bool("refused") ?? false
+        isUnconfirmed = try json.bool("unconfirmed") ?? false
         state = try json.string("cniDir") ?? ""
         namespace = try json.object("namespace").map { own throws(JSONError) in try NamespaceIdentity(own) }
         guard let at = try json.object("granted") else { return }

@@ -169,6 +169,8 @@ private struct DHCPRequest: AddressConfig {
                 let index = (try? request.link?.facts())??.index
                 if let index, index != record.index {
                     record.index = index
+                    // Whether the new link leads to the same network nobody knows yet.
+                    record.isUnconfirmed = true
                     _ = try records?.update(record)
                 }
                 return lease
@@ -188,6 +190,11 @@ private struct DHCPRequest: AddressConfig {
             throw Failure(
                 .badEnvironment, "dhcp: there is no link to ask over",
                 details: "CNI_NETNS names the pod's namespace")
+        }
+        if config.requiresAgent, !somebodyListens(at: config.socket) {
+            throw Failure(
+                .tryAgain, "dhcp: no daemon listens at \(config.socket), and requireAgent is set",
+                details: "start dhcp daemon: nobody would renew the lease")
         }
         let interface = request.id.interface
         let deadline = monotonicMilliseconds() + config.timeout * 1000
@@ -224,7 +231,9 @@ private struct DHCPRequest: AddressConfig {
                         "what \(interface) is connected to is down: look at its master, or the bridge's ports"
                 )
             }
-            let grant = try converse(link, facts.index, record.client, request, until: deadline)
+            record.granted = .now()
+            let grant = try converse(
+                link, facts.index, record.client, request, until: deadline, &record.grant)
             record.grant = grant
             record.granted = .now()
             guard let lease = config.terms.lease(grant) else {
@@ -255,21 +264,25 @@ private struct DHCPRequest: AddressConfig {
     }
 
     /// Until a server has granted an address.
+    ///
+    /// - Parameter unproven: one that was granted, without time to see whether it is free.
     private func converse(
         _ link: any LinkAccess, _ index: Int32, _ client: Client, _ request: LeaseRequest,
-        until deadline: Int64
+        until deadline: Int64, _ unproven: inout Grant?
     ) throws(Failure) -> Grant {
-        var exchange = Exchange(client, .discover(nil), now: monotonicMilliseconds())
+        var exchange = Exchange(
+            client, .discover(nil), isProbing: config.terms.isProbing, now: monotonicMilliseconds())
         var outcome: Exchange.Outcome?
         try link.inside { () throws(Failure) in
             do throws(SystemError) {
-                let socket = try PacketSocket.open(index: index)
+                let socket = try PacketSocket.open(index: index, hearsARP: exchange.isProbing)
                 outcome = try answer(to: &exchange, over: socket, until: deadline)
             } catch {
                 throw Failure(.generic, "dhcp: \(request.id.interface): \(error)")
             }
         }
         if case .granted(let grant)? = outcome { return grant }
+        unproven = exchange.unproven
         throw unanswered(exchange, request)
     }
 
@@ -279,11 +292,15 @@ private struct DHCPRequest: AddressConfig {
         while true {
             let now = monotonicMilliseconds()
             if now >= deadline { return nil }
-            if let (message, _) = exchange.next(now: now) {
+            switch exchange.next(now: now) {
+            case .send(let message, _)?:
                 let datagram = Datagram(
                     from: .unspecified, Datagram.clientPort, to: .broadcast, Datagram.serverPort,
                     message.encoded())
                 try socket.broadcast(datagram.encoded())
+            case .probe(let packet)?: try socket.broadcast(packet, isARP: true)
+            case .end(let outcome)?: return outcome
+            case nil: break
             }
             guard socket.wait(milliseconds: min(exchange.wakeup, deadline) - monotonicMilliseconds()) else {
                 continue
@@ -296,6 +313,14 @@ private struct DHCPRequest: AddressConfig {
         let vlan = (try? request.config.reader.int("vlan")) ?? nil
         let place = request.id.interface + (vlan.map { ", VLAN \($0)," } ?? "")
         let sent = "\(exchange.discovers) DISCOVER sent"
+        if let (grant, holder) = exchange.conflicts.last {
+            return Failure(
+                .generic,
+                "dhcp: \(grant.address), which \(grant.server) granted on \(place), is used by \(holder): no more tries",
+                details:
+                    "\(exchange.conflicts.count) addresses were declined; find \(holder), and take what is used by others out of the server's pool"
+            )
+        }
         if let (server, text) = exchange.refusal {
             return Failure(
                 .generic,
@@ -324,7 +349,10 @@ extension Exchange {
         while let (packet, hasChecksum) = try socket.receive() {
             guard let datagram = Datagram(decoding: packet, hasChecksum: hasChecksum),
                 let reply = Message(decoding: datagram.payload)
-            else { continue }
+            else {
+                take(arp: packet, now: now)
+                continue
+            }
             if let outcome = take(reply, from: datagram.source, now: now) { return outcome }
         }
         return nil

@@ -15,6 +15,8 @@ final class Conversation {
     let end: Int64
     /// Of the lease when it began.
     var stage = DHCPRecord.Stage.ended
+    /// Addresses that somebody else uses.
+    var conflicts: [(grant: Grant, holder: MAC)] { exchange.conflicts }
     private var exchange: Exchange
     private let index: Int32
 
@@ -27,10 +29,16 @@ final class Conversation {
         self.link = link
         self.end = end
         self.index = index
-        exchange = Exchange(record.client, goal, now: now)
+        var isNew = false
+        if case .discover = goal { isNew = true }
+        let exchange = Exchange(
+            record.client, goal, isProbing: isNew && record.terms.isProbing, now: now)
+        self.exchange = exchange
         var opened: PacketSocket?
         try link.inside { () throws(Failure) in
-            do throws(SystemError) { opened = try PacketSocket.open(index: index) } catch {
+            do throws(SystemError) { 
+                opened = try PacketSocket.open(index: index, hearsARP: exchange.isProbing)
+            } catch {
                 throw Failure(.generic, "\(error)")
             }
         }
@@ -40,10 +48,15 @@ final class Conversation {
 
     /// Sends what is due, and takes what has come.
     func step(_ now: Int64) throws(Failure) -> Exchange.Outcome? {
-        if let (message, way) = exchange.next(now: now) {
-            do throws(SystemError) { try send(message.encoded(), way) } catch {
-                // A link that is down for a while is no reason to give up; the next try is due soon.
+        do throws(SystemError) {
+            switch exchange.next(now: now) {
+            case .send(let message, let way)?: try send(message.encoded(), way)
+            case .probe(let packet)?: try socket.broadcast(packet, isARP: true)
+            case .end(let outcome)?: return outcome
+            case nil: break
             }
+        } catch {
+            // A link that is down for a while is no reason to give up; the next try is due soon.
         }
         do throws(SystemError) { return try exchange.take(from: socket, now: now) } catch {
             throw Failure(.generic, "\(error)")

@@ -3,7 +3,7 @@ import DHCP
 import Engine
 package import IPAM
 package import Linux
-import Network
+package import Network
 package import Plans
 
 /// Renews the leases of a node, in one loop: it sleeps until the next one is due, holds no pod's namespace open meanwhile,
@@ -14,8 +14,8 @@ package final class Keeper {
     private let prefix: String
     private let records: DHCPRecords
     private let log: Log
-    /// Told of leases whose address or routes are others than before.
-    private let changed: (DHCPRecord, _ old: Lease?) -> Void
+    /// Told of leases that are others than before, or are there again. Returns the routes that the link is to have then.
+    private let changed: (DHCPRecord, _ old: Lease?) -> [Route]
     private var agenda = Agenda()
     private var conversations: [String: Conversation] = [:]
     /// How many are led at once; each has a socket.
@@ -32,7 +32,7 @@ package final class Keeper {
     ///   - prefix: where the node's files are for this process.
     package init(
         _ path: String = DHCPRecords.defaultPath, prefix: String = "", _ log: Log,
-        changed: @escaping (DHCPRecord, _ old: Lease?) -> Void
+        changed: @escaping (DHCPRecord, _ old: Lease?) -> [Route]
     ) throws(SystemError) {
         self.path = path
         self.prefix = prefix
@@ -100,9 +100,11 @@ package final class Keeper {
     private func later(_ name: String, _ record: DHCPRecord, after tried: DHCPRecord.Stage, _ now: Int64)
         -> Int64
     {
-        if let (stage, left) = record.stage(), stage != .ended { return now + max(left / 2, 1000) }
-        // Nobody has it any more: another one is looked for at once.
-        guard tried == .ended else { return now }
+        if let (stage, left) = record.stage(), stage == tried, stage == .renewing || stage == .rebinding {
+            return now + max(left / 2, 1000)
+        }
+        // The next stage begins at once: others may know the address, or give another one.
+        guard tried == .ended || tried == .confirming else { return now }
         return now + pause(name)
     }
 
@@ -132,11 +134,12 @@ package final class Keeper {
             }
             // A plugin behind the address source may give the link another MAC address, and so may the pod. The server knows
             // the lease by the old one; answers to a new question come to the new one.
-            if stage == .ended, let mac = facts.mac { record.client.hardware = mac }
+            if stage == .ended || stage == .confirming, let mac = facts.mac { record.client.hardware = mac }
             let goal: Exchange.Goal =
                 switch (stage, record.grant) {
                 case (.renewing, let grant?): .renew(grant.address, server: grant.server)
                 case (.rebinding, let grant?): .rebind(grant.address)
+                case (.confirming, let grant?): .confirm(grant.address)
                 default: .discover(record.isRefused ? nil : record.grant?.address)
                 }
             if stage == .ended, !record.isRefused, let grant = record.grant {
@@ -177,12 +180,17 @@ package final class Keeper {
 
     private func go(on conversation: Conversation, _ name: String, _ now: Int64) {
         do throws(Failure) {
-            guard let outcome = try conversation.step(now) else {
-                if now < conversation.end { return }
-                conversations[name] = nil
+            let outcome = try conversation.step(now)
+            if outcome == nil, now < conversation.end { return }
+            conversations[name] = nil
+            for (grant, holder) in conversation.conflicts {
+                log.error(
+                    "\(subject(conversation.record)): \(grant.address), which \(grant.server) granted, is used by \(holder)"
+                )
+            }
+            guard let outcome else {
                 return agenda.set(name, later(name, conversation.record, after: conversation.stage, now))
             }
-            conversations[name] = nil
             attempts[name] = nil
             var record = conversation.record
             switch outcome {
@@ -205,31 +213,36 @@ package final class Keeper {
             throw Failure(.generic, "\(grant.server) granted \(grant.address) for no time")
         }
         let old = record.grant.flatMap(record.terms.lease)
-        let wasLost = !record.holds()
         let isOther = old?.ips.map(\.address) != lease.ips.map(\.address)
+        let isNew = isOther || record.isUnconfirmed || !record.holds()
+        let before = isNew ? [] : old?.routes ?? []
         record.grant = grant
         record.granted = .now()
         record.isRefused = false
-        do throws(SystemError) {
-            // A DEL was faster.
-            guard try records.update(record, isDurable: isOther) else { return }
-        } catch {
-            throw Failure(.io, "\(error)")
-        }
+        // Until it is on the link: who is killed on the way starts with that.
+        record.isUnconfirmed = isNew
+        // A DEL was faster.
+        guard try update(record, isDurable: isOther) else { return }
         if isOther, let old { try link.remove(old) }
         for ip in lease.ips { try link.renew(ip.address, lifetime: lease.lifetime) }
-        let before = isOther || wasLost ? [] : old?.routes ?? []
-        try link.remove(before.filter { !lease.routes.contains($0) })
-        try link.add(lease.routes.filter { !before.contains($0) })
-        if isOther || before != lease.routes {
-            let from = old?.ips.first.map { " instead of \($0.address)" } ?? ""
-            log.error(
-                "\(subject(record)): it has \(grant.address), of \(grant.server),\(isOther ? from : " again, or other routes")"
-            )
-            changed(record, old)
-        } else {
-            log.verbose(
+        guard isNew || before != lease.routes || old?.dns != lease.dns else {
+            return log.verbose(
                 "\(subject(record)): \(grant.server) renewed \(grant.address) for \(grant.leaseTime) s")
+        }
+        let from = old?.ips.first.map { "instead of \($0.address.address)" } ?? "at last"
+        log.error(
+            "\(subject(record)): it has \(grant.address), of \(grant.server), \(isOther ? from : isNew ? "again" : "with other routes or DNS")"
+        )
+        try link.remove(before.filter { !lease.routes.contains($0) })
+        let routes = changed(record, old)
+        try link.add(isNew ? routes : routes.filter { lease.routes.contains($0) && !before.contains($0) })
+        record.isUnconfirmed = false
+        if isNew { _ = try update(record) }
+    }
+
+    private func update(_ record: DHCPRecord, isDurable: Bool = false) throws(Failure) -> Bool {
+        do throws(SystemError) { return try records.update(record, isDurable: isDurable) } catch {
+            throw Failure(.io, "\(error)")
         }
     }
 
@@ -243,7 +256,7 @@ package final class Keeper {
         )
         if let old = record.grant.flatMap(record.terms.lease) { try link.remove(old) }
         record.isRefused = true
-        do throws(SystemError) { _ = try records.update(record) } catch { throw Failure(.io, "\(error)") }
+        _ = try update(record)
     }
 
     private func subject(_ record: DHCPRecord) -> String {

@@ -64,12 +64,16 @@ import Testing
         #expect(grant.address == Self.address && grant.server == Self.server && grant.prefixLength == 24)
     }
 
-    /// What is due, which must be something.
+    private struct Nothing: Error {}
+
+    /// What is to be sent, which must be something.
     private static func next(
         _ exchange: inout Exchange, _ now: Int64
     ) throws -> (message: Message, way: Exchange.Way) {
-        let due = exchange.next(now: now)
-        return try #require(due)
+        guard case .send(let message, let way)? = exchange.next(now: now) else {
+            throw Nothing()
+        }
+        return (message, way)
     }
 
     @Test("nobody answers: 1, 2, 4, 8 s, a quarter more or less, and the seconds are counted")
