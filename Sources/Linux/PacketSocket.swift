@@ -22,7 +22,9 @@ package struct PacketSocket: ~Copyable, Sendable {
     /// Sends an IPv4 packet, or one of ARP, to all hosts on the link.
     package func broadcast(_ packet: [UInt8], isARP: Bool = false) throws(SystemError) {
         let sent = packet.withUnsafeBytes { bytes in
-            retrying { clinux_dhcp_broadcast(descriptor.raw, index, isARP ? 1 : 0, bytes.baseAddress, bytes.count) }
+            retrying {
+                clinux_dhcp_broadcast(descriptor.raw, index, isARP ? 1 : 0, bytes.baseAddress, bytes.count)
+            }
         }
         guard sent >= 0 else { throw SystemError("send to the link") }
     }

@@ -36,7 +36,7 @@ final class Conversation {
         self.exchange = exchange
         var opened: PacketSocket?
         try link.inside { () throws(Failure) in
-            do throws(SystemError) { 
+            do throws(SystemError) {
                 opened = try PacketSocket.open(index: index, hearsARP: exchange.isProbing)
             } catch {
                 throw Failure(.generic, "\(error)")

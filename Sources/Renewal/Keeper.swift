@@ -47,6 +47,7 @@ package final class Keeper {
         let timer = try BootTimer.open()
         let watch = try DirectoryWatch.open(path)
         try loadAll()
+        try forgetDead()
         while true {
             let next = [agenda.first, conversations.values.lazy.map { $0.wakeup }.min()].compactMap(\.self)
                 .min()
@@ -71,6 +72,20 @@ package final class Keeper {
     private func loadAll() throws(SystemError) {
         agenda = Agenda()
         for name in try records.names() { load(name) }
+    }
+
+    /// Pods may have gone while no daemon ran: their leases are not due for long.
+    private func forgetDead() throws(SystemError) {
+        for name in try records.names() {
+            // What cannot be told now is looked at again when the lease is due.
+            do throws(Failure) {
+                guard let record = try read(name), record.grant != nil, try reach(record) == nil else {
+                    continue
+                }
+                log.error("\(subject(record)): its pod is gone: the lease is forgotten")
+                try forget(record)
+            } catch {}
+        }
     }
 
     /// Takes a record in that is new, has changed, or is gone.
