@@ -102,6 +102,8 @@ package struct Exchange: Sendable {
     private var tries = 0
     /// When `next` has something to do.
     package private(set) var wakeup: Int64
+    /// When the last REQUEST was sent: what is granted counts from there. RFC 2131, section 4.4.1.
+    package private(set) var asked: Int64
     // What an error tells.
     package private(set) var discovers = 0
     package private(set) var requests = 0
@@ -122,6 +124,7 @@ package struct Exchange: Sendable {
         self.isProbing = isProbing
         self.random = random
         start = now
+        asked = now
         wakeup = now
         transaction = 0
         if case .discover = goal { state = .selecting } else { state = .asking }
@@ -167,7 +170,12 @@ package struct Exchange: Sendable {
 
     private mutating func message(_ now: Int64) -> (message: Message, way: Way) {
         let kind: Message.Kind = state == .selecting ? .discover : .request
-        if kind == .discover { discovers += 1 } else { requests += 1 }
+        if kind == .discover {
+            discovers += 1
+        } else {
+            requests += 1
+            asked = now
+        }
         var message = client.message(kind, transaction)
         message.seconds = UInt16(clamping: (now - start) / 1000)
         message.isBroadcast = client.isBroadcast

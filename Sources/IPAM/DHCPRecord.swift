@@ -26,6 +26,14 @@ package struct DHCPRecord: Sendable {
             let boot = (try? NamespaceIdentity.currentBoot()) ?? ""
             return Instant(boot: boot, milliseconds: bootMilliseconds(), time: secondsSinceEpoch())
         }
+
+        /// - Parameter milliseconds: since then.
+        package static func ago(_ milliseconds: Int64) -> Instant {
+            var instant = now()
+            instant.milliseconds -= milliseconds
+            instant.time -= milliseconds / 1000
+            return instant
+        }
     }
 
     package var id: AttachmentID

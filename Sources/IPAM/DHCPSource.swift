@@ -213,10 +213,9 @@ private struct DHCPRequest: AddressConfig {
         do throws(SystemError) {
             let records = try DHCPRecords.open(config.directory)
             // Another ADD of this attachment, by a plugin that is called by itself.
-            if let known = try? records.read(request.id), known.isSame(as: record), known.holds(),
-                let lease = known.grant.flatMap(config.terms.lease)
-            {
-                return lease
+            if var known = try? records.read(request.id), known.isSame(as: record), known.holds() {
+                known.terms = config.terms
+                if let lease = known.lease() { return lease }
             }
             // From here on a DEL knows that there may be a lease.
             try records.write(record)
@@ -231,12 +230,8 @@ private struct DHCPRequest: AddressConfig {
                         "what \(interface) is connected to is down: look at its master, or the bridge's ports"
                 )
             }
-            record.granted = .now()
-            let grant = try converse(
-                link, facts.index, record.client, request, until: deadline, &record.grant)
-            record.grant = grant
-            record.granted = .now()
-            guard let lease = config.terms.lease(grant) else {
+            let grant = try converse(link, facts.index, &record, request, until: deadline)
+            guard let lease = record.lease() else {
                 throw Failure(
                     .generic,
                     "dhcp: \(grant.server) granted \(grant.address) without a mask: Subnet Mask not found",
@@ -265,13 +260,13 @@ private struct DHCPRequest: AddressConfig {
 
     /// Until a server has granted an address.
     ///
-    /// - Parameter unproven: one that was granted, without time to see whether it is free.
+    /// - Parameter record: gets what was granted, also when there was no time to see whether it is free.
     private func converse(
-        _ link: any LinkAccess, _ index: Int32, _ client: Client, _ request: LeaseRequest,
-        until deadline: Int64, _ unproven: inout Grant?
+        _ link: any LinkAccess, _ index: Int32, _ record: inout DHCPRecord, _ request: LeaseRequest,
+        until deadline: Int64
     ) throws(Failure) -> Grant {
         var exchange = Exchange(
-            client, .discover(nil), isProbing: config.terms.isProbing, now: monotonicMilliseconds())
+            record.client, .discover(nil), isProbing: config.terms.isProbing, now: monotonicMilliseconds())
         var outcome: Exchange.Outcome?
         try link.inside { () throws(Failure) in
             do throws(SystemError) {
@@ -281,9 +276,13 @@ private struct DHCPRequest: AddressConfig {
                 throw Failure(.generic, "dhcp: \(request.id.interface): \(error)")
             }
         }
-        if case .granted(let grant)? = outcome { return grant }
-        unproven = exchange.unproven
-        throw unanswered(exchange, request)
+        record.granted = .ago(monotonicMilliseconds() - exchange.asked)
+        guard case .granted(let grant)? = outcome else {
+            record.grant = exchange.unproven
+            throw unanswered(exchange, request)
+        }
+        record.grant = grant
+        return grant
     }
 
     private func answer(

@@ -17,6 +17,8 @@ final class Conversation {
     var stage = DHCPRecord.Stage.ended
     /// Addresses that somebody else uses.
     var conflicts: [(grant: Grant, holder: MAC)] { exchange.conflicts }
+    /// When what was granted was asked for.
+    var asked: Int64 { exchange.asked }
     private var exchange: Exchange
     private let index: Int32
 

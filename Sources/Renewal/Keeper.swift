@@ -209,7 +209,8 @@ package final class Keeper {
             attempts[name] = nil
             var record = conversation.record
             switch outcome {
-            case .granted(let grant): try take(grant, &record, conversation.link)
+            case .granted(let grant):
+                try take(grant, &record, conversation.link, .ago(bootMilliseconds() - conversation.asked))
             case .refused(let server, let text): try refuse(&record, server, text, conversation.link)
             }
             agenda.set(name, due(record, bootMilliseconds()))
@@ -220,7 +221,9 @@ package final class Keeper {
         }
     }
 
-    private func take(_ grant: Grant, _ record: inout DHCPRecord, _ link: SandboxLink) throws(Failure) {
+    private func take(
+        _ grant: Grant, _ record: inout DHCPRecord, _ link: SandboxLink, _ granted: DHCPRecord.Instant
+    ) throws(Failure) {
         guard let lease = record.terms.lease(grant) else {
             throw Failure(.generic, "\(grant.server) granted \(grant.address) without a mask")
         }
@@ -232,14 +235,15 @@ package final class Keeper {
         let isNew = isOther || record.isUnconfirmed || !record.holds()
         let before = isNew ? [] : old?.routes ?? []
         record.grant = grant
-        record.granted = .now()
+        record.granted = granted
         record.isRefused = false
         // Until it is on the link: who is killed on the way starts with that.
         record.isUnconfirmed = isNew
         // A DEL was faster.
         guard try update(record, isDurable: isOther) else { return }
         if isOther, let old { try link.remove(old) }
-        for ip in lease.ips { try link.renew(ip.address, lifetime: lease.lifetime) }
+        let lifetime = record.lease()?.lifetime
+        for ip in lease.ips { try link.renew(ip.address, lifetime: lifetime) }
         guard isNew || before != lease.routes || old?.dns != lease.dns else {
             return log.verbose(
                 "\(subject(record)): \(grant.server) renewed \(grant.address) for \(grant.leaseTime) s")

@@ -110,9 +110,9 @@ extension DHCPNode {
         try node.sh("ip addr add 192.0.2.2/24 dev eth0 && ip link set eth0 up", pod: "second")
     }
 
-    /// Writes down what goes over a link of the node, one line a packet, as tcpdump prints it with -v.
+    /// Writes down what goes over a link of the node, one line a packet, as tcpdump prints it with -vv.
     func capture(_ link: String) throws {
-        try start("capture-\(link)", "tcpdump -i \(link) -n -l -v udp port 67 or udp port 68")
+        try start("capture-\(link)", "tcpdump -i \(link) -n -l -vv udp port 67 or udp port 68")
         try until("tcpdump listens") { try log("capture-\(link)").contains("listening on") }
     }
 }
