@@ -1,4 +1,4 @@
-import Network
+package import Network
 
 /// Whether somebody on the link uses an address already: three ARP probes, half a second apart. RFC 5227, section 2.1.1, whose
 /// own pauses are seconds.
@@ -23,9 +23,12 @@ struct Probe: Equatable, Sendable {
         guard sent < Self.count else { return nil }
         sent += 1
         wakeup = now + Self.pause
-        // Ethernet, IPv4, the lengths of their addresses, a request. RFC 826.
-        return [0, 1, 8, 0, 6, 4, 0, 1] + hardware.bytes + IPAddress.unspecified.bytes + MAC.zero.bytes
-            + address.bytes
+        return Self.request(hardware, from: .unspecified, about: address)
+    }
+
+    /// Ethernet, IPv4, the lengths of their addresses, a request. RFC 826.
+    static func request(_ hardware: MAC, from source: IPAddress, about target: IPAddress) -> [UInt8] {
+        [0, 1, 8, 0, 6, 4, 0, 1] + hardware.bytes + source.bytes + MAC.zero.bytes + target.bytes
     }
 
     /// Whose packet says that it has the address, or probes it too.
@@ -36,5 +39,12 @@ struct Probe: Equatable, Sendable {
         let (source, target) = (IPAddress(octets: packet[14..<18]), IPAddress(octets: packet[24..<28]))
         let isProbe = packet[7] == 1 && source == .unspecified && target == address
         return source == address || isProbe ? sender : nil
+    }
+}
+
+extension Client {
+    /// The ARP packet that says whose an address is now, to hosts that remember who had it before. RFC 5227, section 2.3.
+    package func announcement(of address: IPAddress) -> [UInt8] {
+        Probe.request(hardware, from: address, about: address)
     }
 }

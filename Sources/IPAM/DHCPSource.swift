@@ -272,6 +272,9 @@ private struct DHCPRequest: AddressConfig {
             do throws(SystemError) {
                 let socket = try PacketSocket.open(index: index, hearsARP: exchange.isProbing)
                 outcome = try answer(to: &exchange, over: socket, until: deadline)
+                if case .granted(let grant)? = outcome {
+                    try socket.broadcast(record.client.announcement(of: grant.address), isARP: true)
+                }
             } catch {
                 throw Failure(.generic, "dhcp: \(request.id.interface): \(error)")
             }

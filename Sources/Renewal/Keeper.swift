@@ -25,7 +25,7 @@ package final class Keeper {
     /// Milliseconds that a server has to answer: some look first whether the address is free.
     private static let patience: Int64 = 10_000
     /// Milliseconds between attempts, at most.
-    private static let longestPause: Int64 = 60_000
+    private static let longestPause: Int64 = 30_000
 
     /// - Parameters:
     ///   - path: the records' folder, which is made.
@@ -123,7 +123,7 @@ package final class Keeper {
         return now + pause(name)
     }
 
-    /// 4, 8, ... 60 seconds, a quarter more or less.
+    /// 4, 8, ... 30 seconds, a quarter more or less.
     private func pause(_ name: String) -> Int64 {
         let count = attempts[name, default: 0]
         attempts[name] = count + 1
@@ -210,7 +210,7 @@ package final class Keeper {
             var record = conversation.record
             switch outcome {
             case .granted(let grant):
-                try take(grant, &record, conversation.link, .ago(bootMilliseconds() - conversation.asked))
+                try take(grant, &record, conversation)
             case .refused(let server, let text): try refuse(&record, server, text, conversation.link)
             }
             agenda.set(name, due(record, bootMilliseconds()))
@@ -222,8 +222,9 @@ package final class Keeper {
     }
 
     private func take(
-        _ grant: Grant, _ record: inout DHCPRecord, _ link: SandboxLink, _ granted: DHCPRecord.Instant
+        _ grant: Grant, _ record: inout DHCPRecord, _ conversation: Conversation
     ) throws(Failure) {
+        let link = conversation.link
         guard let lease = record.terms.lease(grant) else {
             throw Failure(.generic, "\(grant.server) granted \(grant.address) without a mask")
         }
@@ -235,13 +236,16 @@ package final class Keeper {
         let isNew = isOther || record.isUnconfirmed || !record.holds()
         let before = isNew ? [] : old?.routes ?? []
         record.grant = grant
-        record.granted = granted
+        record.granted = .ago(bootMilliseconds() - conversation.asked)
         record.isRefused = false
         // Until it is on the link: who is killed on the way starts with that.
         record.isUnconfirmed = isNew
         // A DEL was faster.
         guard try update(record, isDurable: isOther) else { return }
         if isOther, let old { try link.remove(old) }
+        if isNew {
+            try? conversation.socket.broadcast(record.client.announcement(of: grant.address), isARP: true)
+        }
         let lifetime = record.lease()?.lifetime
         for ip in lease.ips { try link.renew(ip.address, lifetime: lifetime) }
         guard isNew || before != lease.routes || old?.dns != lease.dns else {

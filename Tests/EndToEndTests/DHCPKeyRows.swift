@@ -90,6 +90,31 @@ import Testing
         }
     }
 
+    @Test(
+        "hosts that remember who had the address before learn who has it now, from the ADD and from the daemon"
+    )
+    func announced() throws {
+        func remember(_ address: String) throws {
+            try node.node.sh("ip neigh replace \(address) lladdr 02:00:00:00:00:55 dev br0 nud stale")
+        }
+        func neighbour(_ address: String) throws -> String? {
+            try node.node.ip("neigh show \(address) dev br0")[0]["lladdr"].string
+        }
+        try node.server("", lease: 8)
+        try remember("192.0.2.100")
+        try remember("192.0.2.150")
+        try node.define("lan", #""type":"macvlan","master":"eth1""#, #""priority":9"#)
+        #expect(try node.call("ADD").status == 0)
+        let mac = try node.node.ip("link show net1", pod: "a")[0]["address"].string
+        try node.until("the ADD is heard") { try neighbour("192.0.2.100") == mac }
+        try node.daemon()
+        try node.behave("nak 192.0.2.150")
+        try node.until("the address goes") { try node.addresses().isEmpty }
+        #expect(try neighbour("192.0.2.150") == "02:00:00:00:00:55")
+        try node.behave("192.0.2.150")
+        try node.until("the daemon is heard") { try neighbour("192.0.2.150") == mac }
+    }
+
     // MARK: requireAgent
 
     @Test("DX-08: with requireAgent an ADD needs the daemon, and asks nobody without it")
