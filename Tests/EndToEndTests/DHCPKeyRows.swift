@@ -16,7 +16,7 @@ import Testing
     // MARK: probe
 
     @Test(
-        "D6-06: of an address that another host uses a server is told, by probe; the error names who has it",
+        "DX-11: of an address that another host uses a server is told, by probe; the error names who has it",
         arguments: [DHCPServer.kea, .dhcpd, .udhcpd])
     func occupied(server: DHCPServer) throws {
         try node.neighbour()

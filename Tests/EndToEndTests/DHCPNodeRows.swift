@@ -195,7 +195,7 @@ import Testing
     @Test(
         "the states of a lease",
         arguments: [
-            ("s/\"milliseconds\":[0-9]*/\"milliseconds\":-4000000/", "renewing", true),
+            ("s/\"milliseconds\":[0-9]*/\"milliseconds\":-4000000/", "confirming", true),
             ("s/\"milliseconds\":[0-9]*/\"milliseconds\":-99000000/", "ended", true),
             ("s/\"version\":1/\"version\":1,\"refused\":true/", "refused", true),
             ("s/\"granted\":{[^}]*}/\"x\":1/", "asking", true),
@@ -205,7 +205,7 @@ import Testing
         try node.server("", lease: 7200)
         #expect(try node.plugin("ADD").status == 0)
         try Shell.sh("sed -i '\(change)' \(node.directory)/leases/*.json")
-        if state == "renewing" {
+        if state == "confirming" {
             // Another boot's clock says nothing: its calendar does.
             try Shell.sh(
                 "sed -i \"s/\\\"boot\\\":\\\"[^\\\"]*\\\",\\\"milliseconds\\\":[-0-9]*,\\\"time\\\":[0-9]*/\\\"boot\\\":\\\"x\\\",\\\"milliseconds\\\":0,\\\"time\\\":$(($(date +%s) - 4000))/\" \(node.directory)/leases/*.json"
