@@ -53,8 +53,10 @@ package struct DHCPRecord: Sendable {
     package var granted: Instant?
     /// The server has refused the address since: another one is looked for.
     package var isRefused = false
-    /// Its link was made anew since, or it is not on the link yet: a server is to say whether it holds there.
+    /// Its link was made anew since: a server is to say whether it holds there.
     package var isUnconfirmed = false
+    /// What the link had before, while `grant` is not on it yet, or not altogether.
+    package var former: Grant?
 
     package init(
         id: AttachmentID, network: String, pod: String, sandbox: String, namespace: NamespaceIdentity?,
@@ -112,11 +114,14 @@ extension DHCPRecord {
         if terms.isProbing { json["probe"] = true }
         if isRefused { json["refused"] = true }
         if isUnconfirmed { json["unconfirmed"] = true }
+        if let former {
+            var own = JSONObject()
+            Self.write(former, into: &own)
+            json["former"] = .object(own)
+        }
         if !state.isEmpty { json["cniDir"] = .string(state) }
         if let grant, let granted {
-            json["address"] = .string("\(grant.address)")
-            json["server"] = .string("\(grant.server)")
-            json["options"] = Self.options(grant.options)
+            Self.write(grant, into: &json)
             json["granted"] = [
                 "boot": .string(granted.boot), "milliseconds": .int(granted.milliseconds),
                 "time": .int(granted.time),
@@ -162,10 +167,14 @@ extension DHCPRecord {
         state = try json.string("cniDir") ?? ""
         namespace = try json.object("namespace").map { own throws(JSONError) in try NamespaceIdentity(own) }
         guard let at = try json.object("granted") else { return }
-        guard let address = IPAddress(parsing: try text(json, "address")), address.family == .v4,
-            let server = IPAddress(parsing: try text(json, "server")), server.family == .v4
-        else { throw json.error("address", "is no IPv4 address") }
-        grant = Grant(address: address, server: server, options: try Self.options(json, "options"))
+        func grant(_ reader: Reader) throws(JSONError) -> Grant {
+            guard let address = IPAddress(parsing: try text(reader, "address")), address.family == .v4,
+                let server = IPAddress(parsing: try text(reader, "server")), server.family == .v4
+            else { throw reader.error("address", "is no IPv4 address") }
+            return Grant(address: address, server: server, options: try Self.options(reader, "options"))
+        }
+        self.grant = try grant(json)
+        former = try json.object("former").map { own throws(JSONError) in try grant(own) }
         granted = Instant(
             boot: try text(at, "boot"), milliseconds: try at.int("milliseconds", in: Self.times) ?? 0,
             time: try at.int("time", in: Self.times) ?? 0)
@@ -173,6 +182,12 @@ extension DHCPRecord {
 
     /// What can be calculated with.
     private static let times: ClosedRange<Int64> = -(1 << 50)...1 << 50
+
+    private static func write(_ grant: Grant, into json: inout JSONObject) {
+        json["address"] = .string("\(grant.address)")
+        json["server"] = .string("\(grant.server)")
+        json["options"] = options(grant.options)
+    }
 
     private static func options(_ options: [UInt8: [UInt8]]) -> JSON {
         var json = JSONObject()

@@ -107,6 +107,7 @@ package final class Keeper {
 
     /// When a lease is to be looked at; nil for never, as while its ADD still asks.
     private func due(_ record: DHCPRecord, _ now: Int64) -> Int64? {
+        guard record.former == nil else { return now }
         guard let (stage, left) = record.stage() else { return nil }
         return stage == .bound ? now + left : now
     }
@@ -135,8 +136,10 @@ package final class Keeper {
 
     private func begin(_ name: String, _ now: Int64) {
         do throws(Failure) {
-            guard var record = try read(name), let (stage, left) = record.stage() else { return }
-            if stage == .bound { return agenda.set(name, now + left) }
+            guard var record = try read(name) else { return }
+            let isHalfDone = record.former != nil && record.holds()
+            guard let (stage, left) = record.stage() ?? (isHalfDone ? (.bound, left: 0) : nil) else { return }
+            if stage == .bound, !isHalfDone { return agenda.set(name, now + left) }
             guard let link = try reach(record) else {
                 log.error("\(subject(record)): its pod is gone: the lease is forgotten")
                 return try forget(record)
@@ -146,6 +149,10 @@ package final class Keeper {
                 guard stage == .ended else { return agenda.set(name, later(name, record, after: stage, now)) }
                 log.error("\(subject(record)): its link is gone: the lease is forgotten")
                 return try forget(record)
+            }
+            if isHalfDone {
+                try put(&record, link)
+                return agenda.set(name, due(record, now))
             }
             // A plugin behind the address source may give the link another MAC address, and so may the pod. The server knows
             // the lease by the old one; answers to a new question come to the new one.
@@ -231,36 +238,47 @@ package final class Keeper {
         guard grant.leaseTime > 0 else {
             throw Failure(.generic, "\(grant.server) granted \(grant.address) for no time")
         }
-        let old = record.grant.flatMap(record.terms.lease)
+        let former = record.former ?? record.grant
+        let old = former.flatMap(record.terms.lease)
         let isOther = old?.ips.map(\.address) != lease.ips.map(\.address)
-        let isNew = isOther || record.isUnconfirmed || !record.holds()
-        let before = isNew ? [] : old?.routes ?? []
+        let isNew = isOther || record.former != nil || record.isUnconfirmed || !record.holds()
         record.grant = grant
         record.granted = .ago(bootMilliseconds() - conversation.asked)
         record.isRefused = false
-        // Until it is on the link: who is killed on the way starts with that.
-        record.isUnconfirmed = isNew
+        record.isUnconfirmed = false
+        record.former = isNew ? former : nil
         // A DEL was faster.
         guard try update(record, isDurable: isOther) else { return }
-        if isOther, let old { try link.remove(old) }
         if isNew {
             try? conversation.socket.broadcast(record.client.announcement(of: grant.address), isARP: true)
+            return try put(&record, link)
         }
         let lifetime = record.lease()?.lifetime
         for ip in lease.ips { try link.renew(ip.address, lifetime: lifetime) }
-        guard isNew || before != lease.routes || old?.dns != lease.dns else {
+        let before = old?.routes ?? []
+        guard before != lease.routes || old?.dns != lease.dns else {
             return log.verbose(
                 "\(subject(record)): \(grant.server) renewed \(grant.address) for \(grant.leaseTime) s")
         }
-        let from = old?.ips.first.map { "instead of \($0.address.address)" } ?? "at last"
         log.error(
-            "\(subject(record)): it has \(grant.address), of \(grant.server), \(isOther ? from : isNew ? "again" : "with other routes or DNS")"
-        )
+            "\(subject(record)): \(grant.server) renewed \(grant.address), with other routes or DNS")
         try link.remove(before.filter { !lease.routes.contains($0) })
         let routes = changed(record, old)
-        try link.add(isNew ? routes : routes.filter { lease.routes.contains($0) && !before.contains($0) })
-        record.isUnconfirmed = false
-        if isNew { _ = try update(record) }
+        try link.add(routes.filter { lease.routes.contains($0) && !before.contains($0) })
+    }
+
+    /// Puts what was granted on the link, in the place of what was there before. Who is killed on the way begins with that.
+    private func put(_ record: inout DHCPRecord, _ link: SandboxLink) throws(Failure) {
+        guard let grant = record.grant, let lease = record.lease() else { return }
+        let old = record.former.flatMap(record.terms.lease)
+        let isOther = old?.ips.map(\.address) != lease.ips.map(\.address)
+        if isOther, let old { try link.remove(old) }
+        for ip in lease.ips { try link.renew(ip.address, lifetime: lease.lifetime) }
+        let way = isOther ? old?.ips.first.map { "instead of \($0.address.address)" } ?? "at last" : "again"
+        log.error("\(subject(record)): it has \(grant.address), of \(grant.server), \(way)")
+        try link.add(changed(record, old))
+        record.former = nil
+        _ = try update(record)
     }
 
     private func update(_ record: DHCPRecord, isDurable: Bool = false) throws(Failure) -> Bool {
