@@ -83,7 +83,8 @@ struct Leases: ParsableCommand {
             return Row(record: record, state: DHCPRecord.Stage.bound.rawValue)
         }
         return Row(
-            record: record, state: stage.rawValue, left: max(Int64(grant.leaseTime) - age, 0),
+            record: record, state: stage.rawValue,
+            left: grant.leaseTime == .max ? nil : max(Int64(grant.leaseTime) - age, 0),
             renewal: stage == .bound ? left / 1000 : 0)
     }
 }

@@ -323,6 +323,12 @@ private struct DHCPRequest: AddressConfig {
                     "\(exchange.conflicts.count) addresses were declined; find \(holder), and take what is used by others out of the server's pool"
             )
         }
+        if let grant = exchange.unproven {
+            return Failure(
+                .generic,
+                "dhcp: \(grant.address), which \(grant.server) granted on \(place), could not be probed in \(config.timeout) s: no more tries",
+                details: "a probe takes 1.5 s: raise timeout")
+        }
         if let (server, text) = exchange.refusal {
             return Failure(
                 .generic,

@@ -109,7 +109,10 @@ package final class Keeper {
     private func due(_ record: DHCPRecord, _ now: Int64) -> Int64? {
         guard record.former == nil else { return now }
         guard let (stage, left) = record.stage() else { return nil }
-        return stage == .bound ? now + left : now
+        guard stage == .bound, let grant = record.grant else { return now }
+        // Many pods must not ask in step: RFC 2131, 4.4.5.
+        let fuzz = Int64(grant.rebindingTime - grant.renewalTime) * 1000 / 16
+        return now + left + Int64.random(in: 0...fuzz)
     }
 
     /// When it is tried again after nobody answered: RFC 2131, 4.4.5, but for its minute, which short leases do not have.
@@ -139,14 +142,17 @@ package final class Keeper {
             guard var record = try read(name) else { return }
             let isHalfDone = record.former != nil && record.holds()
             guard let (stage, left) = record.stage() ?? (isHalfDone ? (.bound, left: 0) : nil) else { return }
-            if stage == .bound, !isHalfDone { return agenda.set(name, now + left) }
+            if stage == .bound, !isHalfDone { return agenda.set(name, due(record, now)) }
             guard let link = try reach(record) else {
                 log.error("\(subject(record)): its pod is gone: the lease is forgotten")
                 return try forget(record)
             }
             guard let facts = try link.facts() else {
                 // Somebody makes it again, or DEL comes.
-                guard stage == .ended else { return agenda.set(name, later(name, record, after: stage, now)) }
+                guard stage == .ended else {
+                    let next = isHalfDone ? now + pause(name) : later(name, record, after: stage, now)
+                    return agenda.set(name, next)
+                }
                 log.error("\(subject(record)): its link is gone: the lease is forgotten")
                 return try forget(record)
             }

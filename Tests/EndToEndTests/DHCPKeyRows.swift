@@ -66,6 +66,19 @@ import Testing
         #expect(try node.call("CHECK").status == 0 && node.call("DEL").status == 0)
     }
 
+    @Test("what was granted without time to probe it is given back")
+    func late() throws {
+        try node.server("")
+        try node.define("lan", #""type":"macvlan","master":"eth1""#, #""probe":true"#, timeout: 1)
+        let answer = try node.call("ADD")
+        #expect(
+            answer.message.contains(
+                "192.0.2.100, which 192.0.2.1 granted on net1, could not be probed in 1 s"))
+        #expect(answer.details.contains("raise timeout"), "\(answer.ran)")
+        try node.until("it is given back") { try !node.heard("RELEASE").isEmpty }
+        #expect(try node.records().isEmpty && node.node.links(pod: "a").isEmpty)
+    }
+
     @Test("the daemon probes another address too before it is used")
     func daemon() throws {
         try node.neighbour()

@@ -84,6 +84,29 @@ import Testing
         #expect(try node.heard("RELEASE").isEmpty)
     }
 
+    @Test("a lease that is written down only, and whose link is gone, keeps no daemon busy")
+    func halfDoneWithoutLink() throws {
+        try add()
+        try node.node.sh("ip link del net1", pod: "a")
+        try change(
+            "\"version\":1",
+            "\"version\":1,\"former\":{\"address\":\"192.0.2.77\",\"server\":\"192.0.2.1\",\"options\":{\"1\":\"ffffff00\"}}"
+        )
+        try node.daemon()
+        let other = try node.plugin("ADD", id: "c2", interface: "net2")
+        #expect(other.status == 0, "\(other.ran)")
+        let number = try Shell.sh("cat \(node.directory)/processes/daemon")
+        func ticks() throws -> Int {
+            let words = try Shell.sh("cat /proc/\(number)/stat").split(separator: " ")
+            return (Int(words[13]) ?? 0) + (Int(words[14]) ?? 0)
+        }
+        let before = try ticks()
+        try Shell.sh("sleep 2")
+        // Hundredths of a second of the processor's time.
+        #expect(try ticks() - before < 50)
+        #expect(try node.records() == ["c1@net1.json", "c2@net2.json"])
+    }
+
     @Test("DX-05: a link that is gone keeps its lease until that ends")
     func otherLink() throws {
         try add()
