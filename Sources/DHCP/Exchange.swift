@@ -94,6 +94,8 @@ package struct Exchange: Sendable {
     private let goal: Goal
     /// An address that the client did not have before is probed: answers are to come to `take(arp:)`.
     package let isProbing: Bool
+    /// The longest pause: an eighth of the time that there is.
+    private let longestPause: Int64
     private let start: Int64
     private var state: State
     private var transaction: UInt32
@@ -115,13 +117,15 @@ package struct Exchange: Sendable {
     /// How often a REQUEST is repeated before other offers are looked for.
     private static let patience = 3
 
+    /// - Parameter within: milliseconds in which an answer is of use; short leases are asked for more often.
     package init(
-        _ client: Client, _ goal: Goal, isProbing: Bool = false, now: Int64,
+        _ client: Client, _ goal: Goal, isProbing: Bool = false, within: Int64? = nil, now: Int64,
         random: any RandomNumberGenerator & Sendable = SystemRandomNumberGenerator()
     ) {
         self.client = client
         self.goal = goal
         self.isProbing = isProbing
+        longestPause = within.map { max($0 / 8, 250) } ?? 8000
         self.random = random
         start = now
         asked = now
@@ -150,7 +154,7 @@ package struct Exchange: Sendable {
         case .selecting, .requesting, .asking: break
         }
         // 1, 2, 4, 8 seconds, a quarter more or less: many pods must not ask in step.
-        let pause = Int64(1000 << min(tries, 3))
+        let pause = min(1000 << Int64(min(tries, 3)), longestPause)
         wakeup = now + pause + Int64.random(in: -pause / 4...pause / 4, using: &random)
         tries += 1
         let (message, way) = message(now)

@@ -73,17 +73,22 @@ package struct DHCPRecord: Sendable {
     }
 
     /// Seconds since the lease was granted; nil for one that is not.
-    package func age(at now: Instant = .now()) -> Int64? {
+    package func age(at now: Instant = .now()) -> Int64? { milliseconds(at: now).map { $0 / 1000 } }
+
+    private func milliseconds(at now: Instant) -> Int64? {
         guard let granted else { return nil }
         let isSameBoot = granted.boot == now.boot && !now.boot.isEmpty
-        let age = isSameBoot ? (now.milliseconds - granted.milliseconds) / 1000 : now.time - granted.time
+        let age = isSameBoot ? now.milliseconds - granted.milliseconds : (now.time - granted.time) * 1000
         return max(age, 0)
     }
 
     /// What was granted, for the rest of its time; nil without it, or without a mask.
     package func lease(at now: Instant = .now()) -> Lease? {
-        guard let grant, var lease = terms.lease(grant), let age = age(at: now) else { return nil }
-        if let lifetime = lease.lifetime { lease.lifetime = UInt32(clamping: max(Int64(lifetime) - age, 1)) }
+        guard let grant, var lease = terms.lease(grant), let age = milliseconds(at: now) else { return nil }
+        // Whole seconds: rather less, for the kernel too takes the next one.
+        if let lifetime = lease.lifetime {
+            lease.lifetime = UInt32(clamping: max(Int64(lifetime) - (age + 999) / 1000, 1))
+        }
         return lease
     }
 

@@ -24,8 +24,10 @@ final class Conversation {
 
     var wakeup: Int64 { min(exchange.wakeup, end) }
 
+    /// - Parameter left: milliseconds of the lease's stage.
     init(
-        _ record: DHCPRecord, _ link: SandboxLink, _ goal: Exchange.Goal, now: Int64, end: Int64, index: Int32
+        _ record: DHCPRecord, _ link: SandboxLink, _ goal: Exchange.Goal, now: Int64, end: Int64, left: Int64,
+        index: Int32
     ) throws(Failure) {
         self.record = record
         self.link = link
@@ -34,7 +36,8 @@ final class Conversation {
         var isNew = false
         if case .discover = goal { isNew = true }
         let exchange = Exchange(
-            record.client, goal, isProbing: isNew && record.terms.isProbing, now: now)
+            record.client, goal, isProbing: isNew && record.terms.isProbing, within: isNew ? nil : left,
+            now: now)
         self.exchange = exchange
         var opened: PacketSocket?
         try link.inside { () throws(Failure) in

@@ -177,7 +177,7 @@ package final class Keeper {
             }
             let rest = stage == .ended ? Self.patience : min(max(left, 1000), Self.patience)
             let conversation = try Conversation(
-                record, link, goal, now: now, end: now + rest, index: facts.index)
+                record, link, goal, now: now, end: now + rest, left: left, index: facts.index)
             conversation.stage = stage
             conversations[name] = conversation
             go(on: conversation, name, now)

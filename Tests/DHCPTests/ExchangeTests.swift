@@ -94,6 +94,23 @@ import Testing
         #expect(seconds.last ?? 0 > 30)
     }
 
+    @Test(
+        "a short lease is asked for more often, a quarter of a second apart at least", arguments: [4000, 400])
+    func short(left: Int64) throws {
+        var exchange = Exchange(
+            Self.client, .renew(Self.address, server: Self.server), within: left, now: 0, random: Numbers())
+        var times: [Int64] = []
+        while exchange.wakeup < 4000 {
+            times.append(exchange.wakeup)
+            _ = try Self.next(&exchange, exchange.wakeup)
+        }
+        let pause = max(left / 8, 250)
+        for (one, next) in zip(times, times.dropFirst()) {
+            #expect((pause * 3 / 4...pause * 5 / 4).contains(next - one))
+        }
+        #expect(times.count >= 4000 / (pause * 5 / 4))
+    }
+
     @Test("answers to others are passed over, and those of a second server")
     func others() throws {
         var exchange = Self.exchange(.discover(nil))
