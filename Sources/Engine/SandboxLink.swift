@@ -75,6 +75,14 @@ package final class SandboxLink: LinkAccess {
 
     // MARK: A lease that goes on
 
+    package func has(_ cidr: CIDR) throws(Failure) -> Bool {
+        var isThere = false
+        try onLink { socket, index throws(SystemError) in
+            isThere = try socket.addresses(index: index).contains { $0.cidr == cidr }
+        }
+        return isThere
+    }
+
     /// Gives the address another lifetime, or adds it.
     package func renew(_ cidr: CIDR, lifetime: UInt32?) throws(Failure) {
         try onLink { socket, index throws(SystemError) in

@@ -94,8 +94,9 @@ package struct DHCPRecord: Sendable {
 
     /// Whether the server's word still holds.
     package func holds(at now: Instant = .now()) -> Bool {
-        guard let grant, !isRefused, let age = age(at: now) else { return false }
-        return grant.leaseTime == .max || age < Int64(grant.leaseTime)
+        guard let grant, !isRefused, let age = milliseconds(at: now) else { return false }
+        // As the kernel's.
+        return grant.leaseTime == .max || (age + 999) / 1000 < Int64(grant.leaseTime)
     }
 }
 

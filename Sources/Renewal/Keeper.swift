@@ -174,6 +174,8 @@ package final class Keeper {
                 log.error(
                     "\(subject(record)): the lease of \(grant.address) has ended: \(grant.server) did not renew it"
                 )
+                // The kernel does not count the time that a machine sleeps.
+                if let old = record.terms.lease(grant) { try link.remove(old) }
             }
             let rest = stage == .ended ? Self.patience : min(max(left, 1000), Self.patience)
             let conversation = try Conversation(
@@ -247,7 +249,10 @@ package final class Keeper {
         let former = record.former ?? record.grant
         let old = former.flatMap(record.terms.lease)
         let isOther = old?.ips.map(\.address) != lease.ips.map(\.address)
-        let isNew = isOther || record.former != nil || record.isUnconfirmed || !record.holds()
+        // Routes go with an address, whoever took it away.
+        var isThere = true
+        for ip in lease.ips where isThere { isThere = try link.has(ip.address) }
+        let isNew = isOther || record.former != nil || record.isUnconfirmed || !isThere
         record.grant = grant
         record.granted = .ago(bootMilliseconds() - conversation.asked)
         record.isRefused = false

@@ -165,7 +165,7 @@ import Testing
 
     @Test("DH-21: when a lease's server is gone another one that knows the network goes on with it")
     func rebound() throws {
-        try node.serve(.kea)
+        try node.serve(.kea, DHCPPool(lease: 20))
         let address = try add()
         try node.daemon()
         try node.neighbour()
