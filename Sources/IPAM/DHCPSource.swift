@@ -320,7 +320,7 @@ private struct DHCPRequest: AddressConfig {
                 .generic,
                 "dhcp: \(grant.address), which \(grant.server) granted on \(place), is used by \(holder): no more tries",
                 details:
-                    "\(exchange.conflicts.count) addresses were declined; find \(holder), and take what is used by others out of the server's pool"
+                    "declined \(exchange.conflicts.count) times; find \(holder), and take what is used by others out of the server's pool"
             )
         }
         if let grant = exchange.unproven {

@@ -33,8 +33,7 @@ final class Conversation {
         self.link = link
         self.end = end
         self.index = index
-        var isNew = false
-        if case .discover = goal { isNew = true }
+        let isNew = if case .discover = goal { true } else { false }
         let exchange = Exchange(
             record.client, goal, isProbing: isNew && record.terms.isProbing, within: isNew ? nil : left,
             now: now)

@@ -224,8 +224,7 @@ package final class Keeper {
             attempts[name] = nil
             var record = conversation.record
             switch outcome {
-            case .granted(let grant):
-                try take(grant, &record, conversation)
+            case .granted(let grant): try take(grant, &record, conversation)
             case .refused(let server, let text): try refuse(&record, server, text, conversation.link)
             }
             agenda.set(name, due(record, bootMilliseconds()))
@@ -280,10 +279,15 @@ package final class Keeper {
 
     /// Puts what was granted on the link, in the place of what was there before. Who is killed on the way begins with that.
     private func put(_ record: inout DHCPRecord, _ link: SandboxLink) throws(Failure) {
-        guard let grant = record.grant, let lease = record.lease() else { return }
+        guard let grant = record.grant, let lease = record.lease() else {
+            throw Failure(.generic, "its lease has no mask")
+        }
         let old = record.former.flatMap(record.terms.lease)
         let isOther = old?.ips.map(\.address) != lease.ips.map(\.address)
-        if isOther, let old { try link.remove(old) }
+        if let old {
+            if isOther { try link.remove(old) }
+            try link.remove(old.routes.filter { !lease.routes.contains($0) })
+        }
         for ip in lease.ips { try link.renew(ip.address, lifetime: lease.lifetime) }
         let way = isOther ? old?.ips.first.map { "instead of \($0.address.address)" } ?? "at last" : "again"
         log.error("\(subject(record)): it has \(grant.address), of \(grant.server), \(way)")
