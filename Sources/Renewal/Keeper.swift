@@ -199,13 +199,17 @@ package final class Keeper {
 
     /// The link in its namespace, at whatever path that is by now; nil when the namespace is gone.
     private func reach(_ record: DHCPRecord) throws(Failure) -> SandboxLink? {
-        for path in [prefix + record.sandbox, record.namespace?.path()].compactMap(\.self) {
-            let kernel = try Kernel.open(sandbox: path, mayBeGone: true)
-            guard let found = try kernel.sandboxIdentity() else { continue }
-            if let wanted = record.namespace, !found.isSame(as: wanted) { continue }
-            return SandboxLink(kernel, record.id.interface, index: record.index, at: path)
-        }
-        return nil
+        if let link = try reach(record, at: prefix + record.sandbox) { return link }
+        // This looks at all processes of the node.
+        guard let path = record.namespace?.path() else { return nil }
+        return try reach(record, at: path)
+    }
+
+    private func reach(_ record: DHCPRecord, at path: String) throws(Failure) -> SandboxLink? {
+        let kernel = try Kernel.open(sandbox: path, mayBeGone: true)
+        guard let found = try kernel.sandboxIdentity() else { return nil }
+        if let wanted = record.namespace, !found.isSame(as: wanted) { return nil }
+        return SandboxLink(kernel, record.id.interface, index: record.index, at: path)
     }
 
     private func go(on conversation: Conversation, _ name: String, _ now: Int64) {
