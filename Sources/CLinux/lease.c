@@ -17,9 +17,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-int clinux_dhcp_socket(int index) {
-    // UDP to port 68 that is no later fragment.
+int clinux_dhcp_socket(int index, int hears_arp) {
     struct sock_filter program[] = {
+        // ARP of others,
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, SKF_AD_OFF + SKF_AD_PKTTYPE),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PACKET_OUTGOING, 11, 0),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, SKF_AD_OFF + SKF_AD_PROTOCOL),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_P_ARP, 8, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_P_IP, 0, 8),
+        // and UDP to port 68 that is no later fragment.
         BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 9),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_UDP, 0, 6),
         BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 6),
@@ -31,7 +37,8 @@ int clinux_dhcp_socket(int index) {
         BPF_STMT(BPF_RET | BPF_K, 0),
     };
     struct sock_fprog filter = {sizeof program / sizeof *program, program};
-    struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP), .sll_ifindex = index};
+    struct sockaddr_ll address = {
+        .sll_family = AF_PACKET, .sll_protocol = htons(hears_arp ? ETH_P_ALL : ETH_P_IP), .sll_ifindex = index};
     int on = 1;
     int raw = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (raw < 0) return -1;
@@ -44,9 +51,10 @@ int clinux_dhcp_socket(int index) {
     return raw;
 }
 
-ssize_t clinux_dhcp_broadcast(int raw, int index, const void *bytes, size_t count) {
+ssize_t clinux_dhcp_broadcast(int raw, int index, int is_arp, const void *bytes, size_t count) {
     struct sockaddr_ll address = {
-        .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP), .sll_ifindex = index, .sll_halen = 6};
+        .sll_family = AF_PACKET, .sll_protocol = htons(is_arp ? ETH_P_ARP : ETH_P_IP), .sll_ifindex = index,
+        .sll_halen = 6};
     memset(address.sll_addr, 0xff, 6);
     return sendto(raw, bytes, count, 0, (struct sockaddr *)&address, sizeof address);
 }

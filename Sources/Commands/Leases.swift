@@ -14,7 +14,8 @@ struct Leases: ParsableCommand {
         discussion: """
             Each line is a lease as it is written down. Its state is "asking" while its ADD waits for a server, "bound" \
             until half of it has passed, then "renewing" (its server is asked for more time), "rebinding" (any server is), \
-            "ended" or "refused" (another one is looked for). RENEWAL is the time until the daemon asks; "now" when it is \
+            "ended" or "refused" (another one is looked for); "confirming" when its link was made anew, until a server has \
+            said whether it holds there. RENEWAL is the time until the daemon asks; "now" when it is \
             asking, and for ever when no daemon runs (`dhcp daemon`).
             """)
 
@@ -82,7 +83,8 @@ struct Leases: ParsableCommand {
             return Row(record: record, state: DHCPRecord.Stage.bound.rawValue)
         }
         return Row(
-            record: record, state: stage.rawValue, left: max(Int64(grant.leaseTime) - age, 0),
+            record: record, state: stage.rawValue,
+            left: grant.leaseTime == .max ? nil : max(Int64(grant.leaseTime) - age, 0),
             renewal: stage == .bound ? left / 1000 : 0)
     }
 }

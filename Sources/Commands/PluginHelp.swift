@@ -181,7 +181,9 @@ package struct PluginHelp: Sendable {
                     "options to ask for: a list of {\"option\"}; \"skipDefault\": true leaves 3 and 1 away"
                 ),
                 ("priority", "the metric of every route"),
-                ("accept", "what is used besides address and routes: a list of dns, mtu, routers"),
+                ("accept", "what is used besides address and routes: a list of dns, mtu, routers, msroutes"),
+                ("probe", "true uses an address only when no other host on the link has it: ARP, 1.5 s"),
+                ("requireAgent", "true fails an ADD when no daemon listens at daemonSocketPath"),
                 ("clientID", "container, pod (the same in each sandbox of a pod) or mac"),
                 ("broadcast", "true: answers are to come as broadcasts"),
                 ("timeout", "seconds until an ADD gives up; 60"),

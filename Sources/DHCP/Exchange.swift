@@ -28,6 +28,14 @@ package struct Client: Equatable, Sendable {
         return message
     }
 
+    /// Says that somebody else uses the address.
+    func decline(_ grant: Grant, transaction: UInt32) -> Message {
+        var message = message(.decline, transaction)
+        message.options[Option.requestedAddress] = grant.address.bytes
+        message.options[Option.serverID] = grant.server.bytes
+        return message
+    }
+
     /// Gives an address back.
     package func release(_ grant: Grant, transaction: UInt32) -> Message {
         var message = message(.release, transaction)
@@ -65,14 +73,29 @@ package struct Exchange: Sendable {
         case refused(server: IPAddress, text: String?)
     }
 
+    /// What is due.
+    package enum Action: Equatable, Sendable {
+        case send(Message, Way)
+        /// An ARP packet to everybody on the link.
+        case probe([UInt8])
+        case end(Outcome)
+    }
+
     private enum State: Equatable {
         case selecting
         case requesting(IPAddress, server: IPAddress)
         case asking
+        /// Granted; nobody else has said yet that he uses it.
+        case probing(Grant, Probe)
+        case declining(Grant)
     }
 
     private let client: Client
     private let goal: Goal
+    /// An address that the client did not have before is probed: answers are to come to `take(arp:)`.
+    package let isProbing: Bool
+    /// The longest pause: an eighth of the time that there is.
+    private let longestPause: Int64
     private let start: Int64
     private var state: State
     private var transaction: UInt32
@@ -81,38 +104,66 @@ package struct Exchange: Sendable {
     private var tries = 0
     /// When `next` has something to do.
     package private(set) var wakeup: Int64
+    /// When the last REQUEST was sent: what is granted counts from there. RFC 2131, section 4.4.1.
+    package private(set) var asked: Int64
     // What an error tells.
     package private(set) var discovers = 0
     package private(set) var requests = 0
     package private(set) var offer: (address: IPAddress, server: IPAddress)?
     package private(set) var refusal: (server: IPAddress, text: String?)?
+    /// Addresses that were granted and declined, and who uses them.
+    package private(set) var conflicts: [(grant: Grant, holder: MAC)] = []
 
     /// How often a REQUEST is repeated before other offers are looked for.
     private static let patience = 3
 
+    /// - Parameter within: milliseconds in which an answer is of use; short leases are asked for more often.
     package init(
-        _ client: Client, _ goal: Goal, now: Int64,
+        _ client: Client, _ goal: Goal, isProbing: Bool = false, within: Int64? = nil, now: Int64,
         random: any RandomNumberGenerator & Sendable = SystemRandomNumberGenerator()
     ) {
         self.client = client
         self.goal = goal
+        self.isProbing = isProbing
+        longestPause = within.map { max($0 / 8, 250) } ?? 8000
         self.random = random
         start = now
+        asked = now
         wakeup = now
         transaction = 0
         if case .discover = goal { state = .selecting } else { state = .asking }
         transaction = self.random.next()
     }
 
-    /// What is to be sent now; nil before `wakeup`.
-    package mutating func next(now: Int64) -> (message: Message, way: Way)? {
+    /// What is to be done now; nil before `wakeup`.
+    package mutating func next(now: Int64) -> Action? {
         guard now >= wakeup else { return nil }
-        if case .requesting = state, tries >= Self.patience { restart() }
+        switch state {
+        case .probing(let grant, var probe):
+            guard let packet = probe.next(now: now) else { return .end(.granted(grant)) }
+            state = .probing(grant, probe)
+            wakeup = probe.wakeup
+            return .probe(packet)
+        case .declining(let grant):
+            let decline = client.decline(grant, transaction: transaction)
+            restart()
+            // RFC 2131 waits ten seconds, against a server and a client that go round in circles; a pod waits for them.
+            wakeup = now + min(500 << Int64(min(conflicts.count, 8)), 10_000)
+            return .send(decline, .broadcast(from: .unspecified))
+        case .requesting where tries >= Self.patience: restart()
+        case .selecting, .requesting, .asking: break
+        }
         // 1, 2, 4, 8 seconds, a quarter more or less: many pods must not ask in step.
-        let pause = Int64(1000 << min(tries, 3))
+        let pause = min(1000 << Int64(min(tries, 3)), longestPause)
         wakeup = now + pause + Int64.random(in: -pause / 4...pause / 4, using: &random)
         tries += 1
-        return message(now)
+        let (message, way) = message(now)
+        return .send(message, way)
+    }
+
+    /// What was granted, while it is not known yet whether somebody else uses it.
+    package var unproven: Grant? {
+        if case .probing(let grant, _) = state { grant } else { nil }
     }
 
     private mutating func restart() {
@@ -123,7 +174,12 @@ package struct Exchange: Sendable {
 
     private mutating func message(_ now: Int64) -> (message: Message, way: Way) {
         let kind: Message.Kind = state == .selecting ? .discover : .request
-        if kind == .discover { discovers += 1 } else { requests += 1 }
+        if kind == .discover {
+            discovers += 1
+        } else {
+            requests += 1
+            asked = now
+        }
         var message = client.message(kind, transaction)
         message.seconds = UInt16(clamping: (now - start) / 1000)
         message.isBroadcast = client.isBroadcast
@@ -148,6 +204,7 @@ package struct Exchange: Sendable {
                 message.client = address
                 way = .broadcast(from: address)
             }
+        case .probing, .declining: break
         }
         return (message, way)
     }
@@ -169,7 +226,11 @@ package struct Exchange: Sendable {
         case (.requesting(let address, let server), .ack):
             // Another server's is none of ours, nor is another address than was offered.
             guard reply.server ?? source == server, reply.yours == address else { return nil }
-            return .granted(Grant(reply, from: source))
+            let grant = Grant(reply, from: source)
+            guard isProbing else { return .granted(grant) }
+            state = .probing(grant, Probe(address, by: client.hardware, now: now))
+            wakeup = now
+            return nil
         case (.requesting(_, let server), .nak):
             guard reply.server ?? source == server else { return nil }
             refusal = (server, reply.text)
@@ -184,5 +245,13 @@ package struct Exchange: Sendable {
             return .refused(server: reply.server ?? source, text: reply.text)
         default: return nil
         }
+    }
+
+    /// Takes an ARP packet of the link: from who uses the address that is being probed, it ends that.
+    package mutating func take(arp packet: [UInt8], now: Int64) {
+        guard case .probing(let grant, let probe) = state, let holder = probe.holder(packet) else { return }
+        conflicts.append((grant, holder))
+        state = .declining(grant)
+        wakeup = now
     }
 }

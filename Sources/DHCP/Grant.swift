@@ -108,14 +108,16 @@ package struct Grant: Equatable, Sendable {
 
     /// Option 121 alone, where it is; else option 33 with the masks of address classes, and the default by the first router.
     /// A router 0.0.0.0 means that the destination is on the link: scope 253.
-    package func routes(priority: UInt32?) -> [Route] {
+    ///
+    /// - Parameter acceptsMicrosoft: option 249 stands in for 121.
+    package func routes(priority: UInt32?, acceptsMicrosoft: Bool = false) -> [Route] {
         func route(_ destination: CIDR, _ router: IPAddress) -> Route {
             let isOnLink = router == .unspecified
             return Route(
                 destination, via: isOnLink ? nil : router, priority: priority, scope: isOnLink ? 253 : nil)
         }
-        if let octets = options[Option.classlessRoutes], let found = Self.classless(octets) {
-            return found.map(route)
+        for option in [Option.classlessRoutes] + (acceptsMicrosoft ? [Option.microsoftRoutes] : []) {
+            if let octets = options[option], let found = Self.classless(octets) { return found.map(route) }
         }
         let octets = options[Option.staticRoutes] ?? []
         var routes = stride(from: 0, to: octets.count - 7, by: 8).map { start in

@@ -118,6 +118,8 @@ package enum Option {
     package static let userClass: UInt8 = 77
     package static let domainSearch: UInt8 = 119
     package static let classlessRoutes: UInt8 = 121
+    /// As 121, from before that was a standard.
+    package static let microsoftRoutes: UInt8 = 249
     package static let end: UInt8 = 255
 
     static func isCarried(_ number: UInt8) -> Bool { number != pad && number != end && number != messageType }

@@ -81,6 +81,14 @@ package final class SandboxLink: LinkAccess {
 
     // MARK: A lease that goes on
 
+    package func has(_ cidr: CIDR) throws(Failure) -> Bool {
+        var isThere = false
+        try onLink { socket, index throws(SystemError) in
+            isThere = try socket.addresses(index: index).contains { $0.cidr == cidr }
+        }
+        return isThere
+    }
+
     /// Gives the address another lifetime, or adds it.
     package func renew(_ cidr: CIDR, lifetime: UInt32?) throws(Failure) {
         try onLink { socket, index throws(SystemError) in
@@ -100,11 +108,18 @@ package final class SandboxLink: LinkAccess {
         }
     }
 
+    /// All that can be: the first one that cannot is thrown afterwards.
     package func add(_ routes: [Route]) throws(Failure) {
         try onLink { socket, index throws(SystemError) in
+            var problem: SystemError?
             for route in routes {
-                try ignoring { () throws(SystemError) in try socket.add(route, index: index) }
+                do throws(SystemError) {
+                    try ignoring { () throws(SystemError) in try socket.add(route, index: index) }
+                } catch {
+                    problem = problem ?? error
+                }
             }
+            if let problem { throw problem }
         }
     }
 

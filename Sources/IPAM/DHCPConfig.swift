@@ -27,11 +27,13 @@ struct DHCPConfig {
     var directory = DHCPRecords.defaultPath
     /// Where a daemon listens.
     var socket = "/run/cni/dhcp.sock"
+    /// Whether an ADD without one fails.
+    var requiresAgent = false
 
     static let vocabulary = Vocabulary(
         [
             "type", "daemonSocketPath", "provide", "request", "priority", "broadcast", "accept", "clientID",
-            "timeout", "leaseDir",
+            "timeout", "leaseDir", "probe", "requireAgent",
         ],
         members: [
             .init("provide", Vocabulary(["option", "value", "fromArg"])),
@@ -42,6 +44,8 @@ struct DHCPConfig {
         case "metric": "priority"
         case "clientid", "clientidentifier", "identity": "clientID"
         case "datadir", "leasedirectory", "leasefile": "leaseDir"
+        case "arping", "conflictdetection": "probe"
+        case "requiredaemon": "requireAgent"
         case "options", "sendoptions": "provide"
         case "requestoptions", "requests": "request"
         case "subnet", "ranges", "addresses", "rangestart", "rangeend", "gateway":
@@ -99,6 +103,9 @@ struct DHCPConfig {
             requested += [Option.nameServers, Option.domainName, Option.domainSearch]
         }
         if terms.accepted.contains(.mtu) { requested.append(Option.mtu) }
+        if terms.accepted.contains(.msroutes) {
+            requested += [Option.classlessRoutes, Option.microsoftRoutes]
+        }
         var seen: Set<UInt8> = []
         requested = requested.filter { seen.insert($0).inserted }
         if requested.isEmpty {
@@ -109,6 +116,8 @@ struct DHCPConfig {
             $0 == 0 ? nil : UInt32($0)
         }
         isBroadcast = try ipam.bool("broadcast") ?? false
+        terms.isProbing = try ipam.bool("probe") ?? false
+        requiresAgent = try ipam.bool("requireAgent") ?? false
         timeout = try ipam.int("timeout", in: 1...600) ?? timeout
         if let name = try ipam.string("clientID") {
             guard let known = Identity(rawValue: name) else {
@@ -175,18 +184,20 @@ struct DHCPConfig {
 /// How what a server grants becomes addresses and routes.
 package struct DHCPTerms: Equatable, Sendable {
     /// What of an answer is used that the reference plugin passes over.
-    package enum Accepted: String, CaseIterable, Sendable { case dns, mtu, routers }
+    package enum Accepted: String, CaseIterable, Sendable { case dns, mtu, routers, msroutes }
 
     /// The metric of every route.
     package var priority: UInt32?
     package var accepted: Set<Accepted> = []
+    /// Whether an address is used only when nobody on the link says that it is his.
+    package var isProbing = false
 
     /// nil without a mask: nobody knows then who is on the link.
     package func lease(_ grant: Grant) -> Lease? {
         guard let length = grant.prefixLength else { return nil }
         var lease = Lease(
             ips: [.init(address: CIDR(grant.address, length), gateway: grant.routers.first)],
-            routes: grant.routes(priority: priority),
+            routes: grant.routes(priority: priority, acceptsMicrosoft: accepted.contains(.msroutes)),
             lifetime: grant.leaseTime == .max ? nil : grant.leaseTime)
         if accepted.contains(.routers) {
             for (index, router) in grant.routers.dropFirst().enumerated() {

@@ -1,7 +1,7 @@
 package import CNI
 package import DHCP
 package import Linux
-import Networking
+package import Networking
 package import Plans
 
 /// An exchange that is led over a pod's link.
@@ -10,21 +10,31 @@ package final class DHCPConversation {
     package private(set) var exchange: Exchange
     /// Why the last message could not be sent.
     package private(set) var problem: SystemError?
+    private let client: Client
     private let link: any LinkAccess
     private let index: Int32
 
     /// - Parameters:
+    ///   - isProbing: a new address is used only when nobody on the link has it.
+    ///   - left: milliseconds in which more time is of use, for a lease that is there.
     ///   - index: of the link.
     ///   - now: of the clock that `step` is given too.
     package init(
-        _ client: Client, _ goal: Exchange.Goal, over link: any LinkAccess, index: Int32, now: Int64
+        _ client: Client, _ goal: Exchange.Goal, isProbing: Bool, left: Int64? = nil,
+        over link: any LinkAccess, index: Int32, now: Int64
     ) throws(Failure) {
         self.link = link
         self.index = index
-        exchange = Exchange(client, goal, now: now)
+        self.client = client
+        let isNew = if case .discover = goal { true } else { false }
+        let exchange = Exchange(
+            client, goal, isProbing: isNew && isProbing, within: isNew ? nil : left, now: now)
+        self.exchange = exchange
         var opened: PacketSocket?
         try link.inside { () throws(Failure) in
-            do throws(SystemError) { opened = try PacketSocket.open(index: index) } catch {
+            do throws(SystemError) {
+                opened = try PacketSocket.open(index: index, hearsARP: exchange.isProbing)
+            } catch {
                 throw Failure(.generic, "\(error)")
             }
         }
@@ -39,12 +49,26 @@ package final class DHCPConversation {
         } catch {
             throw Failure(.generic, "\(error)")
         }
-        if let (message, way) = exchange.next(now: now) {
-            problem = nil
-            // A link that is down for a while is no reason to give up; the next try is due soon.
-            do throws(SystemError) { try send(message.encoded(), way) } catch { problem = error }
+        guard let action = exchange.next(now: now) else { return nil }
+        if case .end(let outcome) = action { return outcome }
+        problem = nil
+        // A link that is down for a while is no reason to give up; the next try is due soon.
+        do throws(SystemError) {
+            switch action {
+            case .send(let message, let way): try send(message.encoded(), way)
+            case .probe(let packet): try socket.broadcast(packet, isARP: true)
+            case .end: break
+            }
+        } catch {
+            problem = error
         }
         return nil
+    }
+
+    /// Tells the hosts on the link whose an address is now.
+    package func announce(_ address: IPAddress) {
+        // Who does not hear it asks.
+        try? socket.broadcast(client.announcement(of: address), isARP: true)
     }
 
     private func send(_ bytes: [UInt8], _ way: Exchange.Way) throws(SystemError) {
@@ -79,7 +103,10 @@ extension Exchange {
         while let (packet, hasChecksum) = try socket.receive() {
             guard let datagram = Datagram(decoding: packet, hasChecksum: hasChecksum),
                 let reply = Message(decoding: datagram.payload)
-            else { continue }
+            else {
+                take(arp: packet, now: now)
+                continue
+            }
             if let outcome = take(reply, from: datagram.source, now: now) { return outcome }
         }
         return nil

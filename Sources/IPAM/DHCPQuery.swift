@@ -31,6 +31,11 @@ final class DHCPQuery: AddressQuery {
                 .badEnvironment, "dhcp: there is no link to ask over",
                 details: "CNI_NETNS names the pod's namespace")
         }
+        if config.requiresAgent, !somebodyListens(at: config.socket) {
+            throw Failure(
+                .tryAgain, "dhcp: no daemon listens at \(config.socket), and requireAgent is set",
+                details: "start dhcp daemon: nobody would renew the lease")
+        }
         deadline = monotonicMilliseconds() + config.timeout * 1000
         guard let facts = try link.facts(), let mac = facts.mac else {
             throw Failure(
@@ -51,13 +56,11 @@ final class DHCPQuery: AddressQuery {
         state = .awaitingCarrier(try link.watch())
         do throws(SystemError) {
             let records = try DHCPRecords.open(config.directory)
-            if let known = try? records.read(request.id), known.isSame(as: record), known.holds(),
-                let lease = known.grant.flatMap(config.terms.lease)
-            {
-                state = .known(lease)
-            } else {
-                try records.write(record)
+            if var known = try? records.read(request.id), known.isSame(as: record), known.holds() {
+                known.terms = config.terms
+                if let lease = known.lease() { state = .known(lease) }
             }
+            if case .awaitingCarrier = state { try records.write(record) }
         } catch {
             throw Failure(.io, "dhcp: \(error)", details: "leases are kept in \(config.directory)")
         }
@@ -108,20 +111,24 @@ final class DHCPQuery: AddressQuery {
             }
             state = .talking(
                 try DHCPConversation(
-                    record.client, .discover(nil), over: link, index: index, now: monotonicMilliseconds()))
+                    record.client, .discover(nil), isProbing: config.terms.isProbing, over: link,
+                    index: index,
+                    now: monotonicMilliseconds()))
         }
         guard case .talking(let conversation) = state else { return nil }
         if case .granted(let grant)? = try conversation.step(monotonicMilliseconds()) {
-            return try accept(grant)
+            return try accept(grant, conversation)
         }
-        guard monotonicMilliseconds() < deadline else { throw unanswered(conversation) }
+        guard monotonicMilliseconds() < deadline else {
+            note(conversation.exchange.unproven, conversation)
+            throw unanswered(conversation)
+        }
         return nil
     }
 
-    private func accept(_ grant: Grant) throws(Failure) -> Lease {
-        record.grant = grant
-        record.granted = .now()
-        guard let lease = config.terms.lease(grant) else {
+    private func accept(_ grant: Grant, _ conversation: DHCPConversation) throws(Failure) -> Lease {
+        note(grant, conversation)
+        guard let lease = record.lease() else {
             throw Failure(
                 .generic,
                 "dhcp: \(grant.server) granted \(grant.address) without a mask: Subnet Mask not found",
@@ -139,7 +146,13 @@ final class DHCPQuery: AddressQuery {
         } catch {
             throw Failure(.io, "dhcp: \(error)", details: "leases are kept in \(config.directory)")
         }
+        conversation.announce(grant.address)
         return lease
+    }
+
+    private func note(_ grant: Grant?, _ conversation: DHCPConversation) {
+        record.grant = grant
+        record.granted = .ago(monotonicMilliseconds() - conversation.exchange.asked)
     }
 
     private func noCarrier() -> Failure {
@@ -153,6 +166,20 @@ final class DHCPQuery: AddressQuery {
         let vlan = (try? request.config.reader.int("vlan")) ?? nil
         let place = interface + (vlan.map { ", VLAN \($0)," } ?? "")
         let sent = "\(exchange.discovers) DISCOVER sent"
+        if let (grant, holder) = exchange.conflicts.last {
+            return Failure(
+                .generic,
+                "dhcp: \(grant.address), which \(grant.server) granted on \(place), is used by \(holder): no more tries",
+                details:
+                    "declined \(exchange.conflicts.count) times; find \(holder), and take what is used by others out of the server's pool"
+            )
+        }
+        if let grant = exchange.unproven {
+            return Failure(
+                .generic,
+                "dhcp: \(grant.address), which \(grant.server) granted on \(place), could not be probed in \(config.timeout) s: no more tries",
+                details: "a probe takes 1.5 s: raise timeout")
+        }
         if let (server, text) = exchange.refusal {
             return Failure(
                 .generic,

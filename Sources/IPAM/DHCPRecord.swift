@@ -26,6 +26,14 @@ package struct DHCPRecord: Sendable {
             let boot = (try? NamespaceIdentity.currentBoot()) ?? ""
             return Instant(boot: boot, milliseconds: bootMilliseconds(), time: secondsSinceEpoch())
         }
+
+        /// - Parameter milliseconds: since then.
+        package static func ago(_ milliseconds: Int64) -> Instant {
+            var instant = now()
+            instant.milliseconds -= milliseconds
+            instant.time -= milliseconds / 1000
+            return instant
+        }
     }
 
     package var id: AttachmentID
@@ -45,6 +53,10 @@ package struct DHCPRecord: Sendable {
     package var granted: Instant?
     /// The server has refused the address since: another one is looked for.
     package var isRefused = false
+    /// Its link was made anew since: a server is to say whether it holds there.
+    package var isUnconfirmed = false
+    /// What the link had before, while `grant` is not on it yet, or not altogether.
+    package var former: Grant?
 
     package init(
         id: AttachmentID, network: String, pod: String, sandbox: String, namespace: NamespaceIdentity?,
@@ -61,24 +73,30 @@ package struct DHCPRecord: Sendable {
     }
 
     /// Seconds since the lease was granted; nil for one that is not.
-    package func age(at now: Instant = .now()) -> Int64? {
+    package func age(at now: Instant = .now()) -> Int64? { milliseconds(at: now).map { $0 / 1000 } }
+
+    private func milliseconds(at now: Instant) -> Int64? {
         guard let granted else { return nil }
         let isSameBoot = granted.boot == now.boot && !now.boot.isEmpty
-        let age = isSameBoot ? (now.milliseconds - granted.milliseconds) / 1000 : now.time - granted.time
+        let age = isSameBoot ? now.milliseconds - granted.milliseconds : (now.time - granted.time) * 1000
         return max(age, 0)
     }
 
     /// What was granted, for the rest of its time; nil without it, or without a mask.
     package func lease(at now: Instant = .now()) -> Lease? {
-        guard let grant, var lease = terms.lease(grant), let age = age(at: now) else { return nil }
-        if let lifetime = lease.lifetime { lease.lifetime = UInt32(clamping: max(Int64(lifetime) - age, 1)) }
+        guard let grant, var lease = terms.lease(grant), let age = milliseconds(at: now) else { return nil }
+        // Whole seconds: rather less, for the kernel too takes the next one.
+        if let lifetime = lease.lifetime {
+            lease.lifetime = UInt32(clamping: max(Int64(lifetime) - (age + 999) / 1000, 1))
+        }
         return lease
     }
 
     /// Whether the server's word still holds.
     package func holds(at now: Instant = .now()) -> Bool {
-        guard let grant, !isRefused, let age = age(at: now) else { return false }
-        return grant.leaseTime == .max || age < Int64(grant.leaseTime)
+        guard let grant, !isRefused, let age = milliseconds(at: now) else { return false }
+        // As the kernel's.
+        return grant.leaseTime == .max || (age + 999) / 1000 < Int64(grant.leaseTime)
     }
 }
 
@@ -99,12 +117,17 @@ extension DHCPRecord {
         if !terms.accepted.isEmpty {
             json["accept"] = .array(terms.accepted.map(\.rawValue).sorted().map { .string($0) })
         }
+        if terms.isProbing { json["probe"] = true }
         if isRefused { json["refused"] = true }
+        if isUnconfirmed { json["unconfirmed"] = true }
+        if let former {
+            var own = JSONObject()
+            Self.write(former, into: &own)
+            json["former"] = .object(own)
+        }
         if !state.isEmpty { json["cniDir"] = .string(state) }
         if let grant, let granted {
-            json["address"] = .string("\(grant.address)")
-            json["server"] = .string("\(grant.server)")
-            json["options"] = Self.options(grant.options)
+            Self.write(grant, into: &json)
             json["granted"] = [
                 "boot": .string(granted.boot), "milliseconds": .int(granted.milliseconds),
                 "time": .int(granted.time),
@@ -144,14 +167,20 @@ extension DHCPRecord {
         terms.priority = try json.int("priority", in: 0...Int64(UInt32.max)).map { UInt32($0) }
         terms.accepted = Set(
             (try json.strings("accept") ?? []).compactMap(DHCPTerms.Accepted.init(rawValue:)))
+        terms.isProbing = try json.bool("probe") ?? false
         isRefused = try json.bool("refused") ?? false
+        isUnconfirmed = try json.bool("unconfirmed") ?? false
         state = try json.string("cniDir") ?? ""
         namespace = try json.object("namespace").map { own throws(JSONError) in try NamespaceIdentity(own) }
         guard let at = try json.object("granted") else { return }
-        guard let address = IPAddress(parsing: try text(json, "address")), address.family == .v4,
-            let server = IPAddress(parsing: try text(json, "server")), server.family == .v4
-        else { throw json.error("address", "is no IPv4 address") }
-        grant = Grant(address: address, server: server, options: try Self.options(json, "options"))
+        func grant(_ reader: Reader) throws(JSONError) -> Grant {
+            guard let address = IPAddress(parsing: try text(reader, "address")), address.family == .v4,
+                let server = IPAddress(parsing: try text(reader, "server")), server.family == .v4
+            else { throw reader.error("address", "is no IPv4 address") }
+            return Grant(address: address, server: server, options: try Self.options(reader, "options"))
+        }
+        self.grant = try grant(json)
+        former = try json.object("former").map { own throws(JSONError) in try grant(own) }
         granted = Instant(
             boot: try text(at, "boot"), milliseconds: try at.int("milliseconds", in: Self.times) ?? 0,
             time: try at.int("time", in: Self.times) ?? 0)
@@ -159,6 +188,12 @@ extension DHCPRecord {
 
     /// What can be calculated with.
     private static let times: ClosedRange<Int64> = -(1 << 50)...1 << 50
+
+    private static func write(_ grant: Grant, into json: inout JSONObject) {
+        json["address"] = .string("\(grant.address)")
+        json["server"] = .string("\(grant.server)")
+        json["options"] = options(grant.options)
+    }
 
     private static func options(_ options: [UInt8: [UInt8]]) -> JSON {
         var json = JSONObject()

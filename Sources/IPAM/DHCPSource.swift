@@ -170,6 +170,8 @@ struct DHCPRequest: AddressConfig {
                 let index = (try? request.link?.facts())??.index
                 if let index, index != record.index {
                     record.index = index
+                    // Whether the new link leads to the same network nobody knows yet.
+                    record.isUnconfirmed = true
                     _ = try records?.update(record)
                 }
                 return lease

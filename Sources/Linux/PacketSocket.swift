@@ -8,19 +8,23 @@ package struct PacketSocket: ~Copyable, Sendable {
 
     /// In the calling thread's namespace, which the socket then keeps.
     ///
-    /// - Parameter index: of the link.
-    package static func open(index: Int32) throws(SystemError) -> PacketSocket {
-        let raw = clinux_dhcp_socket(index)
+    /// - Parameters:
+    ///   - index: of the link.
+    ///   - hearsARP: `receive` has the others' ARP packets too.
+    package static func open(index: Int32, hearsARP: Bool = false) throws(SystemError) -> PacketSocket {
+        let raw = clinux_dhcp_socket(index, hearsARP ? 1 : 0)
         guard raw >= 0 else { throw SystemError("open a packet socket") }
         return PacketSocket(descriptor: Descriptor(adopting: raw), index: index)
     }
 
     package var raw: CInt { descriptor.raw }
 
-    /// Sends an IPv4 packet to all hosts on the link.
-    package func broadcast(_ packet: [UInt8]) throws(SystemError) {
+    /// Sends an IPv4 packet, or one of ARP, to all hosts on the link.
+    package func broadcast(_ packet: [UInt8], isARP: Bool = false) throws(SystemError) {
         let sent = packet.withUnsafeBytes { bytes in
-            retrying { clinux_dhcp_broadcast(descriptor.raw, index, bytes.baseAddress, bytes.count) }
+            retrying {
+                clinux_dhcp_broadcast(descriptor.raw, index, isARP ? 1 : 0, bytes.baseAddress, bytes.count)
+            }
         }
         guard sent >= 0 else { throw SystemError("send to the link") }
     }

@@ -1,11 +1,11 @@
 import CNI
 package import IPAM
 package import Linux
-import Networking
+package import Networking
 package import Plans
 import Records
 
-/// A lease whose address or routes are others than ADD's: the pod's record and its network-status are to say so.
+/// A lease that is another one than before, or is there again: the pod's record and its network-status are to say so.
 package struct LeaseChange {
     private let lease: DHCPRecord
     private let old: Lease?
@@ -18,18 +18,24 @@ package struct LeaseChange {
 
     /// - Parameter directories: where the pods' records are; without any where the ADD had its own. Under a plugin's own name
     ///   there is nothing to be told.
-    package func publish(in directories: [String], _ log: Log) {
+    /// - Returns: the routes that the link is to have: the lease's, but for those that a plugin behind took away, and those
+    ///   that plugins added, which the kernel has removed with the address.
+    package func publish(in directories: [String], _ log: Log) -> [Route] {
+        guard let granted = lease.grant.flatMap(lease.terms.lease) else { return [] }
+        var routes = granted.routes
         for directory in directories.isEmpty ? [lease.state] : directories
         where fileExists("\(directory)/attachments") {
-            do throws(Failure) { try publish(in: directory, log) } catch {
+            do throws(Failure) { try publish(granted, in: directory, &routes, log) } catch {
                 log.error(
                     "container \(lease.id.containerID): its record has the old address: \(error.logged)")
             }
         }
+        return routes
     }
 
-    private func publish(in directory: String, _ log: Log) throws(Failure) {
-        guard let granted = lease.grant.flatMap(lease.terms.lease) else { return }
+    private func publish(
+        _ granted: Lease, in directory: String, _ routes: inout [Route], _ log: Log
+    ) throws(Failure) {
         let store = try RecordStore.open(directory)
         for id in try store.all() where id.containerID == lease.id.containerID {
             let lock = try store.lock(id)
@@ -39,8 +45,12 @@ package struct LeaseChange {
                 var result = record.entries[index].attached?.result
             else { continue }
             result.take(granted, insteadOf: old)
+            routes = result.routes
             record.entries[index].attached?.result = result
-            record.entries[index].attached?.given = granted.ips.map(\.address.address)
+            let before = old?.ips.map(\.address.address) ?? record.entries[index].attached?.given ?? []
+            record.entries[index].attached?.given?.removeAll { before.contains($0) }
+            record.entries[index].attached?.given?.insert(
+                contentsOf: granted.ips.map(\.address.address), at: 0)
             if record.pod != nil { record.status = NetworkStatus.text(of: record) }
             try store.write(record)
             guard let pod = record.pod, let text = record.status else { continue }
@@ -52,15 +62,25 @@ package struct LeaseChange {
 }
 
 extension CNIResult {
-    /// Another lease's addresses and routes in the place of the old ones. Routes that plugins added stay.
+    /// Another lease's addresses, routes and DNS in the place of the old ones. Routes that plugins added stay, and those that
+    /// they took away do not come back, nor does a default route.
     fileprivate mutating func take(_ lease: Lease, insteadOf old: Lease?) {
         let interface = ips.first?.interface
-        ips = lease.ips.map { ip in
-            var ip = ip
-            ip.interface = interface
-            return ip
-        }
-        let stale = (old?.routes ?? []) + lease.routes
-        routes = lease.routes + routes.filter { !stale.contains($0) }
+        let others = ips.filter { ip in !(old?.ips ?? ips).contains { $0.address == ip.address } }
+        ips =
+            lease.ips.map { ip in
+                var ip = ip
+                ip.interface = interface
+                return ip
+            } + others
+        let before = old?.routes ?? []
+        let gone = before.filter { !routes.contains($0) }
+        let hasLostDefault = gone.contains(where: \.isDefault)
+        let stale = before + lease.routes
+        routes =
+            lease.routes.filter { !gone.contains($0) && !($0.isDefault && hasLostDefault) }
+            + routes.filter { !stale.contains($0) }
+        // A plugin's own `dns` goes before the server's.
+        if dns == old?.dns ?? DNS() { dns = lease.dns }
     }
 }

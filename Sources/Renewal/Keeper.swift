@@ -3,7 +3,7 @@ import DHCP
 import Engine
 package import IPAM
 package import Linux
-import Networking
+package import Networking
 package import Plans
 
 /// Renews the leases of a node, in one loop: it sleeps until the next one is due, holds no pod's namespace open meanwhile,
@@ -14,8 +14,8 @@ package final class Keeper {
     private let prefix: String
     private let records: DHCPRecords
     private let log: Log
-    /// Told of leases whose address or routes are others than before.
-    private let changed: (DHCPRecord, _ old: Lease?) -> Void
+    /// Told of leases that are others than before, or are there again. Returns the routes that the link is to have then.
+    private let changed: (DHCPRecord, _ old: Lease?) -> [Route]
     private var agenda = Agenda()
     private var talks: [String: Talk] = [:]
     /// How many are led at once; each has a socket.
@@ -25,14 +25,14 @@ package final class Keeper {
     /// Milliseconds that a server has to answer: some look first whether the address is free.
     private static let patience: Int64 = 10_000
     /// Milliseconds between attempts, at most.
-    private static let longestPause: Int64 = 60_000
+    private static let longestPause: Int64 = 30_000
 
     /// - Parameters:
     ///   - path: the records' folder, which is made.
     ///   - prefix: where the node's files are for this process.
     package init(
         _ path: String = DHCPRecords.defaultPath, prefix: String = "", _ log: Log,
-        changed: @escaping (DHCPRecord, _ old: Lease?) -> Void
+        changed: @escaping (DHCPRecord, _ old: Lease?) -> [Route]
     ) throws(SystemError) {
         self.path = path
         self.prefix = prefix
@@ -52,6 +52,7 @@ package final class Keeper {
         let timer = try BootTimer.open()
         let watch = try DirectoryWatch.open(path)
         try loadAll()
+        try forgetDead()
         while true {
             let next = [agenda.first, talks.values.lazy.map { $0.wakeup }.min()].compactMap(\.self)
                 .min()
@@ -79,6 +80,20 @@ package final class Keeper {
         for name in try records.names() { load(name) }
     }
 
+    /// Pods may have gone while no daemon ran: their leases are not due for long.
+    private func forgetDead() throws(SystemError) {
+        for name in try records.names() {
+            // What cannot be told now is looked at again when the lease is due.
+            do throws(Failure) {
+                guard let record = try read(name), record.grant != nil, try reach(record) == nil else {
+                    continue
+                }
+                log.error("\(subject(record)): its pod is gone: the lease is forgotten")
+                try forget(record)
+            } catch {}
+        }
+    }
+
     /// Takes a record in that is new, has changed, or is gone.
     private func load(_ name: String) {
         guard name.hasSuffix(".json"), !name.hasPrefix(".") else { return }
@@ -98,21 +113,27 @@ package final class Keeper {
 
     /// When a lease is to be looked at; nil for never, as while its ADD still asks.
     private func due(_ record: DHCPRecord, _ now: Int64) -> Int64? {
+        guard record.former == nil else { return now }
         guard let (stage, left) = record.stage() else { return nil }
-        return stage == .bound ? now + left : now
+        guard stage == .bound, let grant = record.grant else { return now }
+        // Many pods must not ask in step: RFC 2131, 4.4.5.
+        let fuzz = Int64(grant.rebindingTime - grant.renewalTime) * 1000 / 16
+        return now + left + Int64.random(in: 0...fuzz)
     }
 
     /// When it is tried again after nobody answered: RFC 2131, 4.4.5, but for its minute, which short leases do not have.
     private func later(_ name: String, _ record: DHCPRecord, after tried: DHCPRecord.Stage, _ now: Int64)
         -> Int64
     {
-        if let (stage, left) = record.stage(), stage != .ended { return now + max(left / 2, 1000) }
-        // Nobody has it any more: another one is looked for at once.
-        guard tried == .ended else { return now }
+        if let (stage, left) = record.stage(), stage == tried, stage == .renewing || stage == .rebinding {
+            return now + max(left / 2, 1000)
+        }
+        // The next stage begins at once: others may know the address, or give another one.
+        guard tried == .ended || tried == .confirming else { return now }
         return now + pause(name)
     }
 
-    /// 4, 8, ... 60 seconds, a quarter more or less.
+    /// 4, 8, ... 30 seconds, a quarter more or less.
     private func pause(_ name: String) -> Int64 {
         let count = attempts[name, default: 0]
         attempts[name] = count + 1
@@ -124,35 +145,49 @@ package final class Keeper {
 
     private func begin(_ name: String, _ now: Int64) {
         do throws(Failure) {
-            guard var record = try read(name), let (stage, left) = record.stage() else { return }
-            if stage == .bound { return agenda.set(name, now + left) }
+            guard var record = try read(name) else { return }
+            let isHalfDone = record.former != nil && record.holds()
+            guard let (stage, left) = record.stage() ?? (isHalfDone ? (.bound, left: 0) : nil) else { return }
+            if stage == .bound, !isHalfDone { return agenda.set(name, due(record, now)) }
             guard let link = try reach(record) else {
                 log.error("\(subject(record)): its pod is gone: the lease is forgotten")
                 return try forget(record)
             }
             guard let facts = try link.facts() else {
                 // Somebody makes it again, or DEL comes.
-                guard stage == .ended else { return agenda.set(name, later(name, record, after: stage, now)) }
+                guard stage == .ended else {
+                    let next = isHalfDone ? now + pause(name) : later(name, record, after: stage, now)
+                    return agenda.set(name, next)
+                }
                 log.error("\(subject(record)): its link is gone: the lease is forgotten")
                 return try forget(record)
             }
+            if isHalfDone {
+                try put(&record, link)
+                return agenda.set(name, due(record, now))
+            }
             // A plugin behind the address source may give the link another MAC address, and so may the pod. The server knows
             // the lease by the old one; answers to a new question come to the new one.
-            if stage == .ended, let mac = facts.mac { record.client.hardware = mac }
+            if stage == .ended || stage == .confirming, let mac = facts.mac { record.client.hardware = mac }
             let goal: Exchange.Goal =
                 switch (stage, record.grant) {
                 case (.renewing, let grant?): .renew(grant.address, server: grant.server)
                 case (.rebinding, let grant?): .rebind(grant.address)
+                case (.confirming, let grant?): .confirm(grant.address)
                 default: .discover(record.isRefused ? nil : record.grant?.address)
                 }
             if stage == .ended, !record.isRefused, let grant = record.grant {
                 log.error(
                     "\(subject(record)): the lease of \(grant.address) has ended: \(grant.server) did not renew it"
                 )
+                // The kernel does not count the time that a machine sleeps.
+                if let old = record.terms.lease(grant) { try link.remove(old) }
             }
             let rest = stage == .ended ? Self.patience : min(max(left, 1000), Self.patience)
             let conversation = try DHCPConversation(
-                record.client, goal, over: link, index: facts.index, now: now)
+                record.client, goal, isProbing: record.terms.isProbing, left: left, over: link,
+                index: facts.index,
+                now: now)
             let talk = Talk(
                 record: record, link: link, stage: stage, end: now + rest, conversation: conversation)
             talks[name] = talk
@@ -173,27 +208,36 @@ package final class Keeper {
 
     /// The link in its namespace, at whatever path that is by now; nil when the namespace is gone.
     private func reach(_ record: DHCPRecord) throws(Failure) -> SandboxLink? {
-        for path in [prefix + record.sandbox, record.namespace?.path()].compactMap(\.self) {
-            let kernel = try Kernel.open(sandbox: path, mayBeGone: true)
-            guard let found = try kernel.sandboxIdentity() else { continue }
-            if let wanted = record.namespace, !found.isSame(as: wanted) { continue }
-            return SandboxLink(kernel, record.id.interface, index: record.index, at: path)
-        }
-        return nil
+        if let link = try reach(record, at: prefix + record.sandbox) { return link }
+        // This looks at all processes of the node.
+        guard let path = record.namespace?.path() else { return nil }
+        return try reach(record, at: path)
+    }
+
+    private func reach(_ record: DHCPRecord, at path: String) throws(Failure) -> SandboxLink? {
+        let kernel = try Kernel.open(sandbox: path, mayBeGone: true)
+        guard let found = try kernel.sandboxIdentity() else { return nil }
+        if let wanted = record.namespace, !found.isSame(as: wanted) { return nil }
+        return SandboxLink(kernel, record.id.interface, index: record.index, at: path)
     }
 
     private func go(on talk: Talk, _ name: String, _ now: Int64) {
         do throws(Failure) {
-            guard let outcome = try talk.conversation.step(now) else {
-                if now < talk.end { return }
-                talks[name] = nil
+            let outcome = try talk.conversation.step(now)
+            if outcome == nil, now < talk.end { return }
+            talks[name] = nil
+            for (grant, holder) in talk.conversation.exchange.conflicts {
+                log.error(
+                    "\(subject(talk.record)): \(grant.address), which \(grant.server) granted, is used by \(holder)"
+                )
+            }
+            guard let outcome else {
                 return agenda.set(name, later(name, talk.record, after: talk.stage, now))
             }
-            talks[name] = nil
             attempts[name] = nil
             var record = talk.record
             switch outcome {
-            case .granted(let grant): try take(grant, &record, talk.link)
+            case .granted(let grant): try take(grant, &record, talk)
             case .refused(let server, let text): try refuse(&record, server, text, talk.link)
             }
             agenda.set(name, due(record, bootMilliseconds()))
@@ -204,39 +248,70 @@ package final class Keeper {
         }
     }
 
-    private func take(_ grant: Grant, _ record: inout DHCPRecord, _ link: SandboxLink) throws(Failure) {
+    private func take(
+        _ grant: Grant, _ record: inout DHCPRecord, _ talk: Talk
+    ) throws(Failure) {
+        let link = talk.link
         guard let lease = record.terms.lease(grant) else {
             throw Failure(.generic, "\(grant.server) granted \(grant.address) without a mask")
         }
         guard grant.leaseTime > 0 else {
             throw Failure(.generic, "\(grant.server) granted \(grant.address) for no time")
         }
-        let old = record.grant.flatMap(record.terms.lease)
-        let wasLost = !record.holds()
+        let former = record.former ?? record.grant
+        let old = former.flatMap(record.terms.lease)
         let isOther = old?.ips.map(\.address) != lease.ips.map(\.address)
+        // Routes go with an address, whoever took it away.
+        var isThere = true
+        for ip in lease.ips where isThere { isThere = try link.has(ip.address) }
+        let isNew = isOther || record.former != nil || record.isUnconfirmed || !isThere
         record.grant = grant
-        record.granted = .now()
+        record.granted = .ago(bootMilliseconds() - talk.conversation.exchange.asked)
         record.isRefused = false
-        do throws(SystemError) {
-            // A DEL was faster.
-            guard try records.update(record, isDurable: isOther) else { return }
-        } catch {
-            throw Failure(.io, "\(error)")
+        record.isUnconfirmed = false
+        record.former = isNew ? former : nil
+        // A DEL was faster.
+        guard try update(record, isDurable: isOther) else { return }
+        if isNew {
+            talk.conversation.announce(grant.address)
+            return try put(&record, link)
         }
-        if isOther, let old { try link.remove(old) }
-        for ip in lease.ips { try link.renew(ip.address, lifetime: lease.lifetime) }
-        let before = isOther || wasLost ? [] : old?.routes ?? []
-        try link.remove(before.filter { !lease.routes.contains($0) })
-        try link.add(lease.routes.filter { !before.contains($0) })
-        if isOther || before != lease.routes {
-            let from = old?.ips.first.map { " instead of \($0.address)" } ?? ""
-            log.error(
-                "\(subject(record)): it has \(grant.address), of \(grant.server),\(isOther ? from : " again, or other routes")"
-            )
-            changed(record, old)
-        } else {
-            log.verbose(
+        let lifetime = record.lease()?.lifetime
+        for ip in lease.ips { try link.renew(ip.address, lifetime: lifetime) }
+        let before = old?.routes ?? []
+        guard before != lease.routes || old?.dns != lease.dns else {
+            return log.verbose(
                 "\(subject(record)): \(grant.server) renewed \(grant.address) for \(grant.leaseTime) s")
+        }
+        log.error(
+            "\(subject(record)): \(grant.server) renewed \(grant.address), with other routes or DNS")
+        try link.remove(before.filter { !lease.routes.contains($0) })
+        let routes = changed(record, old)
+        try link.add(routes.filter { lease.routes.contains($0) && !before.contains($0) })
+    }
+
+    /// Puts what was granted on the link, in the place of what was there before. Who is killed on the way begins with that.
+    private func put(_ record: inout DHCPRecord, _ link: SandboxLink) throws(Failure) {
+        guard let grant = record.grant, let lease = record.lease() else {
+            throw Failure(.generic, "its lease has no mask")
+        }
+        let old = record.former.flatMap(record.terms.lease)
+        let isOther = old?.ips.map(\.address) != lease.ips.map(\.address)
+        if let old {
+            if isOther { try link.remove(old) }
+            try link.remove(old.routes.filter { !lease.routes.contains($0) })
+        }
+        for ip in lease.ips { try link.renew(ip.address, lifetime: lease.lifetime) }
+        let way = isOther ? old?.ips.first.map { "instead of \($0.address.address)" } ?? "at last" : "again"
+        log.error("\(subject(record)): it has \(grant.address), of \(grant.server), \(way)")
+        try link.add(changed(record, old))
+        record.former = nil
+        _ = try update(record)
+    }
+
+    private func update(_ record: DHCPRecord, isDurable: Bool = false) throws(Failure) -> Bool {
+        do throws(SystemError) { return try records.update(record, isDurable: isDurable) } catch {
+            throw Failure(.io, "\(error)")
         }
     }
 
@@ -250,7 +325,7 @@ package final class Keeper {
         )
         if let old = record.grant.flatMap(record.terms.lease) { try link.remove(old) }
         record.isRefused = true
-        do throws(SystemError) { _ = try records.update(record) } catch { throw Failure(.io, "\(error)") }
+        _ = try update(record)
     }
 
     private func subject(_ record: DHCPRecord) -> String {

@@ -64,12 +64,16 @@ import Testing
         #expect(grant.address == Self.address && grant.server == Self.server && grant.prefixLength == 24)
     }
 
-    /// What is due, which must be something.
+    private struct Nothing: Error {}
+
+    /// What is to be sent, which must be something.
     private static func next(
         _ exchange: inout Exchange, _ now: Int64
     ) throws -> (message: Message, way: Exchange.Way) {
-        let due = exchange.next(now: now)
-        return try #require(due)
+        guard case .send(let message, let way)? = exchange.next(now: now) else {
+            throw Nothing()
+        }
+        return (message, way)
     }
 
     @Test("nobody answers: 1, 2, 4, 8 s, a quarter more or less, and the seconds are counted")
@@ -88,6 +92,23 @@ import Testing
         }
         #expect(exchange.discovers == times.count && exchange.offer == nil)
         #expect(seconds.last ?? 0 > 30)
+    }
+
+    @Test(
+        "a short lease is asked for more often, a quarter of a second apart at least", arguments: [4000, 400])
+    func short(left: Int64) throws {
+        var exchange = Exchange(
+            Self.client, .renew(Self.address, server: Self.server), within: left, now: 0, random: Numbers())
+        var times: [Int64] = []
+        while exchange.wakeup < 4000 {
+            times.append(exchange.wakeup)
+            _ = try Self.next(&exchange, exchange.wakeup)
+        }
+        let pause = max(left / 8, 250)
+        for (one, next) in zip(times, times.dropFirst()) {
+            #expect((pause * 3 / 4...pause * 5 / 4).contains(next - one))
+        }
+        #expect(times.count >= 4000 / (pause * 5 / 4))
     }
 
     @Test("answers to others are passed over, and those of a second server")
@@ -190,5 +211,66 @@ import Testing
             Grant(address: Self.address, server: Self.server, options: [:]), transaction: 7)
         #expect(release.kind == .release && release.client == Self.address && release.transaction == 7)
         #expect(release.options == [54: Self.server.bytes, 61: Self.client.id])
+    }
+
+    // MARK: Probes
+
+    /// Of somebody about an address.
+    private static func arp(_ operation: UInt8, _ mac: [UInt8], _ source: IPAddress, _ target: IPAddress)
+        -> [UInt8]
+    {
+        [0, 1, 8, 0, 6, 4, 0, operation] + mac + source.bytes + [UInt8](repeating: 0, count: 6) + target.bytes
+    }
+
+    /// Until an address is granted and is to be probed.
+    private static func probing() throws -> Exchange {
+        var exchange = Exchange(client, .discover(nil), isProbing: true, now: 0, random: Numbers())
+        let discover = try next(&exchange, 0).message
+        _ = exchange.take(reply(.offer, to: discover), from: server, now: 1)
+        let request = try next(&exchange, 1).message
+        #expect(exchange.take(reply(.ack, to: request), from: server, now: 2) == nil)
+        #expect(exchange.unproven?.address == address && exchange.asked == 1)
+        return exchange
+    }
+
+    @Test("a new address is probed three times, and is granted when nobody has it")
+    func free() throws {
+        var exchange = try Self.probing()
+        let probe = Self.arp(1, Self.client.hardware.bytes, .unspecified, Self.address)
+        for now in [2, 502, 1002] as [Int64] {
+            #expect(exchange.next(now: now) == .probe(probe) && exchange.wakeup == now + 500)
+            // Its own, others' of other addresses, and no ARP at all.
+            exchange.take(arp: probe, now: now)
+            exchange.take(arp: Self.arp(2, [2, 0, 0, 0, 0, 9], Self.other, Self.address), now: now)
+            exchange.take(arp: Array(probe.dropLast()), now: now)
+            exchange.take(arp: [1] + probe.dropFirst(), now: now)
+        }
+        #expect(exchange.next(now: 1501) == nil)
+        guard case .end(.granted(let grant))? = exchange.next(now: 1502) else {
+            Issue.record("it is not granted")
+            return
+        }
+        #expect(grant.address == Self.address && exchange.conflicts.isEmpty)
+    }
+
+    @Test(
+        "one that somebody has, or probes too, is declined, and after a pause another one is asked for",
+        arguments: [
+            arp(2, [2, 0, 0, 0, 0, 9], address, server), arp(1, [2, 0, 0, 0, 0, 9], address, other),
+            arp(1, [2, 0, 0, 0, 0, 9], .unspecified, address),
+        ])
+    func taken(packet: [UInt8]) throws {
+        var exchange = try Self.probing()
+        _ = exchange.next(now: 2)
+        exchange.take(arp: packet, now: 3)
+        #expect(exchange.conflicts.first?.holder.bytes == [2, 0, 0, 0, 0, 9] && exchange.unproven == nil)
+        let (message, way) = try Self.next(&exchange, 3)
+        #expect(message.kind == .decline && way == .broadcast(from: .unspecified))
+        #expect(message.client == .unspecified)
+        #expect(
+            message.options == [50: Self.address.bytes, 54: Self.server.bytes, 61: Self.client.id])
+        #expect(exchange.next(now: 4) == nil && exchange.wakeup == 1003)
+        let again = try Self.next(&exchange, 1003).message
+        #expect(again.kind == .discover && again.transaction != message.transaction)
     }
 }

@@ -196,6 +196,32 @@ import Testing
     }
 
     @Test(
+        "DL-07: an ACK to the address that is not there yet, without a checksum, or with one that the wire left undone",
+        arguments: ["unicast", "unicast nosum", ""])
+    func unusualAnswers(ways: String) throws {
+        try node.server(ways)
+        try node.capture("eth1")
+        let answer = try node.plugin("ADD")
+        try #require(answer.status == 0, "\(answer.ran)")
+        #expect(try node.addresses() == ["192.0.2.100/24"])
+        #expect(try node.heard("DISCOVER").count == 1)
+        // The kernel leaves the checksum to a card, which is none.
+        let words = ways.isEmpty ? "bad udp cksum" : ways == "unicast" ? "[udp sum ok]" : "[no cksum]"
+        try node.until("it is on the wire") {
+            try node.log("capture-eth1").split(separator: "192.0.2.1.67 > ").dropFirst().contains {
+                $0.prefix(80).contains(words)
+            }
+        }
+    }
+
+    @Test("DL-07: an answer with a wrong checksum is none")
+    func wrongChecksum() throws {
+        try node.server("badsum")
+        let answer = try node.plugin("ADD", timeout: 2)
+        #expect(answer.message.contains("no OFFER on net1 in 2 s"), "\(answer.ran)")
+    }
+
+    @Test(
         "DH-04, DL-05: the client is known by container, pod or MAC address, or as the configuration says",
         arguments: [
             ("", "00", "c1/net/net1"), (#""clientID":"container""#, "00", "c1/net/net1"),
@@ -250,6 +276,30 @@ import Testing
         if [.state, .definition].contains(what) {
             try node.until("the lease is given back") { try node.leasefile().isEmpty }
         }
+    }
+
+    @Test("DH-25: three DELs at once, and one more")
+    func atOnce() throws {
+        try node.dnsmasq()
+        try node.define()
+        #expect(try node.call("ADD").status == 0)
+        try node.node.write("config", MetaEndToEnd.config(node.node, networks: "lan"))
+        let calls = (1...3).map { number in
+            """
+            (CNI_COMMAND=DEL CNI_CONTAINERID=c1 CNI_NETNS=\(node.netns) CNI_IFNAME=eth0 CNI_ARGS='\(StatusRows.args())' \
+            CNI_PATH=/usr/lib/cni \(node.directory)/bin/plexus < \(node.directory)/config > \(node.directory)/\(number).out
+            echo $? > \(node.directory)/\(number).rc) &
+            """
+        }
+        try node.node.sh(calls.joined(separator: "\n"))
+        try node.until("all have ended") {
+            try Shell.sh("cat \(node.directory)/?.rc 2>/dev/null || true") == "0\n0\n0\n"
+        }
+        try node.until("the lease is given back") { try node.leasefile().isEmpty }
+        #expect(try node.log("dnsmasq").ranges(of: "DHCPRELEASE").count == 1)
+        let gone = try node.call("DEL")
+        #expect(gone.status == 0, "\(gone.ran)")
+        try nothingIsLeft()
     }
 
     @Test("DH-24: a link that the pod has renamed gives its lease back too")

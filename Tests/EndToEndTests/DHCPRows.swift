@@ -152,6 +152,12 @@ import Testing
                 ["10.1.0.0/16 192.0.2.7", "10.2.0.0/16 "]
             ),
             (
+                // Two pairs and a half.
+                #""request":[{"option":"33"}]"#,
+                "33,10.9.9.9,192.0.2.8,192.168.77.5,192.0.2.9,10.10.0.0",
+                ["10.0.0.0/8 192.0.2.8", "192.168.77.0/24 192.0.2.9", "default 192.0.2.1"]
+            ),
+            (
                 #""request":[{"option":"33"}]"#, "33,10.9.9.9,192.0.2.8,192.168.77.5,192.0.2.9",
                 ["10.0.0.0/8 192.0.2.8", "192.168.77.0/24 192.0.2.9", "default 192.0.2.1"]
             ),
@@ -213,7 +219,7 @@ import Testing
                 "value too long"
             ),
             (#""provide":[{"value":"x"}]"#, "ipam.provide[0].option is missing"),
-            (#""accept":["ntp"]"#, "write dns, mtu, routers"),
+            (#""accept":["ntp"]"#, "write dns, mtu, routers, msroutes"),
             (#""clientID":"duid""#, "write container, pod, mac"),
             (#""timeout":0"#, "timeout"), (#""metric":3"#, "\"priority\""),
             (#""subnet":"192.0.2.0/24""#, "subnet"),
@@ -245,20 +251,39 @@ import Testing
     }
 
     @Test(
-        "a configuration without a daemon's socket, and the one of the reference's documents, work as they are"
-    )
-    func bare() throws {
+        "DH-01: a section that has nothing but the type works, and one with a key that nobody knows",
+        arguments: ["", #","nonsense":{"x":1}"#])
+    func bare(keys: String) throws {
         // In the directory that tests share, an ID of its own.
         try node.dnsmasq()
-        let answer = try node.node.call(
-            "ADD", role: "macvlan", id: node.node.name, netns: node.netns, interface: "net1",
-            #"{"cniVersion":"0.3.1","name":"bare","type":"macvlan","master":"eth1","ipam":{"type":"dhcp"}}"#)
+        func call(_ verb: String) throws -> Answer {
+            try node.node.call(
+                verb, role: "macvlan", id: node.node.name, netns: node.netns, interface: "net1",
+                """
+                {"cniVersion":"0.3.1","name":"bare","type":"macvlan","master":"eth1","ipam":{"type":"dhcp"\(keys)}}
+                """)
+        }
+        let answer = try call("ADD")
         #expect(answer.status == 0, "\(answer.ran)")
         #expect(try node.addresses() == ["\(try node.leasefile()[0][2])/24"])
-        let gone = try node.node.call(
-            "DEL", role: "macvlan", id: node.node.name, netns: node.netns, interface: "net1",
-            #"{"cniVersion":"0.3.1","name":"bare","type":"macvlan","master":"eth1","ipam":{"type":"dhcp"}}"#)
+        let gone = try call("DEL")
         #expect(gone.status == 0, "\(gone.ran)")
         try node.until("the lease is given back") { try node.leasefile().isEmpty }
+    }
+
+    @Test("DH-04: a client ID is cut to 254 bytes, and has its type in front")
+    func longNames() throws {
+        try node.server("")
+        let id = String(repeating: "c", count: 200)
+        let name = String(repeating: "n", count: 60)
+        func add(_ interface: String) throws -> String? {
+            let answer = try node.node.call(
+                "ADD", role: "macvlan", id: id, netns: node.netns, interface: interface,
+                "{\"cniVersion\":\"1.0.0\",\"name\":\"\(name)\",\(Self.macvlan),\(node.ipam())}")
+            try #require(answer.status == 0, "\(answer.ran)")
+            return try node.heard("DISCOVER").last?["options"]["61"].string
+        }
+        let text = "\(id)/\(name)/net1".utf8.prefix(254)
+        #expect(try add("net1") == "00" + text.map { String($0, radix: 16) }.joined())
     }
 }

@@ -92,7 +92,8 @@ class Node:
 
     def remove_pod(self, name):
         os.close(self.pods.pop(name))
-        sh(f"umount /run/netns/{name}; rm /run/netns/{name}")
+        # A daemon may just look at it.
+        sh(f"umount -l /run/netns/{name}; rm /run/netns/{name}")
 
     @contextlib.contextmanager
     def inside(self, pod):

@@ -42,7 +42,9 @@ enum DHCPInput {
         for goal in goals {
             var exchange = Exchange(client, goal, now: 0)
             for now in [Int64(0), 2000, 5000] {
-                guard let (sent, _) = exchange.next(now: max(now, exchange.wakeup)) else { continue }
+                guard case .send(let sent, _)? = exchange.next(now: max(now, exchange.wakeup)) else {
+                    continue
+                }
                 var reply = message
                 reply.transaction = sent.transaction
                 reply.hardware = hardware

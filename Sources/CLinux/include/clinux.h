@@ -52,11 +52,11 @@ void clinux_filestamp(char *text, size_t size, int64_t ago);
 /// Opens standard descriptors that are closed, ignores SIGPIPE, and lets the heap grow in large steps and never
 /// shrink: the process lives for milliseconds.
 void clinux_prepare(void);
-/// A packet socket that hears UDP to port 68 on a link of the calling thread's namespace; -1 and errno.
-int clinux_dhcp_socket(int index);
-/// Sends an IPv4 packet to every host on the link.
-ssize_t clinux_dhcp_broadcast(int socket, int index, const void *bytes, size_t count);
-/// An IPv4 packet that has come, without waiting.
+/// A packet socket that hears UDP to port 68 on a link of the calling thread's namespace, and ARP if it is to; -1 and errno.
+int clinux_dhcp_socket(int index, int hears_arp);
+/// Sends an IPv4 or ARP packet to every host on the link.
+ssize_t clinux_dhcp_broadcast(int socket, int index, int is_arp, const void *bytes, size_t count);
+/// An IPv4 or ARP packet that has come, without waiting.
 /// has_checksum: 0 where UDP's was left to a card that never saw it.
 ssize_t clinux_dhcp_receive(int socket, void *buffer, size_t size, int *has_checksum);
 /// Sends a datagram from port 68 of an address of the link's to port 67; addresses in host order. 0, or -1 and errno.
