@@ -7,11 +7,11 @@ import Records
 
 /// A lease whose address or routes are others than ADD's: the pod's record and its network-status are to say so.
 package struct LeaseChange {
-    private let lease: DHCPRecord
+    private let lease: any LeaseRecord
     private let old: Lease?
 
     /// - Parameter old: what it gave before; nil when nobody knows.
-    package init(_ lease: DHCPRecord, insteadOf old: Lease?) {
+    package init(_ lease: any LeaseRecord, insteadOf old: Lease?) {
         self.lease = lease
         self.old = old
     }
@@ -19,28 +19,28 @@ package struct LeaseChange {
     /// - Parameter directories: where the pods' records are; without any where the ADD had its own. Under a plugin's own name
     ///   there is nothing to be told.
     package func publish(in directories: [String], _ log: Log) {
-        for directory in directories.isEmpty ? [lease.state] : directories
+        for directory in directories.isEmpty ? [lease.head.state] : directories
         where fileExists("\(directory)/attachments") {
             do throws(Failure) { try publish(in: directory, log) } catch {
                 log.error(
-                    "container \(lease.id.containerID): its record has the old address: \(error.logged)")
+                    "container \(lease.head.id.containerID): its record has the old address: \(error.logged)")
             }
         }
     }
 
     private func publish(in directory: String, _ log: Log) throws(Failure) {
-        guard let granted = lease.grant.flatMap(lease.terms.lease) else { return }
+        guard let granted = lease.lease() else { return }
         let store = try RecordStore.open(directory)
-        for id in try store.all() where id.containerID == lease.id.containerID {
+        for id in try store.all() where id.containerID == lease.head.id.containerID {
             let lock = try store.lock(id)
             defer { extendLifetime(lock) }
             guard var record = try store.read(id, log),
-                let index = record.entries.firstIndex(where: { $0.spec.id == lease.id }),
+                let index = record.entries.firstIndex(where: { $0.spec.id == lease.head.id }),
                 var result = record.entries[index].attached?.result
             else { continue }
             result.take(granted, insteadOf: old)
             record.entries[index].attached?.result = result
-            record.entries[index].attached?.given = granted.ips.map(\.address.address)
+            record.entries[index].attached?.given = result.ips.map(\.address.address)
             if record.pod != nil { record.status = NetworkStatus.text(of: record) }
             try store.write(record)
             guard let pod = record.pod, let text = record.status else { continue }
@@ -52,14 +52,25 @@ package struct LeaseChange {
 }
 
 extension CNIResult {
-    /// Another lease's addresses and routes in the place of the old ones. Routes that plugins added stay.
+    /// Another lease's addresses and routes in the place of the old ones; without any known, of all of their family. Those of
+    /// another lease, and routes that plugins added, stay.
     fileprivate mutating func take(_ lease: Lease, insteadOf old: Lease?) {
         let interface = ips.first?.interface
-        ips = lease.ips.map { ip in
+        let own = (old?.ips ?? []) + lease.ips
+        let isStale = { (ip: IP) in
+            old == nil
+                ? lease.ips.contains { $0.address.family == ip.address.family }
+                : own.contains { $0.address == ip.address }
+        }
+        let place = ips.firstIndex(where: isStale) ?? ips.endIndex
+        let before = ips[..<place].filter { !isStale($0) }
+        let behind = ips[place...].filter { !isStale($0) }
+        let new = lease.ips.map { ip in
             var ip = ip
             ip.interface = interface
             return ip
         }
+        ips = before + new + behind
         let stale = (old?.routes ?? []) + lease.routes
         routes = lease.routes + routes.filter { !stale.contains($0) }
     }

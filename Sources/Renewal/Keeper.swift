@@ -12,27 +12,29 @@ package final class Keeper {
     private let path: String
     /// What stands in front of the paths of pods' namespaces.
     private let prefix: String
-    private let records: DHCPRecords
-    private let log: Log
+    let records: DHCPRecords
+    let log: Log
     /// Told of leases whose address or routes are others than before.
-    private let changed: (DHCPRecord, _ old: Lease?) -> Void
-    private var agenda = Agenda()
-    private var talks: [String: Talk] = [:]
+    let changed: (any LeaseRecord, _ old: Lease?) -> Void
+    var agenda = Agenda()
+    var talks: [String: any Dialog] = [:]
     /// How many are led at once; each has a socket.
     private static let most = 256
     /// How often one that has ended was asked for in vain.
-    private var attempts: [String: Int] = [:]
+    var attempts: [String: Int] = [:]
     /// Milliseconds that a server has to answer: some look first whether the address is free.
     private static let patience: Int64 = 10_000
     /// Milliseconds between attempts, at most.
     private static let longestPause: Int64 = 60_000
+    /// REN_MAX_RT and REB_MAX_RT of RFC 8415, 7.6.
+    private static let longestPauseV6: Int64 = 600_000
 
     /// - Parameters:
     ///   - path: the records' folder, which is made.
     ///   - prefix: where the node's files are for this process.
     package init(
         _ path: String = DHCPRecords.defaultPath, prefix: String = "", _ log: Log,
-        changed: @escaping (DHCPRecord, _ old: Lease?) -> Void
+        changed: @escaping (any LeaseRecord, _ old: Lease?) -> Void
     ) throws(SystemError) {
         self.path = path
         self.prefix = prefix
@@ -58,7 +60,7 @@ package final class Keeper {
             timer.set(next)
             let ready = readable(
                 [stop, timer.raw, watch.raw, doorbell.raw]
-                    + talks.values.map { $0.conversation.socket.raw })
+                    + talks.values.map { $0.raw })
             if ready.contains(stop) { return }
             if ready.contains(timer.raw) { timer.clear() }
             if ready.contains(doorbell.raw) { doorbell.answer() }
@@ -67,7 +69,7 @@ package final class Keeper {
             }
             let now = bootMilliseconds()
             for (name, talk) in talks
-            where talk.wakeup <= now || ready.contains(talk.conversation.socket.raw) {
+            where talk.wakeup <= now || ready.contains(talk.raw) {
                 go(on: talk, name, now)
             }
             while talks.count < Self.most, let name = agenda.popDue(now) { begin(name, now) }
@@ -97,23 +99,26 @@ package final class Keeper {
     // MARK: When
 
     /// When a lease is to be looked at; nil for never, as while its ADD still asks.
-    private func due(_ record: DHCPRecord, _ now: Int64) -> Int64? {
+    func due(_ record: any LeaseRecord, _ now: Int64) -> Int64? {
         guard let (stage, left) = record.stage() else { return nil }
         return stage == .bound ? now + left : now
     }
 
     /// When it is tried again after nobody answered: RFC 2131, 4.4.5, but for its minute, which short leases do not have.
-    private func later(_ name: String, _ record: DHCPRecord, after tried: DHCPRecord.Stage, _ now: Int64)
+    func later(_ name: String, _ record: any LeaseRecord, after tried: DHCPRecord.Stage, _ now: Int64)
         -> Int64
     {
-        if let (stage, left) = record.stage(), stage != .ended { return now + max(left / 2, 1000) }
+        if let (stage, left) = record.stage(), stage != .ended {
+            let longest = record is DHCPv6Record ? Self.longestPauseV6 : .max
+            return now + max(min(left / 2, longest), 1000)
+        }
         // Nobody has it any more: another one is looked for at once.
         guard tried == .ended else { return now }
         return now + pause(name)
     }
 
     /// 4, 8, ... 60 seconds, a quarter more or less.
-    private func pause(_ name: String) -> Int64 {
+    func pause(_ name: String) -> Int64 {
         let count = attempts[name, default: 0]
         attempts[name] = count + 1
         let pause = min(4000 << min(count, 8), Self.longestPause)
@@ -124,37 +129,32 @@ package final class Keeper {
 
     private func begin(_ name: String, _ now: Int64) {
         do throws(Failure) {
-            guard var record = try read(name), let (stage, left) = record.stage() else { return }
+            guard let record = try read(name), let (stage, left) = record.stage() else { return }
             if stage == .bound { return agenda.set(name, now + left) }
-            guard let link = try reach(record) else {
-                log.error("\(subject(record)): its pod is gone: the lease is forgotten")
-                return try forget(record)
+            guard let link = try reach(record.head) else {
+                log.error("\(subject(record.head)): its pod is gone: the lease is forgotten")
+                return try forget(name)
             }
             guard let facts = try link.facts() else {
                 // Somebody makes it again, or DEL comes.
                 guard stage == .ended else { return agenda.set(name, later(name, record, after: stage, now)) }
-                log.error("\(subject(record)): its link is gone: the lease is forgotten")
-                return try forget(record)
+                log.error("\(subject(record.head)): its link is gone: the lease is forgotten")
+                return try forget(name)
             }
-            // A plugin behind the address source may give the link another MAC address, and so may the pod. The server knows
-            // the lease by the old one; answers to a new question come to the new one.
-            if stage == .ended, let mac = facts.mac { record.client.hardware = mac }
-            let goal: Exchange.Goal =
-                switch (stage, record.grant) {
-                case (.renewing, let grant?): .renew(grant.address, server: grant.server)
-                case (.rebinding, let grant?): .rebind(grant.address)
-                default: .discover(record.isRefused ? nil : record.grant?.address)
-                }
-            if stage == .ended, !record.isRefused, let grant = record.grant {
+            if stage == .ended, !record.isRefused, let term = record.term {
                 log.error(
-                    "\(subject(record)): the lease of \(grant.address) has ended: \(grant.server) did not renew it"
+                    "\(subject(record.head)): the lease of \(term.address) has ended: \(term.server) did not renew it"
                 )
             }
             let rest = stage == .ended ? Self.patience : min(max(left, 1000), Self.patience)
-            let conversation = try DHCPConversation(
-                record.client, goal, over: link, index: facts.index, now: now)
-            let talk = Talk(
-                record: record, link: link, stage: stage, end: now + rest, conversation: conversation)
+            let talk: (any Dialog)? =
+                switch record {
+                case let record as DHCPRecord:
+                    try self.talk(record, link, stage, facts, now: now, end: now + rest)
+                case let record as DHCPv6Record: try TalkV6(record, link, stage, now: now, end: now + rest)
+                default: nil
+                }
+            guard let talk else { return }
             talks[name] = talk
             go(on: talk, name, now)
         } catch {
@@ -163,16 +163,35 @@ package final class Keeper {
         }
     }
 
-    private func read(_ name: String) throws(Failure) -> DHCPRecord? {
+    private func talk(
+        _ record: DHCPRecord, _ link: SandboxLink, _ stage: DHCPRecord.Stage, _ facts: LinkFacts, now: Int64,
+        end: Int64
+    ) throws(Failure) -> Talk {
+        var record = record
+        // A plugin behind the address source may give the link another MAC address, and so may the pod. The server knows
+        // the lease by the old one; answers to a new question come to the new one.
+        if stage == .ended, let mac = facts.mac { record.client.hardware = mac }
+        let goal: Exchange.Goal =
+            switch (stage, record.grant) {
+            case (.renewing, let grant?): .renew(grant.address, server: grant.server)
+            case (.rebinding, let grant?): .rebind(grant.address)
+            default: .discover(record.isRefused ? nil : record.grant?.address)
+            }
+        let conversation = try DHCPConversation(
+            record.client, goal, over: link, index: facts.index, now: now)
+        return Talk(record: record, link: link, stage: stage, end: end, conversation: conversation)
+    }
+
+    private func read(_ name: String) throws(Failure) -> (any LeaseRecord)? {
         do throws(SystemError) { return try records.read(name) } catch { throw Failure(.io, "\(error)") }
     }
 
-    private func forget(_ record: DHCPRecord) throws(Failure) {
-        do throws(SystemError) { try records.remove(record.id) } catch { throw Failure(.io, "\(error)") }
+    private func forget(_ name: String) throws(Failure) {
+        do throws(SystemError) { try records.remove(name) } catch { throw Failure(.io, "\(error)") }
     }
 
     /// The link in its namespace, at whatever path that is by now; nil when the namespace is gone.
-    private func reach(_ record: DHCPRecord) throws(Failure) -> SandboxLink? {
+    private func reach(_ record: LeaseHead) throws(Failure) -> SandboxLink? {
         for path in [prefix + record.sandbox, record.namespace?.path()].compactMap(\.self) {
             let kernel = try Kernel.open(sandbox: path, mayBeGone: true)
             guard let found = try kernel.sandboxIdentity() else { continue }
@@ -180,6 +199,14 @@ package final class Keeper {
             return SandboxLink(kernel, record.id.interface, index: record.index, at: path)
         }
         return nil
+    }
+
+    private func go(on talk: any Dialog, _ name: String, _ now: Int64) {
+        switch talk {
+        case let talk as Talk: go(on: talk, name, now)
+        case let talk as TalkV6: go(on: talk, name, now)
+        default: break
+        }
     }
 
     private func go(on talk: Talk, _ name: String, _ now: Int64) {
@@ -199,7 +226,7 @@ package final class Keeper {
             agenda.set(name, due(record, bootMilliseconds()))
         } catch {
             talks[name] = nil
-            log.error("\(subject(talk.record)): \(error.logged)")
+            log.error("\(subject(talk.record.head)): \(error.logged)")
             agenda.set(name, now + pause(name))
         }
     }
@@ -224,19 +251,19 @@ package final class Keeper {
             throw Failure(.io, "\(error)")
         }
         if isOther, let old { try link.remove(old) }
-        for ip in lease.ips { try link.renew(ip.address, lifetime: lease.lifetime) }
+        for ip in lease.ips { try link.renew(ip.address, lifetime: lease.uses[ip.address]?.lifetime) }
         let before = isOther || wasLost ? [] : old?.routes ?? []
         try link.remove(before.filter { !lease.routes.contains($0) })
         try link.add(lease.routes.filter { !before.contains($0) })
         if isOther || before != lease.routes {
             let from = old?.ips.first.map { " instead of \($0.address)" } ?? ""
             log.error(
-                "\(subject(record)): it has \(grant.address), of \(grant.server),\(isOther ? from : " again, or other routes")"
+                "\(subject(record.head)): it has \(grant.address), of \(grant.server),\(isOther ? from : " again, or other routes")"
             )
             changed(record, old)
         } else {
             log.verbose(
-                "\(subject(record)): \(grant.server) renewed \(grant.address) for \(grant.leaseTime) s")
+                "\(subject(record.head)): \(grant.server) renewed \(grant.address) for \(grant.leaseTime) s")
         }
     }
 
@@ -246,21 +273,29 @@ package final class Keeper {
     ) throws(Failure) {
         let why = text.map { ": \(visible($0))" } ?? ""
         log.error(
-            "\(subject(record)): \(server) refused \(record.grant.map { "\($0.address)" } ?? "it") (NAK)\(why)"
+            "\(subject(record.head)): \(server) refused \(record.grant.map { "\($0.address)" } ?? "it") (NAK)\(why)"
         )
         if let old = record.grant.flatMap(record.terms.lease) { try link.remove(old) }
         record.isRefused = true
         do throws(SystemError) { _ = try records.update(record) } catch { throw Failure(.io, "\(error)") }
     }
 
-    private func subject(_ record: DHCPRecord) -> String {
+    func subject(_ record: LeaseHead) -> String {
         let pod = record.pod.isEmpty ? "" : "pod \(record.pod), "
         return "\(pod)container \(record.id.containerID) \(record.id.interface)"
     }
 }
 
+/// What a descriptor and a clock drive: talk about one lease.
+protocol Dialog {
+    /// When it has something to do.
+    var wakeup: Int64 { get }
+    /// Readable when an answer has come.
+    var raw: CInt { get }
+}
+
 /// About a lease that is there.
-private struct Talk {
+private struct Talk: Dialog {
     let record: DHCPRecord
     let link: SandboxLink
     /// Of the lease when it began.
@@ -270,4 +305,5 @@ private struct Talk {
     let conversation: DHCPConversation
 
     var wakeup: Int64 { min(conversation.exchange.wakeup, end) }
+    var raw: CInt { conversation.socket.raw }
 }
