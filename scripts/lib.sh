@@ -39,7 +39,7 @@ build_packages="gcc g++ lld pkg-config git ca-certificates libmnl-dev libjson-c-
 demo_packages="iproute2 iputils-ping nftables jq"
 test_packages="iptables strace valgrind hyperfine containernetworking-plugins containerd runc podman conmon crun \
     busybox-static python3 python3-grpcio util-linux procps qemu-system-x86 kmod xz-utils dnsmasq-base \
-    etcd-server openssl curl"
+    etcd-server openssl curl kea-dhcp6-server isc-dhcp-server"
 
 # install_packages PACKAGE...: those that are missing. Services that they bring are not started, and podman's
 # default network stays out of /etc/cni, where other runtimes would take it for theirs.
