@@ -52,15 +52,15 @@ package struct LeaseChange {
 }
 
 extension CNIResult {
-    /// Another lease's addresses and routes in the place of the old ones; without any known, of all of their family. Those of
-    /// another lease, and routes that plugins added, stay.
+    /// Another lease's addresses and routes in the place of the old ones. Those of the other family stay, as do addresses by
+    /// router advertisements, which alone have a network in IPv6, and routes that plugins added.
     fileprivate mutating func take(_ lease: Lease, insteadOf old: Lease?) {
         let interface = ips.first?.interface
-        let own = (old?.ips ?? []) + lease.ips
         let isStale = { (ip: IP) in
-            old == nil
-                ? lease.ips.contains { $0.address.family == ip.address.family }
-                : own.contains { $0.address == ip.address }
+            lease.ips.contains {
+                $0.address.family == ip.address.family
+                    && (ip.address.family == .v4 || ip.address.length == 128)
+            }
         }
         let place = ips.firstIndex(where: isStale) ?? ips.endIndex
         let before = ips[..<place].filter { !isStale($0) }

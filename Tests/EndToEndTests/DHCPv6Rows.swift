@@ -83,7 +83,9 @@ import Testing
         let answer = try node.call("ADD", "lan,lan2")
         try #require(answer.status == 0, "\(answer.ran)")
         #expect(
-            try Set(v6.addresses("net1") + v6.addresses("net2")) == ["2001:db8::100/128", "2001:db8::101/128"])
+            try Set(v6.addresses("net1") + v6.addresses("net2")) == [
+                "2001:db8::100/128", "2001:db8::101/128",
+            ])
         #expect(Set(try node.heard().map { $0["options"]["1"].string }).count == 1)
         #expect(Set(try node.heard().map { $0["iaid"].string }).count == 2)
         #expect(try node.records() == ["c1@net1:v6.json", "c1@net2:v6.json"])
