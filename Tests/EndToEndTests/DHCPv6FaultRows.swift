@@ -198,34 +198,15 @@ import Testing
 
     // MARK: DEL, CHECK, GC
 
-    enum Loss: String, CaseIterable {
-        case namespace, record, server, state, stateAndRecord, damagedRecord, address, linkLocal
-    }
-
-    @Test("D6-06: DEL works with anything lost", arguments: Loss.allCases)
-    func lost(what: Loss) throws {
+    @Test("D6-06: DEL works with anything lost", arguments: DHCPNode.Loss.allCases)
+    func lost(what: DHCPNode.Loss) throws {
         try v6.server()
         try v6.define()
         let answer = try node.call("ADD")
         try #require(answer.status == 0, "\(answer.ran)")
-        switch what {
-        case .namespace: try node.node.removePod("a")
-        case .record: try Shell.sh("rm \(node.directory)/leases/*.json")
-        case .server: try node.stop("server6", "KILL")
-        case .state: try Shell.sh("rm -r \(node.directory)/state")
-        case .stateAndRecord: try Shell.sh("rm -r \(node.directory)/state \(node.directory)/leases")
-        case .damagedRecord:
-            try Shell.sh("for f in \(node.directory)/leases/*.json; do echo '{\"version\":' > $f; done")
-        case .address: try node.node.sh("ip addr del 2001:db8::100/128 dev net1", pod: "a")
-        case .linkLocal: try node.node.sh("ip -6 addr flush dev net1", pod: "a")
-        }
-        for _ in 1...2 {
-            let gone = try node.call("DEL", pod: what == .namespace ? nil : "a")
-            #expect(gone.status == 0, "\(gone.ran)")
-        }
-        #expect(try node.records().isEmpty && node.node.files("state").isEmpty)
-        if what != .namespace { #expect(try node.node.links(pod: "a").isEmpty) }
-        if [.state, .address].contains(what) {
+        try node.lose(what, "server6")
+        try node.expectDeletion(after: what)
+        if [.state, .definition].contains(what) {
             try node.until("the lease is given back") { try !node.heard("RELEASE").isEmpty }
         }
     }
@@ -233,16 +214,7 @@ import Testing
     @Test("D6-06: an ADD that is killed while it asks has a record, which DEL takes; a renamed link is known")
     func killed() throws {
         try v6.server("silent")
-        let ipam = node.ipam(DHCPv6Node.v6, timeout: 60)
-        try node.node.write(
-            "config", #"{"cniVersion":"1.0.0","name":"net","type":"macvlan","master":"eth1",\#(ipam)}"#)
-        try node.node.write(
-            "add.sh",
-            """
-            CNI_COMMAND=ADD CNI_CONTAINERID=c1 CNI_NETNS=\(node.netns) CNI_IFNAME=net1 CNI_PATH=/none \
-            exec \(node.directory)/bin/macvlan < \(node.directory)/config
-            """)
-        try node.start("add", "sh \(node.directory)/add.sh")
+        try node.startAdd("macvlan", #""master":"eth1","#, DHCPv6Node.v6)
         try node.until("it asks") { try !node.heard("SOLICIT").isEmpty }
         #expect(try v6.record()?["duid"].exists == true && v6.record()?["address"].exists == false)
         let list = try node.plexus("leases", "--lease-dir", "\(node.directory)/leases")
@@ -280,18 +252,7 @@ import Testing
     func collect() throws {
         try v6.server()
         try v6.define(version: "1.1.0")
-        _ = try node.node.pod("b")
-        #expect(try node.call("ADD", version: "1.1.0").status == 0)
-        #expect(try node.call("ADD", id: "c2", pod: "b", version: "1.1.0").status == 0)
-        try Shell.sh(
-            "sed 's/\"containerID\":\"c1\"/\"containerID\":\"c9\"/; s/\"address\":\"[^\"]*/\"address\":\"2001:db8::250/' '\(node.directory)/leases/c1@net1:v6.json' > '\(node.directory)/leases/c9@net1:v6.json'"
-        )
-        let answer = try node.call(
-            "GC", version: "1.1.0",
-            extra: #","cni.dev/valid-attachments":[{"containerID":"c1","ifname":"eth0"}]"#)
-        #expect(answer.status == 0, "\(answer.ran)")
-        #expect(try node.records() == ["c1@net1:v6.json"] && node.node.links(pod: "b").isEmpty)
-        #expect(try node.call("CHECK", version: "1.1.0").status == 0)
+        try node.expectCollection(":v6.json", "2001:db8::250")
     }
 
     @Test("under its own name dhcp leaves the address to the plugin that calls it; a second ADD asks nobody")
