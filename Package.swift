@@ -39,7 +39,8 @@ let package = Package(
         .target(name: "Plans", dependencies: ["CNI", "Networking", "JSONC", "Hashing"], swiftSettings: safe),
         .target(name: "Modules", dependencies: ["Plans", "CNI", "Networking", "JSONC"], swiftSettings: safe),
         .target(
-            name: "IPAM", dependencies: ["Plans", "DHCP", "Linux", "CNI", "Networking", "JSONC"], swiftSettings: safe),
+            name: "IPAM", dependencies: ["Plans", "DHCP", "Linux", "Hashing", "CNI", "Networking", "JSONC"],
+            swiftSettings: safe),
         .target(
             name: "Definitions", dependencies: ["Linux", "CNI", "Networking", "JSONC", "YAML"],
             swiftSettings: safe),

@@ -40,7 +40,7 @@ demo_packages="iproute2 iputils-ping nftables jq"
 test_packages="iptables strace valgrind hyperfine containernetworking-plugins containerd runc podman conmon crun \
     busybox-static python3 python3-grpcio util-linux procps qemu-system-x86 kmod xz-utils dnsmasq-base \
     etcd-server openssl curl \
-    kea-dhcp4-server isc-dhcp-server isc-dhcp-relay tcpdump systemd"
+    kea-dhcp4-server kea-dhcp6-server isc-dhcp-server isc-dhcp-relay tcpdump systemd"
 
 # install_packages PACKAGE...: those that are missing. Services that they bring are not started, and podman's
 # default network stays out of /etc/cni, where other runtimes would take it for theirs.

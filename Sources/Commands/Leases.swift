@@ -28,7 +28,7 @@ struct Leases: ParsableCommand {
 
     /// One line.
     fileprivate struct Row {
-        let record: DHCPRecord
+        let record: any LeaseRecord
         let state: String
         /// Seconds; nil for never.
         var left: Int64?
@@ -76,29 +76,31 @@ struct Leases: ParsableCommand {
         }
     }
 
-    private static func row(_ record: DHCPRecord, _ now: DHCPRecord.Instant) -> Row {
-        guard let grant = record.grant else { return Row(record: record, state: "asking") }
-        if record.isRefused { return Row(record: record, state: "refused", left: 0, renewal: 0) }
+    private static func row(_ record: any LeaseRecord, _ now: DHCPRecord.Instant) -> Row {
+        guard let term = record.term else { return Row(record: record, state: "asking") }
+        if record.head.isRefused { return Row(record: record, state: "refused", left: 0, renewal: 0) }
         guard let (stage, left) = record.stage(at: now), let age = record.age(at: now) else {
             return Row(record: record, state: DHCPRecord.Stage.bound.rawValue)
         }
         return Row(
             record: record, state: stage.rawValue,
-            left: grant.leaseTime == .max ? nil : max(Int64(grant.leaseTime) - age, 0),
+            left: term.end == .max ? nil : max(Int64(term.end) - age, 0),
             renewal: stage == .bound ? left / 1000 : 0)
     }
 }
 
 extension Leases.Row {
-    fileprivate var order: String { "\(record.pod) \(record.id.containerID) \(record.id.interface)" }
+    private var head: LeaseHead { record.head }
+
+    fileprivate var order: String { "\(head.pod) \(head.id.containerID) \(head.id.interface)" }
 
     fileprivate var cells: [String] {
         func time(_ seconds: Int64?, _ none: String) -> String {
-            seconds.map { $0 == 0 ? none : Self.text($0) } ?? (record.grant == nil ? "-" : "never")
+            seconds.map { $0 == 0 ? none : Self.text($0) } ?? (record.term == nil ? "-" : "never")
         }
         return [
-            record.pod.isEmpty ? record.id.containerID : record.pod, record.id.interface, record.network,
-            record.grant.map { "\($0.address)" } ?? "-", record.grant.map { "\($0.server)" } ?? "-", state,
+            head.pod.isEmpty ? head.id.containerID : head.pod, head.id.interface, head.network,
+            record.term.map { "\($0.address)" } ?? "-", record.term.map { "\($0.server)" } ?? "-", state,
             time(left, "-"), time(renewal, "now"),
         ]
     }
@@ -117,13 +119,13 @@ extension Leases.Row {
 
     fileprivate var json: JSON {
         var json: JSONObject = [
-            "pod": .string(record.pod), "containerID": .string(record.id.containerID),
-            "interface": .string(record.id.interface), "network": .string(record.network),
+            "pod": .string(head.pod), "containerID": .string(head.id.containerID),
+            "interface": .string(head.id.interface), "network": .string(head.network),
             "state": .string(state),
         ]
-        if let grant = record.grant {
-            json["address"] = .string("\(grant.address)")
-            json["server"] = .string("\(grant.server)")
+        if let term = record.term {
+            json["address"] = .string("\(term.address)")
+            json["server"] = .string("\(term.server)")
         }
         if let left { json["left"] = .int(left) }
         if let renewal { json["renewal"] = .int(renewal) }

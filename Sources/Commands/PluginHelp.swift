@@ -189,6 +189,12 @@ package struct PluginHelp: Sendable {
                 ("timeout", "seconds until an ADD gives up; 60"),
                 ("daemonSocketPath", "by which STATUS sees the daemon; /run/cni/dhcp.sock"),
                 ("leaseDir", "where leases are written down; \(DHCPRecords.defaultPath)"),
+                ("family", "ipv4, ipv6 (DHCPv6) or dual; ipv4"),
+                (
+                    "reportSlaac",
+                    "true: addresses by a router's advertisement are waited for, and reported"
+                ),
+                ("routes", "with ipv6 and dual: a list of {\"dst\", \"gw\"} of IPv6"),
             ],
             example: """
                 {"cniVersion": "1.1.0", "name": "mynet", "type": "macvlan", "master": "eth1",

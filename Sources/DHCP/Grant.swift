@@ -72,36 +72,7 @@ package struct Grant: Equatable, Sendable {
 
     /// Option 119: RFC 3397, with the compression of RFC 1035.
     package var domainSearch: [String] {
-        let octets = options[Option.domainSearch] ?? []
-        var names: [String] = []
-        var place = 0
-        while place < octets.count {
-            guard let (name, end) = Self.name(in: octets, at: place) else { return names }
-            names.append(name)
-            place = end
-        }
-        return names
-    }
-
-    private static func name(in octets: [UInt8], at start: Int) -> (String, end: Int)? {
-        var labels: [String] = []
-        var (place, end) = (start, Int?.none)
-        // Each pointer leads back: no more of them than octets.
-        for _ in 0...octets.count {
-            guard place < octets.count else { return nil }
-            let length = Int(octets[place])
-            if length == 0 { return labels.isEmpty ? nil : (labels.joined(separator: "."), end ?? place + 1) }
-            if length & 0xc0 == 0xc0 {
-                guard place + 1 < octets.count else { return nil }
-                end = end ?? place + 2
-                place = (length & 0x3f) << 8 | Int(octets[place + 1])
-                continue
-            }
-            guard length < 64, place + 1 + length <= octets.count else { return nil }
-            labels.append(String(decoding: octets[place + 1..<place + 1 + length], as: UTF8.self))
-            place += 1 + length
-        }
-        return nil
+        DomainNames.read(options[Option.domainSearch] ?? [], mayPoint: true)
     }
 
     // MARK: Routes

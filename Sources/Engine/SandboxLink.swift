@@ -6,7 +6,7 @@ package import Plans
 
 /// An attachment's link in the pod.
 package final class SandboxLink: LinkAccess {
-    private let kernel: Kernel
+    let kernel: Kernel
     private let name: LinkName
     package let sandbox: String
     /// Of a link that is known; no other counts.
@@ -90,7 +90,7 @@ package final class SandboxLink: LinkAccess {
     }
 
     /// Gives the address another lifetime, or adds it.
-    package func renew(_ cidr: CIDR, lifetime: UInt32?) throws(Failure) {
+    package func renew(_ cidr: CIDR, lifetime: Lifetime?) throws(Failure) {
         try onLink { socket, index throws(SystemError) in
             try socket.renew(cidr, index: index, lifetime: lifetime)
         }
@@ -131,16 +131,16 @@ package final class SandboxLink: LinkAccess {
         }
     }
 
-    private func onLink(_ body: (inout RouteSocket, Int32) throws(SystemError) -> Void) throws(Failure) {
+    func onLink<R>(_ body: (inout RouteSocket, Int32) throws(SystemError) -> R) throws(Failure) -> R {
         guard let facts = try facts() else {
             throw Failure(.generic, "there is no link \(name.name) in \(sandbox)")
         }
-        try attempt { () throws(SystemError) in
+        return try attempt { () throws(SystemError) in
             try kernel.with(.sandbox) { socket throws(SystemError) in try body(&socket, facts.index) }
         }
     }
 
-    private func attempt<R>(_ body: () throws(SystemError) -> R) throws(Failure) -> R {
+    func attempt<R: ~Copyable>(_ body: () throws(SystemError) -> R) throws(Failure) -> R {
         do throws(SystemError) { return try body() } catch { throw Failure(.generic, "\(error)") }
     }
 }
@@ -163,7 +163,7 @@ private final class SandboxWatch: LinkWatch {
 }
 
 /// What is there, or gone, already.
-private func ignoring(_ body: () throws(SystemError) -> Void) throws(SystemError) {
+func ignoring(_ body: () throws(SystemError) -> Void) throws(SystemError) {
     do throws(SystemError) { try body() } catch
         where [.alreadyExists, .noSuchProcess, .noSuchAddress].contains(error.code)
     {}

@@ -21,6 +21,11 @@ struct DHCPConfig {
     var isBroadcast = false
     var terms = DHCPTerms()
     var identity = Identity.container
+    var family = DHCPFamily.ipv4
+    /// Whether the addresses that the kernel configures by routers' advertisements are waited for, and reported.
+    var reportsSlaac = false
+    /// Besides those of a server: of IPv6, as DHCPv6 has none.
+    var routes: [Route] = []
     /// Seconds of an ADD.
     var timeout: Int64 = 60
     /// Where the records of leases are.
@@ -33,16 +38,18 @@ struct DHCPConfig {
     static let vocabulary = Vocabulary(
         [
             "type", "daemonSocketPath", "provide", "request", "priority", "broadcast", "accept", "clientID",
-            "timeout", "leaseDir", "probe", "requireAgent",
+            "timeout", "leaseDir", "probe", "requireAgent", "family", "reportSlaac", "routes",
         ],
         members: [
             .init("provide", Vocabulary(["option", "value", "fromArg"])),
-            .init("request", Vocabulary(["option", "skipDefault"])),
+            .init("request", Vocabulary(["option", "skipDefault"])), .init("routes", Route.vocabulary),
         ]
     ) { key in
         switch key {
         case "metric": "priority"
         case "clientid", "clientidentifier", "identity": "clientID"
+        case "ipfamily", "families", "ipv6", "dhcpv6": "family"
+        case "slaac", "reportra": "reportSlaac"
         case "datadir", "leasedirectory", "leasefile": "leaseDir"
         case "arping", "conflictdetection": "probe"
         case "requiredaemon": "requireAgent"
@@ -65,6 +72,9 @@ struct DHCPConfig {
         guard let ipam = try request.config.reader.object("ipam") else {
             throw request.config.reader.error(nil, "IPAM config missing 'ipam' key")
         }
+        family = try DHCPFamily(ipam)
+        reportsSlaac = try ipam.bool("reportSlaac") ?? false
+        routes = try family.routes(ipam, mustWork: request.rules.judgesWishes)
         if let path = try ipam.string("daemonSocketPath"), !path.isEmpty { socket = path }
         if let path = try ipam.string("leaseDir"), !path.isEmpty {
             guard path.hasPrefix("/") else {
@@ -125,6 +135,12 @@ struct DHCPConfig {
             }
             identity = known
         }
+    }
+
+    func noCarrier(_ interface: String) -> Failure {
+        Failure(
+            .generic, "dhcp: no carrier on \(interface) in \(timeout) s: no more tries",
+            details: "what \(interface) is connected to is down: look at its master, or the bridge's ports")
     }
 
     /// The records' folder, whatever else is in the configuration: a DEL must find them.
@@ -198,7 +214,7 @@ package struct DHCPTerms: Equatable, Sendable {
         var lease = Lease(
             ips: [.init(address: CIDR(grant.address, length), gateway: grant.routers.first)],
             routes: grant.routes(priority: priority, acceptsMicrosoft: accepted.contains(.msroutes)),
-            lifetime: grant.leaseTime == .max ? nil : grant.leaseTime)
+            use: AddressUse(lifetime: Lifetime(grant.leaseTime == .max ? nil : grant.leaseTime)))
         if accepted.contains(.routers) {
             for (index, router) in grant.routers.dropFirst().enumerated() {
                 let metric = (priority ?? 0) + UInt32(index) + 1

@@ -26,21 +26,10 @@ final class DHCPQuery: AddressQuery {
 
     /// Writes the record down, from which on a DEL knows that there may be a lease.
     init(_ config: DHCPConfig, _ request: LeaseRequest) throws(Failure) {
-        guard let link = request.link else {
-            throw Failure(
-                .badEnvironment, "dhcp: there is no link to ask over",
-                details: "CNI_NETNS names the pod's namespace")
-        }
-        if config.requiresAgent, !somebodyListens(at: config.socket) {
-            throw Failure(
-                .tryAgain, "dhcp: no daemon listens at \(config.socket), and requireAgent is set",
-                details: "start dhcp daemon: nobody would renew the lease")
-        }
+        let link = try request.linkToAsk(config)
         deadline = monotonicMilliseconds() + config.timeout * 1000
         guard let facts = try link.facts(), let mac = facts.mac else {
-            throw Failure(
-                .generic, "dhcp: there is no link \(request.id.interface) in \(link.sandbox)",
-                details: "the plugin before it makes the link")
+            throw DHCPSource.noLink(request, link)
         }
         if !facts.isUp { try link.setUp() }
         self.config = config
@@ -48,10 +37,7 @@ final class DHCPQuery: AddressQuery {
         self.link = link
         index = facts.index
         record = DHCPRecord(
-            id: request.id, network: request.config.name, pod: Pod(ofArgs: request.args)?.description ?? "",
-            sandbox: link.sandbox, namespace: try link.namespace, index: facts.index,
-            client: config.client(request, mac), terms: config.terms)
-        record.state = request.state
+            try LeaseHead(request, link, facts), client: config.client(request, mac), terms: config.terms)
         // Before the carrier is looked at: no change to it is missed.
         state = .awaitingCarrier(try link.watch())
         do throws(SystemError) {
@@ -99,14 +85,14 @@ final class DHCPQuery: AddressQuery {
     /// What was granted is given back; nobody else knows of it.
     private func giveUp() {
         DHCPSource.giveBack(record, link, isOnLink: false)
-        try? DHCPSource.release(request)
+        try? DHCPRecords.openIfThere(config.directory)?.remove(request.id)
     }
 
     private func advance() throws(Failure) -> Lease? {
         if case .awaitingCarrier(let watch) = state {
             watch.clear()
             guard try link.hasCarrier() else {
-                guard monotonicMilliseconds() < deadline else { throw noCarrier() }
+                guard monotonicMilliseconds() < deadline else { throw config.noCarrier(interface) }
                 return nil
             }
             state = .talking(
@@ -152,13 +138,7 @@ final class DHCPQuery: AddressQuery {
 
     private func note(_ grant: Grant?, _ conversation: DHCPConversation) {
         record.grant = grant
-        record.granted = .ago(monotonicMilliseconds() - conversation.exchange.asked)
-    }
-
-    private func noCarrier() -> Failure {
-        Failure(
-            .generic, "dhcp: no carrier on \(interface) in \(config.timeout) s: no more tries",
-            details: "what \(interface) is connected to is down: look at its master, or the bridge's ports")
+        record.head.granted = .ago(monotonicMilliseconds() - conversation.exchange.asked)
     }
 
     private func unanswered(_ conversation: DHCPConversation) -> Failure {
@@ -201,9 +181,8 @@ final class DHCPQuery: AddressQuery {
 }
 
 extension DHCPRecord {
-    /// Whether both are of one link of one namespace.
+    /// Whether both are of one client on one link.
     fileprivate func isSame(as other: DHCPRecord) -> Bool {
-        guard let one = namespace, let two = other.namespace else { return false }
-        return one.isSame(as: two) && index == other.index && client == other.client
+        head.isSame(as: other.head) && client == other.client
     }
 }

@@ -17,16 +17,20 @@ package enum DHCPSource: AddressSource {
     package static let vocabulary = DHCPConfig.vocabulary
 
     package static func parse(_ request: LeaseRequest) throws(Failure) -> any AddressConfig {
-        DHCPRequest(config: try DHCPConfig(request))
+        let config = try DHCPConfig(request)
+        let isPlain = config.family == .ipv4 && !config.reportsSlaac
+        return isPlain ? DHCPRequest(config: config) : DHCPFamilies(config: config)
     }
 
     package static func release(_ request: LeaseRequest) throws(Failure) {
         try recorded(request) { records throws(SystemError) in
-            let record: DHCPRecord?
-            // One that cannot be read says nothing of use, and must not stay.
-            do throws(SystemError) { record = try records.read(request.id) } catch { record = nil }
-            if let record { giveBack(record, request.link) }
+            // A record that cannot be read says nothing of use, and must not stay.
+            if let record = try? records.read(request.id) { giveBack(record, request.link) }
             try records.remove(request.id)
+            if let record = try? records.read(request.id, as: DHCPv6Record.self) {
+                giveBack(record, request.link)
+            }
+            try records.remove(request.id, as: DHCPv6Record.self)
         }
     }
 
@@ -60,9 +64,17 @@ package enum DHCPSource: AddressSource {
     }
 
     package static func check(_ request: LeaseRequest) throws(Failure) {
-        var record: DHCPRecord?
-        try recorded(request) { records throws(SystemError) in record = try records.read(request.id) }
-        guard let record, let grant = record.grant else {
+        let family = DHCPFamily.lenient(request.config.json["ipam"])
+        if family.isV4 { try check(DHCPRecord.self, request) }
+        if family.isV6 { try check(DHCPv6Record.self, request) }
+    }
+
+    private static func check<R: LeaseRecord>(_ type: R.Type, _ request: LeaseRequest) throws(Failure) {
+        var record: R?
+        try recorded(request) { records throws(SystemError) in
+            record = try records.read(request.id, as: type)
+        }
+        guard let record, let term = record.term else {
             throw Failure(
                 .generic, "dhcp: there is no lease of \(request.id.interface)",
                 details:
@@ -71,19 +83,53 @@ package enum DHCPSource: AddressSource {
         }
         guard record.holds() else {
             throw Failure(
-                .generic, "dhcp: the lease of \(grant.address), of \(grant.server), has ended",
+                .generic, "dhcp: the lease of \(term.address), of \(term.server), has ended",
                 details: "the server did not renew it, or no daemon asked: is dhcp daemon running?")
         }
+    }
+
+    /// What the record of an attachment has.
+    ///
+    /// - Parameter request: its link may be a new one: the record is told.
+    static func kept<R: LeaseRecord>(
+        _ type: R.Type, _ request: LeaseRequest, in directory: String
+    ) throws(Failure) -> Lease {
+        do throws(SystemError) {
+            let records = try DHCPRecords.openIfThere(directory)
+            if var record = try records?.read(request.id, as: type), record.holds(),
+                let lease = record.lease()
+            {
+                let index = (try? request.link?.facts())??.index
+                if let index, index != record.index {
+                    record.index = index
+                    // Whether the new link leads to the same network nobody knows yet.
+                    record.isUnconfirmed = true
+                    _ = try records?.update(record)
+                }
+                return lease
+            }
+        } catch {
+            throw Failure(.io, "dhcp: \(error)")
+        }
+        throw Failure(
+            .generic, "dhcp: the lease of \(request.id.interface) has ended",
+            details: "delete the pod: its next sandbox asks anew")
+    }
+
+    static func noLink(_ request: LeaseRequest, _ link: any LinkAccess) -> Failure {
+        Failure(
+            .generic, "dhcp: there is no link \(request.id.interface) in \(link.sandbox)",
+            details: "the plugin before it makes the link")
     }
 
     package static func collect(_ request: LeaseRequest, valid: [AttachmentID]) throws(Failure) {
         let lives = request.living(valid)
         try recorded(request) { records throws(SystemError) in
             for name in try records.names() {
-                guard let record = try? records.read(name), record.network == request.config.name else {
+                guard let head = try? records.read(name)?.head, head.network == request.config.name else {
                     continue
                 }
-                if !lives(record.id.containerID, record.id.interface) { try records.remove(record.id) }
+                if !lives(head.id.containerID, head.id.interface) { try records.remove(name) }
             }
         }
     }
@@ -127,8 +173,8 @@ package enum DHCPSource: AddressSource {
     ) throws(Failure) -> [(id: AttachmentID, address: IPAddress)] {
         var owners: [(id: AttachmentID, address: IPAddress)] = []
         try recorded(store) { records throws(SystemError) in
-            for id in try records.ids() where isWanted(id.containerID) {
-                if let grant = (try? records.read(id))?.grant { owners.append((id, grant.address)) }
+            for (name, id) in try records.entries() where isWanted(id.containerID) {
+                if let term = try? records.read(name)?.term { owners.append((id, term.address)) }
             }
         }
         return owners
@@ -139,16 +185,18 @@ package enum DHCPSource: AddressSource {
         of containerID: String, in store: String, where isGone: (String?, IPAddress) -> Bool
     ) throws(Failure) {
         try recorded(store) { records throws(SystemError) in
-            for id in try records.ids() where id.containerID == containerID {
-                let address = (try? records.read(id))?.grant?.address ?? .unspecified
-                if isGone(id.interface, address) { try records.remove(id) }
+            for (name, id) in try records.entries() where id.containerID == containerID {
+                let address = (try? records.read(name)?.term)?.address ?? .unspecified
+                if isGone(id.interface, address) { try records.remove(name) }
             }
         }
     }
 
     package static func releaseEverything(of containers: Set<String>, in store: String) throws(Failure) {
         try recorded(store) { records throws(SystemError) in
-            for id in try records.ids() where containers.contains(id.containerID) { try records.remove(id) }
+            for (name, id) in try records.entries() where containers.contains(id.containerID) {
+                try records.remove(name)
+            }
         }
     }
 }
@@ -160,28 +208,8 @@ struct DHCPRequest: AddressConfig {
     func remarks(_ request: LeaseRequest) -> [Remark] { [] }
     func preview(_: LeaseRequest) -> Lease? { nil }
 
-    /// - Parameter request: its link may be a new one: the record is told.
     func lease(_ request: LeaseRequest) throws(Failure) -> Lease {
-        do throws(SystemError) {
-            let records = try DHCPRecords.openIfThere(config.directory)
-            if var record = try records?.read(request.id), record.holds(),
-                let lease = record.lease()
-            {
-                let index = (try? request.link?.facts())??.index
-                if let index, index != record.index {
-                    record.index = index
-                    // Whether the new link leads to the same network nobody knows yet.
-                    record.isUnconfirmed = true
-                    _ = try records?.update(record)
-                }
-                return lease
-            }
-        } catch {
-            throw Failure(.io, "dhcp: \(error)")
-        }
-        throw Failure(
-            .generic, "dhcp: the lease of \(request.id.interface) has ended",
-            details: "delete the pod: its next sandbox asks anew")
+        try DHCPSource.kept(DHCPRecord.self, request, in: config.directory)
     }
 
     func lost(_: LeaseRequest, isKept _: Bool) -> [IPAddress] { [] }
@@ -191,10 +219,32 @@ struct DHCPRequest: AddressConfig {
     }
 
     func allocate(_ request: LeaseRequest) throws(Failure) -> Lease {
-        let query = try DHCPQuery(config, request)
+        try DHCPQuery(config, request).settled()
+    }
+}
+
+extension LeaseRequest {
+    func linkToAsk(_ config: DHCPConfig) throws(Failure) -> any LinkAccess {
+        guard let link else {
+            throw Failure(
+                .badEnvironment, "dhcp: there is no link to ask over",
+                details: "CNI_NETNS names the pod's namespace")
+        }
+        if config.requiresAgent, !somebodyListens(at: config.socket) {
+            throw Failure(
+                .tryAgain, "dhcp: no daemon listens at \(config.socket), and requireAgent is set",
+                details: "start dhcp daemon: nobody would renew the lease")
+        }
+        return link
+    }
+}
+
+extension AddressQuery {
+    /// The answer, however long it takes.
+    func settled() throws(Failure) -> Lease {
         while true {
-            if let lease = try query.step() { return lease }
-            _ = readable(query.descriptors, until: query.wakeup)
+            if let lease = try step() { return lease }
+            _ = readable(descriptors, until: wakeup)
         }
     }
 }

@@ -7,11 +7,11 @@ import Records
 
 /// A lease that is another one than before, or is there again: the pod's record and its network-status are to say so.
 package struct LeaseChange {
-    private let lease: DHCPRecord
+    private let lease: any LeaseRecord
     private let old: Lease?
 
     /// - Parameter old: what it gave before; nil when nobody knows.
-    package init(_ lease: DHCPRecord, insteadOf old: Lease?) {
+    package init(_ lease: any LeaseRecord, insteadOf old: Lease?) {
         self.lease = lease
         self.old = old
     }
@@ -21,13 +21,13 @@ package struct LeaseChange {
     /// - Returns: the routes that the link is to have: the lease's, but for those that a plugin behind took away, and those
     ///   that plugins added, which the kernel has removed with the address.
     package func publish(in directories: [String], _ log: Log) -> [Route] {
-        guard let granted = lease.grant.flatMap(lease.terms.lease) else { return [] }
+        guard let granted = lease.lease() else { return [] }
         var routes = granted.routes
-        for directory in directories.isEmpty ? [lease.state] : directories
+        for directory in directories.isEmpty ? [lease.head.state] : directories
         where fileExists("\(directory)/attachments") {
             do throws(Failure) { try publish(granted, in: directory, &routes, log) } catch {
                 log.error(
-                    "container \(lease.id.containerID): its record has the old address: \(error.logged)")
+                    "container \(lease.head.id.containerID): its record has the old address: \(error.logged)")
             }
         }
         return routes
@@ -37,17 +37,20 @@ package struct LeaseChange {
         _ granted: Lease, in directory: String, _ routes: inout [Route], _ log: Log
     ) throws(Failure) {
         let store = try RecordStore.open(directory)
-        for id in try store.all() where id.containerID == lease.id.containerID {
+        for id in try store.all() where id.containerID == lease.head.id.containerID {
             let lock = try store.lock(id)
             defer { extendLifetime(lock) }
             guard var record = try store.read(id, log),
-                let index = record.entries.firstIndex(where: { $0.spec.id == lease.id }),
+                let index = record.entries.firstIndex(where: { $0.spec.id == lease.head.id }),
                 var result = record.entries[index].attached?.result
             else { continue }
             result.take(granted, insteadOf: old)
             routes = result.routes
             record.entries[index].attached?.result = result
-            let before = old?.ips.map(\.address.address) ?? record.entries[index].attached?.given ?? []
+            let family = granted.ips.first?.address.family
+            let before =
+                old?.ips.map(\.address.address)
+                ?? (record.entries[index].attached?.given ?? []).filter { $0.family == family }
             record.entries[index].attached?.given?.removeAll { before.contains($0) }
             record.entries[index].attached?.given?.insert(
                 contentsOf: granted.ips.map(\.address.address), at: 0)
@@ -62,17 +65,27 @@ package struct LeaseChange {
 }
 
 extension CNIResult {
-    /// Another lease's addresses, routes and DNS in the place of the old ones. Routes that plugins added stay, and those that
-    /// they took away do not come back, nor does a default route.
+    /// Another lease's addresses, routes and DNS in the place of the old ones. Those of the other family stay, as do addresses by
+    /// router advertisements, which alone have a network in IPv6, and routes that plugins added; those that they took away do
+    /// not come back, nor does a default route.
     fileprivate mutating func take(_ lease: Lease, insteadOf old: Lease?) {
         let interface = ips.first?.interface
-        let others = ips.filter { ip in !(old?.ips ?? ips).contains { $0.address == ip.address } }
-        ips =
-            lease.ips.map { ip in
-                var ip = ip
-                ip.interface = interface
-                return ip
-            } + others
+        let isStale = { (ip: IP) in
+            if let old { return old.ips.contains { $0.address == ip.address } }
+            return lease.ips.contains {
+                $0.address.family == ip.address.family
+                    && (ip.address.family == .v4 || ip.address.length == 128)
+            }
+        }
+        let place = ips.firstIndex(where: isStale) ?? ips.endIndex
+        let head = ips[..<place].filter { !isStale($0) }
+        let behind = ips[place...].filter { !isStale($0) }
+        let new = lease.ips.map { ip in
+            var ip = ip
+            ip.interface = interface
+            return ip
+        }
+        ips = head + new + behind
         let before = old?.routes ?? []
         let gone = before.filter { !routes.contains($0) }
         let hasLostDefault = gone.contains(where: \.isDefault)

@@ -27,7 +27,7 @@ struct Addressing {
     var ips: [CNIResult.IP]
     var routes: [Route]
     /// As in `Lease`.
-    var lifetime: UInt32?
+    var uses: [CIDR: AddressUse] = [:]
 
     /// A setting of the pod's link, `ipv4`'s or `ipv6`'s.
     struct Setting {
@@ -54,7 +54,14 @@ struct Addressing {
                 details: "the ipam section of network \(attachment.label) gives no address")
         }
         self.init(lease.ips, lease.routes, index: index)
-        lifetime = lease.lifetime
+        uses = lease.uses
+    }
+
+    /// Whether the plugin may say who routes for an address: of those of DHCPv6 and of routers' advertisements the routers
+    /// do.
+    func mayHaveGateway(_ ip: CIDR) -> Bool {
+        let use = uses[ip] ?? AddressUse()
+        return !use.isOfKernel && !use.isProbed
     }
 
     var hasV6Gateway: Bool { ips.contains { $0.gateway?.family == .v6 } }
@@ -72,7 +79,11 @@ struct Addressing {
                     Self.step(Setting(family: "ipv6", key: key, value: value), interface, isOptional: false))
             }
         }
-        steps += ips.map { .addAddress($0.address, link, lifetime: lifetime) }
+        for ip in ips {
+            let use = uses[ip.address] ?? AddressUse()
+            if use.isOfKernel { continue }
+            steps.append(.addAddress(ip.address, link, lifetime: use.lifetime, nodad: use.isProbed))
+        }
         steps.append(.change(link, .up(true)))
         if settles, hasV6Gateway { steps.append(.settle(link)) }
         for var route in routes {

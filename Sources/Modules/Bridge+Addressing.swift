@@ -9,13 +9,19 @@ extension Bridge {
         guard config.hasIPAM else { return Addressing([], [], index: 2) }
         var addressing = try Addressing(attachment, index: 2)
         if config.isGateway {
-            for index in addressing.ips.indices where addressing.ips[index].gateway == nil {
+            for index in addressing.ips.indices
+            where addressing.ips[index].gateway == nil
+                && addressing.mayHaveGateway(addressing.ips[index].address)
+            {
                 addressing.ips[index].gateway = addressing.ips[index].address.network.address.next
             }
         }
         guard config.isDefaultGateway else { return addressing }
         for family in IPAddress.Family.allCases {
-            guard let gateway = addressing.ips.first(where: { $0.address.family == family })?.gateway,
+            let ip = addressing.ips.first {
+                $0.address.family == family && addressing.mayHaveGateway($0.address)
+            }
+            guard let gateway = ip?.gateway,
                 !addressing.routes.contains(where: { $0.isDefault && $0.family == family })
             else { continue }
             addressing.routes.append(Route(.everywhere(family), via: gateway))
@@ -36,9 +42,10 @@ extension Bridge {
     ///
     /// - Parameter found: the link that is to have them, if it exists.
     static func gatewaySteps(
-        _ config: Config, _ ips: [CNIResult.IP], _ found: LinkFacts?
+        _ config: Config, _ addressing: Addressing, _ found: LinkFacts?
     ) throws(Failure) -> [Step] {
         let link = config.gatewayLink
+        let ips = addressing.ips.filter { addressing.mayHaveGateway($0.address) }
         var steps: [Step] = []
         for ip in ips {
             guard let gateway = ip.gateway else { continue }

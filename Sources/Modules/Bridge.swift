@@ -136,7 +136,7 @@ package enum Bridge: Module {
             if let link = vlanInterface(config, attachment, bridge, addressing) {
                 steps.append(.ensureVLANInterface(link))
             }
-            steps += try gatewaySteps(config, addressing.ips, facts.links[config.gatewayLink])
+            steps += try gatewaySteps(config, addressing, facts.links[config.gatewayLink])
         }
         if config.ipMasq, config.hasIPAM {
             steps.append(.masquerade(masquerade(config, attachment, addressing.ips.map(\.address))))

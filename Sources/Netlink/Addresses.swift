@@ -9,6 +9,8 @@ package struct AddressInfo: Equatable, Sendable {
     package var cidr: CIDR
     package var index: Int32
     var flags: UInt32
+    /// IFA_PROTO; nil where the kernel does not say.
+    var origin: UInt8?
 
     /// Duplicate address detection is not through.
     package var isTentative: Bool {
@@ -16,6 +18,17 @@ package struct AddressInfo: Equatable, Sendable {
     }
     /// Somebody else has it.
     package var isDuplicate: Bool { flags & UInt32(IFA_F_DADFAILED) != 0 }
+    /// Duplicate address detection goes on, also of one that may be used meanwhile (RFC 4429).
+    package var isBeingProbed: Bool { flags & UInt32(IFA_F_TENTATIVE) != 0 }
+    /// Configured from a router's advertisement, for more than a while (RFC 8981), and not deprecated.
+    package var isAdvertised: Bool {
+        let foreign = IFA_F_PERMANENT | IFA_F_TEMPORARY | IFA_F_DEPRECATED
+        guard flags & UInt32(foreign) == 0, cidr.family == .v6, !cidr.address.isLinkLocal else {
+            return false
+        }
+        // Kernels before 5.18 do not say who made it; those of a DHCP client have no network.
+        return origin.map { $0 == UInt8(IFAPROT_KERNEL_RA) } ?? (cidr.length < 128)
+    }
 }
 
 extension RouteSocket {
@@ -48,34 +61,44 @@ extension RouteSocket {
 
     /// - Parameters:
     ///   - nodad: without duplicate address detection, which only IPv6 has.
-    ///   - lifetime: seconds after which the kernel removes it; nil for one that stays.
+    ///   - lifetime: after which the kernel removes it; nil for one that stays.
     package mutating func add(
-        _ cidr: CIDR, index: Int32, nodad: Bool = false, lifetime: UInt32? = nil
+        _ cidr: CIDR, index: Int32, nodad: Bool = false, lifetime: Lifetime? = nil
     ) throws(SystemError) {
         try socket.acknowledge(
             Self.adding(cidr, index: index, nodad: nodad, lifetime: lifetime), "add address \(cidr)")
     }
 
-    /// Adds it, or gives the one that is there another lifetime.
-    package mutating func renew(_ cidr: CIDR, index: Int32, lifetime: UInt32?) throws(SystemError) {
+    /// Adds an IPv6 address that may be used while duplicate address detection goes on, where the link's `optimistic_dad`
+    /// permits that. RFC 4429.
+    package mutating func probe(_ cidr: CIDR, index: Int32, lifetime: Lifetime) throws(SystemError) {
         try socket.acknowledge(
-            Self.adding(cidr, index: index, lifetime: lifetime ?? .max, isNew: false), "renew address \(cidr)"
-        )
+            Self.adding(cidr, index: index, lifetime: lifetime, isOptimistic: true), "add address \(cidr)")
+    }
+
+    /// Adds it, or gives the one that is there another lifetime.
+    package mutating func renew(_ cidr: CIDR, index: Int32, lifetime: Lifetime?) throws(SystemError) {
+        try socket.acknowledge(
+            Self.adding(cidr, index: index, lifetime: lifetime ?? .endless, isNew: false),
+            "renew address \(cidr)")
     }
 
     static func adding(
-        _ cidr: CIDR, index: Int32, nodad: Bool = false, lifetime: UInt32? = nil, isNew: Bool = true
+        _ cidr: CIDR, index: Int32, nodad: Bool = false, lifetime: Lifetime? = nil, isNew: Bool = true,
+        isOptimistic: Bool = false
     ) -> Request {
         let request = Request(RTM_NEWADDR, isNew ? create : NLM_F_CREATE | NLM_F_REPLACE)
         var message = ifaddrmsg.of(cidr, index)
         if nodad, cidr.family == .v6 { message.ifa_flags |= UInt8(IFA_F_NODAD) }
+        if isOptimistic { message.ifa_flags |= UInt8(IFA_F_OPTIMISTIC) }
         request.extra(message)
         request.attributes(of: AddressSpace.self) {
             $0.put(.local, cidr.address)
             $0.put(.address, cidr.address)
             if cidr.family == .v4, cidr.length < 31 { $0.put(.broadcast, cidr.last) }
             if let lifetime {
-                let info = ifa_cacheinfo(ifa_prefered: lifetime, ifa_valid: lifetime, cstamp: 0, tstamp: 0)
+                let info = ifa_cacheinfo(
+                    ifa_prefered: lifetime.preferred, ifa_valid: lifetime.valid, cstamp: 0, tstamp: 0)
                 $0.put(.cacheInfo, withUnsafeBytes(of: info) { Array($0) })
             }
         }
@@ -110,18 +133,20 @@ extension AddressInfo {
         let message = payload.loadUnaligned(as: ifaddrmsg.self)
         var (local, address): (IPAddress?, IPAddress?)
         var flags = UInt32(message.ifa_flags)
+        var origin: UInt8?
         try AttributeReader(bytes: UnsafeRawBufferPointer(rebasing: payload[size...])).forEach {
             type, value throws(SystemError) in
             switch Int(type) {
             case Int(IFA_LOCAL): local = value.asAddress
             case Int(IFA_ADDRESS): address = value.asAddress
             case Int(IFA_FLAGS): flags = value.asUInt32 ?? flags
+            case Int(IFA_PROTO): origin = value.asUInt8
             default: break
             }
         }
         guard let own = local ?? address, Int(message.ifa_prefixlen) <= own.family.width else { return nil }
         self.init(
             cidr: CIDR(own, Int(message.ifa_prefixlen)), index: Int32(bitPattern: message.ifa_index),
-            flags: flags)
+            flags: flags, origin: origin)
     }
 }

@@ -10,6 +10,12 @@ package struct RouteInfo: Equatable, Sendable {
     package var index: Int32
     /// The kernel's own description, all of it: rtmsg and attributes.
     package var original: [UInt8] = []
+
+    /// Whether the kernel has it from a router's advertisement.
+    package var isAdvertised: Bool {
+        original.count > MemoryLayout<rtmsg>.size
+            && original[5] == UInt8(RTPROT_RA)
+    }
 }
 
 extension RouteSocket {

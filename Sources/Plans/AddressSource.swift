@@ -8,20 +8,44 @@ package struct Lease: Equatable, Sendable {
     package var routes: [Route]
     package var dns: DNS
 
-    /// Seconds for which the addresses may be used; nil without an end.
-    package var lifetime: UInt32?
+    /// Of those addresses that are more to a link than an address.
+    package var uses: [CIDR: AddressUse] = [:]
     /// The configuration asks for `dns` by its name: plugins that pass over what IPAM gives use it.
     package var isDNSWanted = false
 
     package var wantedDNS: DNS? { isDNSWanted ? dns : nil }
 
+    /// - Parameter use: of each address.
     package init(
-        ips: [CNIResult.IP] = [], routes: [Route] = [], dns: DNS = DNS(), lifetime: UInt32? = nil
+        ips: [CNIResult.IP] = [], routes: [Route] = [], dns: DNS = DNS(), use: AddressUse = AddressUse()
     ) {
         self.ips = ips
         self.routes = routes
         self.dns = dns
+        if use != AddressUse() { for ip in ips { uses[ip.address] = use } }
+    }
+
+    /// What is left of it later.
+    package func after(_ seconds: Int64) -> Lease {
+        var lease = self
+        for address in uses.keys { lease.uses[address]?.lifetime = uses[address]?.lifetime?.after(seconds) }
+        return lease
+    }
+}
+
+/// How a link is to have an address of a lease.
+package struct AddressUse: Equatable, Sendable {
+    /// nil without an end.
+    package var lifetime: Lifetime?
+    /// Whoever gave it has looked whether anybody else on the link has it.
+    package var isProbed: Bool
+    /// The kernel has configured it, and removes it: it is reported, and left alone.
+    package var isOfKernel: Bool
+
+    package init(lifetime: Lifetime? = nil, isProbed: Bool = false, isOfKernel: Bool = false) {
         self.lifetime = lifetime
+        self.isProbed = isProbed
+        self.isOfKernel = isOfKernel
     }
 }
 

@@ -12,27 +12,29 @@ package final class Keeper {
     private let path: String
     /// What stands in front of the paths of pods' namespaces.
     private let prefix: String
-    private let records: DHCPRecords
-    private let log: Log
+    let records: DHCPRecords
+    let log: Log
     /// Told of leases that are others than before, or are there again. Returns the routes that the link is to have then.
-    private let changed: (DHCPRecord, _ old: Lease?) -> [Route]
-    private var agenda = Agenda()
-    private var talks: [String: Talk] = [:]
+    let changed: (any LeaseRecord, _ old: Lease?) -> [Route]
+    var agenda = Agenda()
+    var talks: [String: any Dialog] = [:]
     /// How many are led at once; each has a socket.
     private static let most = 256
     /// How often one that has ended was asked for in vain.
-    private var attempts: [String: Int] = [:]
+    var attempts: [String: Int] = [:]
     /// Milliseconds that a server has to answer: some look first whether the address is free.
     private static let patience: Int64 = 10_000
     /// Milliseconds between attempts, at most.
     private static let longestPause: Int64 = 30_000
+    /// REN_MAX_RT and REB_MAX_RT of RFC 8415, 7.6.
+    private static let longestPauseV6: Int64 = 600_000
 
     /// - Parameters:
     ///   - path: the records' folder, which is made.
     ///   - prefix: where the node's files are for this process.
     package init(
         _ path: String = DHCPRecords.defaultPath, prefix: String = "", _ log: Log,
-        changed: @escaping (DHCPRecord, _ old: Lease?) -> [Route]
+        changed: @escaping (any LeaseRecord, _ old: Lease?) -> [Route]
     ) throws(SystemError) {
         self.path = path
         self.prefix = prefix
@@ -59,7 +61,7 @@ package final class Keeper {
             timer.set(next)
             let ready = readable(
                 [stop, timer.raw, watch.raw, doorbell.raw]
-                    + talks.values.map { $0.conversation.socket.raw })
+                    + talks.values.map { $0.raw })
             if ready.contains(stop) { return }
             if ready.contains(timer.raw) { timer.clear() }
             if ready.contains(doorbell.raw) { doorbell.answer() }
@@ -68,7 +70,7 @@ package final class Keeper {
             }
             let now = bootMilliseconds()
             for (name, talk) in talks
-            where talk.wakeup <= now || ready.contains(talk.conversation.socket.raw) {
+            where talk.wakeup <= now || ready.contains(talk.raw) {
                 go(on: talk, name, now)
             }
             while talks.count < Self.most, let name = agenda.popDue(now) { begin(name, now) }
@@ -85,11 +87,11 @@ package final class Keeper {
         for name in try records.names() {
             // What cannot be told now is looked at again when the lease is due.
             do throws(Failure) {
-                guard let record = try read(name), record.grant != nil, try reach(record) == nil else {
+                guard let record = try read(name), record.term != nil, try reach(record.head) == nil else {
                     continue
                 }
-                log.error("\(subject(record)): its pod is gone: the lease is forgotten")
-                try forget(record)
+                log.error("\(subject(record.head)): its pod is gone: the lease is forgotten")
+                try forget(name)
             } catch {}
         }
     }
@@ -112,21 +114,22 @@ package final class Keeper {
     // MARK: When
 
     /// When a lease is to be looked at; nil for never, as while its ADD still asks.
-    private func due(_ record: DHCPRecord, _ now: Int64) -> Int64? {
-        guard record.former == nil else { return now }
+    func due(_ record: any LeaseRecord, _ now: Int64) -> Int64? {
+        if let record = record as? DHCPRecord, record.former != nil { return now }
         guard let (stage, left) = record.stage() else { return nil }
-        guard stage == .bound, let grant = record.grant else { return now }
+        guard stage == .bound, let term = record.term else { return now }
         // Many pods must not ask in step: RFC 2131, 4.4.5.
-        let fuzz = Int64(grant.rebindingTime - grant.renewalTime) * 1000 / 16
+        let fuzz = max(Int64(term.rebinding) - Int64(term.renewal), 0) * 1000 / 16
         return now + left + Int64.random(in: 0...fuzz)
     }
 
     /// When it is tried again after nobody answered: RFC 2131, 4.4.5, but for its minute, which short leases do not have.
-    private func later(_ name: String, _ record: DHCPRecord, after tried: DHCPRecord.Stage, _ now: Int64)
+    func later(_ name: String, _ record: any LeaseRecord, after tried: DHCPRecord.Stage, _ now: Int64)
         -> Int64
     {
         if let (stage, left) = record.stage(), stage == tried, stage == .renewing || stage == .rebinding {
-            return now + max(left / 2, 1000)
+            let longest = record is DHCPv6Record ? Self.longestPauseV6 : .max
+            return now + max(min(left / 2, longest), 1000)
         }
         // The next stage begins at once: others may know the address, or give another one.
         guard tried == .ended || tried == .confirming else { return now }
@@ -134,7 +137,7 @@ package final class Keeper {
     }
 
     /// 4, 8, ... 30 seconds, a quarter more or less.
-    private func pause(_ name: String) -> Int64 {
+    func pause(_ name: String) -> Int64 {
         let count = attempts[name, default: 0]
         attempts[name] = count + 1
         let pause = min(4000 << min(count, 8), Self.longestPause)
@@ -145,51 +148,45 @@ package final class Keeper {
 
     private func begin(_ name: String, _ now: Int64) {
         do throws(Failure) {
-            guard var record = try read(name) else { return }
-            let isHalfDone = record.former != nil && record.holds()
-            guard let (stage, left) = record.stage() ?? (isHalfDone ? (.bound, left: 0) : nil) else { return }
-            if stage == .bound, !isHalfDone { return agenda.set(name, due(record, now)) }
-            guard let link = try reach(record) else {
-                log.error("\(subject(record)): its pod is gone: the lease is forgotten")
-                return try forget(record)
+            guard let record = try read(name) else { return }
+            let halfDone = (record as? DHCPRecord).flatMap { $0.former != nil && $0.holds() ? $0 : nil }
+            guard let (stage, left) = record.stage() ?? (halfDone == nil ? nil : (.bound, left: 0)) else {
+                return
+            }
+            if stage == .bound, halfDone == nil { return agenda.set(name, due(record, now)) }
+            guard let link = try reach(record.head) else {
+                log.error("\(subject(record.head)): its pod is gone: the lease is forgotten")
+                return try forget(name)
             }
             guard let facts = try link.facts() else {
                 // Somebody makes it again, or DEL comes.
                 guard stage == .ended else {
-                    let next = isHalfDone ? now + pause(name) : later(name, record, after: stage, now)
+                    let next = halfDone == nil ? later(name, record, after: stage, now) : now + pause(name)
                     return agenda.set(name, next)
                 }
-                log.error("\(subject(record)): its link is gone: the lease is forgotten")
-                return try forget(record)
+                log.error("\(subject(record.head)): its link is gone: the lease is forgotten")
+                return try forget(name)
             }
-            if isHalfDone {
-                try put(&record, link)
-                return agenda.set(name, due(record, now))
+            if var halfDone {
+                try put(&halfDone, link)
+                return agenda.set(name, due(halfDone, now))
             }
-            // A plugin behind the address source may give the link another MAC address, and so may the pod. The server knows
-            // the lease by the old one; answers to a new question come to the new one.
-            if stage == .ended || stage == .confirming, let mac = facts.mac { record.client.hardware = mac }
-            let goal: Exchange.Goal =
-                switch (stage, record.grant) {
-                case (.renewing, let grant?): .renew(grant.address, server: grant.server)
-                case (.rebinding, let grant?): .rebind(grant.address)
-                case (.confirming, let grant?): .confirm(grant.address)
-                default: .discover(record.isRefused ? nil : record.grant?.address)
-                }
-            if stage == .ended, !record.isRefused, let grant = record.grant {
+            if stage == .ended, !record.isRefused, let term = record.term {
                 log.error(
-                    "\(subject(record)): the lease of \(grant.address) has ended: \(grant.server) did not renew it"
+                    "\(subject(record.head)): the lease of \(term.address) has ended: \(term.server) did not renew it"
                 )
                 // The kernel does not count the time that a machine sleeps.
-                if let old = record.terms.lease(grant) { try link.remove(old) }
+                if let old = record.lease() { try link.remove(old) }
             }
-            let rest = stage == .ended ? Self.patience : min(max(left, 1000), Self.patience)
-            let conversation = try DHCPConversation(
-                record.client, goal, isProbing: record.terms.isProbing, left: left, over: link,
-                index: facts.index,
-                now: now)
-            let talk = Talk(
-                record: record, link: link, stage: stage, end: now + rest, conversation: conversation)
+            let end = now + (stage == .ended ? Self.patience : min(max(left, 1000), Self.patience))
+            let talk: (any Dialog)? =
+                switch record {
+                case let record as DHCPRecord:
+                    try self.talk(record, link, stage, facts, left: left, now: now, end: end)
+                case let record as DHCPv6Record: try TalkV6(record, link, stage, now: now, end: end)
+                default: nil
+                }
+            guard let talk else { return }
             talks[name] = talk
             go(on: talk, name, now)
         } catch {
@@ -198,27 +195,57 @@ package final class Keeper {
         }
     }
 
-    private func read(_ name: String) throws(Failure) -> DHCPRecord? {
+    private func talk(
+        _ record: DHCPRecord, _ link: SandboxLink, _ stage: DHCPRecord.Stage, _ facts: LinkFacts, left: Int64,
+        now: Int64, end: Int64
+    ) throws(Failure) -> Talk {
+        var record = record
+        // A plugin behind the address source may give the link another MAC address, and so may the pod. The server knows
+        // the lease by the old one; answers to a new question come to the new one.
+        if stage == .ended || stage == .confirming, let mac = facts.mac { record.client.hardware = mac }
+        let goal: Exchange.Goal =
+            switch (stage, record.grant) {
+            case (.renewing, let grant?): .renew(grant.address, server: grant.server)
+            case (.rebinding, let grant?): .rebind(grant.address)
+            case (.confirming, let grant?): .confirm(grant.address)
+            default: .discover(record.isRefused ? nil : record.grant?.address)
+            }
+        let conversation = try DHCPConversation(
+            record.client, goal, isProbing: record.terms.isProbing, left: left, over: link,
+            index: facts.index,
+            now: now)
+        return Talk(record: record, link: link, stage: stage, end: end, conversation: conversation)
+    }
+
+    private func read(_ name: String) throws(Failure) -> (any LeaseRecord)? {
         do throws(SystemError) { return try records.read(name) } catch { throw Failure(.io, "\(error)") }
     }
 
-    private func forget(_ record: DHCPRecord) throws(Failure) {
-        do throws(SystemError) { try records.remove(record.id) } catch { throw Failure(.io, "\(error)") }
+    private func forget(_ name: String) throws(Failure) {
+        do throws(SystemError) { try records.remove(name) } catch { throw Failure(.io, "\(error)") }
     }
 
     /// The link in its namespace, at whatever path that is by now; nil when the namespace is gone.
-    private func reach(_ record: DHCPRecord) throws(Failure) -> SandboxLink? {
+    private func reach(_ record: LeaseHead) throws(Failure) -> SandboxLink? {
         if let link = try reach(record, at: prefix + record.sandbox) { return link }
         // This looks at all processes of the node.
         guard let path = record.namespace?.path() else { return nil }
         return try reach(record, at: path)
     }
 
-    private func reach(_ record: DHCPRecord, at path: String) throws(Failure) -> SandboxLink? {
+    private func reach(_ record: LeaseHead, at path: String) throws(Failure) -> SandboxLink? {
         let kernel = try Kernel.open(sandbox: path, mayBeGone: true)
         guard let found = try kernel.sandboxIdentity() else { return nil }
         if let wanted = record.namespace, !found.isSame(as: wanted) { return nil }
         return SandboxLink(kernel, record.id.interface, index: record.index, at: path)
+    }
+
+    private func go(on talk: any Dialog, _ name: String, _ now: Int64) {
+        switch talk {
+        case let talk as Talk: go(on: talk, name, now)
+        case let talk as TalkV6: go(on: talk, name, now)
+        default: break
+        }
     }
 
     private func go(on talk: Talk, _ name: String, _ now: Int64) {
@@ -228,7 +255,7 @@ package final class Keeper {
             talks[name] = nil
             for (grant, holder) in talk.conversation.exchange.conflicts {
                 log.error(
-                    "\(subject(talk.record)): \(grant.address), which \(grant.server) granted, is used by \(holder)"
+                    "\(subject(talk.record.head)): \(grant.address), which \(grant.server) granted, is used by \(holder)"
                 )
             }
             guard let outcome else {
@@ -243,7 +270,7 @@ package final class Keeper {
             agenda.set(name, due(record, bootMilliseconds()))
         } catch {
             talks[name] = nil
-            log.error("\(subject(talk.record)): \(error.logged)")
+            log.error("\(subject(talk.record.head)): \(error.logged)")
             agenda.set(name, now + pause(name))
         }
     }
@@ -276,15 +303,15 @@ package final class Keeper {
             talk.conversation.announce(grant.address)
             return try put(&record, link)
         }
-        let lifetime = record.lease()?.lifetime
-        for ip in lease.ips { try link.renew(ip.address, lifetime: lifetime) }
+        let rest = record.lease()
+        for ip in lease.ips { try link.renew(ip.address, lifetime: rest?.uses[ip.address]?.lifetime) }
         let before = old?.routes ?? []
         guard before != lease.routes || old?.dns != lease.dns else {
             return log.verbose(
-                "\(subject(record)): \(grant.server) renewed \(grant.address) for \(grant.leaseTime) s")
+                "\(subject(record.head)): \(grant.server) renewed \(grant.address) for \(grant.leaseTime) s")
         }
         log.error(
-            "\(subject(record)): \(grant.server) renewed \(grant.address), with other routes or DNS")
+            "\(subject(record.head)): \(grant.server) renewed \(grant.address), with other routes or DNS")
         try link.remove(before.filter { !lease.routes.contains($0) })
         let routes = changed(record, old)
         try link.add(routes.filter { lease.routes.contains($0) && !before.contains($0) })
@@ -301,10 +328,10 @@ package final class Keeper {
             if isOther { try link.remove(old) }
             try link.remove(old.routes.filter { !lease.routes.contains($0) })
         }
-        for ip in lease.ips { try link.renew(ip.address, lifetime: lease.lifetime) }
+        for ip in lease.ips { try link.renew(ip.address, lifetime: lease.uses[ip.address]?.lifetime) }
         let way = isOther ? old?.ips.first.map { "instead of \($0.address.address)" } ?? "at last" : "again"
-        log.error("\(subject(record)): it has \(grant.address), of \(grant.server), \(way)")
-        try link.add(changed(record, old))
+        log.error("\(subject(record.head)): it has \(grant.address), of \(grant.server), \(way)")
+        try link.add(changed(record, old).filter { $0.destination.family == .v4 })
         record.former = nil
         _ = try update(record)
     }
@@ -321,21 +348,29 @@ package final class Keeper {
     ) throws(Failure) {
         let why = text.map { ": \(visible($0))" } ?? ""
         log.error(
-            "\(subject(record)): \(server) refused \(record.grant.map { "\($0.address)" } ?? "it") (NAK)\(why)"
+            "\(subject(record.head)): \(server) refused \(record.grant.map { "\($0.address)" } ?? "it") (NAK)\(why)"
         )
         if let old = record.grant.flatMap(record.terms.lease) { try link.remove(old) }
         record.isRefused = true
         _ = try update(record)
     }
 
-    private func subject(_ record: DHCPRecord) -> String {
+    func subject(_ record: LeaseHead) -> String {
         let pod = record.pod.isEmpty ? "" : "pod \(record.pod), "
         return "\(pod)container \(record.id.containerID) \(record.id.interface)"
     }
 }
 
+/// What a descriptor and a clock drive: talk about one lease.
+protocol Dialog {
+    /// When it has something to do.
+    var wakeup: Int64 { get }
+    /// Readable when an answer has come.
+    var raw: CInt { get }
+}
+
 /// About a lease that is there.
-private struct Talk {
+private struct Talk: Dialog {
     let record: DHCPRecord
     let link: SandboxLink
     /// Of the lease when it began.
@@ -345,4 +380,5 @@ private struct Talk {
     let conversation: DHCPConversation
 
     var wakeup: Int64 { min(conversation.exchange.wakeup, end) }
+    var raw: CInt { conversation.socket.raw }
 }

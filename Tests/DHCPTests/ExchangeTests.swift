@@ -3,17 +3,18 @@ import Testing
 
 @testable import DHCP
 
+/// The same numbers in each run.
+struct Numbers: RandomNumberGenerator, Sendable {
+    private var state: UInt64 = 42
+
+    mutating func next() -> UInt64 {
+        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+        return state
+    }
+}
+
 /// The conversation, with a clock and an order of chance of its own.
 @Suite struct ExchangeTests {
-    /// The same numbers in each run.
-    private struct Numbers: RandomNumberGenerator, Sendable {
-        var state: UInt64 = 42
-        mutating func next() -> UInt64 {
-            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-            return state
-        }
-    }
-
     private static let address = IPAddress(.v4, bits: 0xc000_0264)
     private static let server = IPAddress(.v4, bits: 0xc000_0201)
     private static let other = IPAddress(.v4, bits: 0xc000_0202)

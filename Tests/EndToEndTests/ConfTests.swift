@@ -12,7 +12,7 @@ import Testing
     private static let ofDummy = ["dummy.yaml"]
     static let gated = ofVLANs + ofIpvlan + ofDummy
     /// Those that need a server.
-    static let ofDHCP = ["host-device-dhcp.yaml"]
+    static let ofDHCP = ["host-device-dhcp.yaml", "macvlan-dual.yaml"]
     /// Addresses that the pod's annotation asks for.
     static let asked = ["macvlan-tuned.yaml": "192.168.12.50/24"]
 
@@ -67,10 +67,11 @@ import Testing
 
     /// One of DHCP, on the other machine; its number.
     private static func server(_ node: Node) throws -> String {
-        try node.sh("ip addr add 192.168.12.1/24 dev far")
+        try node.sh("ip addr add 192.168.12.1/24 dev far && ip addr add fd00:12::1/64 dev far nodad")
         return try Shell.background(
             "ip netns exec \(node.name) dnsmasq -k -C /dev/null -u root --port=0 --no-ping -i far --bind-interfaces"
-                + " --pid-file= -l \(node.directory)/leasefile -F 192.168.12.100,192.168.12.199")
+                + " --pid-file= -l \(node.directory)/leasefile -F 192.168.12.100,192.168.12.199"
+                + " -F fd00:12::100,fd00:12::1ff,slaac,64 --enable-ra")
     }
 
     /// What the files call the node's second card; `far` is another machine.

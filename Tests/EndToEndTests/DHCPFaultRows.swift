@@ -112,16 +112,7 @@ import Testing
         "DX-02: an ADD that is killed while it asks has a record, which DEL takes", arguments: [true, false])
     func killed(hasServer: Bool) throws {
         try node.server("silent")
-        let config =
-            #"{"cniVersion":"1.0.0","name":"net","type":"macvlan","master":"eth1",\#(node.ipam(timeout: 60))}"#
-        try node.node.write("config", config)
-        try node.node.write(
-            "add.sh",
-            """
-            CNI_COMMAND=ADD CNI_CONTAINERID=c1 CNI_NETNS=\(node.netns) CNI_IFNAME=net1 CNI_PATH=/none \
-            exec \(node.directory)/bin/macvlan < \(node.directory)/config
-            """)
-        try node.start("add", "sh \(node.directory)/add.sh")
+        try node.startAdd("macvlan", #""master":"eth1","#)
         try node.until("it asks") { try !node.heard("DISCOVER").isEmpty }
         let record = try node.record()
         #expect(
@@ -144,17 +135,9 @@ import Testing
     @Test("a DEL that comes while its ADD asks ends that")
     func overtaken() throws {
         try node.server("silent")
-        try node.node.write(
-            "config", #"{"cniVersion":"1.0.0","name":"net","type":"dhcp",\#(node.ipam(timeout: 60))}"#)
         try node.node.sh("ip link add own0 type veth peer name net7 && ip link set own0 master br0 up")
         try node.node.sh("ip link set net7 netns \(node.node.name)-a")
-        try node.node.write(
-            "add.sh",
-            """
-            CNI_COMMAND=ADD CNI_CONTAINERID=c1 CNI_NETNS=\(node.netns) CNI_IFNAME=net7 CNI_PATH=/none \
-            exec \(node.directory)/bin/dhcp < \(node.directory)/config
-            """)
-        try node.start("add", "sh \(node.directory)/add.sh")
+        try node.startAdd("dhcp", interface: "net7")
         try node.until("it asks") { try !node.heard("DISCOVER").isEmpty }
         #expect(try node.plugin("DEL", "", "dhcp", "", interface: "net7").status == 0)
         try node.behave("")
@@ -247,32 +230,14 @@ import Testing
 
     // MARK: DEL and CHECK
 
-    enum Loss: String, CaseIterable {
-        case namespace, record, server, state, stateAndRecord, damagedRecord, definition
-    }
-
-    @Test("DH-25, DH-26, DX-06: DEL works with anything lost", arguments: Loss.allCases)
-    func lost(what: Loss) throws {
+    @Test("DH-25, DH-26, DX-06: DEL works with anything lost", arguments: DHCPNode.Loss.allCases)
+    func lost(what: DHCPNode.Loss) throws {
         try node.dnsmasq()
         try node.define()
         let answer = try node.call("ADD")
         try #require(answer.status == 0, "\(answer.ran)")
-        switch what {
-        case .namespace: try node.node.removePod("a")
-        case .record: try Shell.sh("rm \(node.directory)/leases/*.json")
-        case .server: try node.stop("dnsmasq")
-        case .state: try Shell.sh("rm -r \(node.directory)/state")
-        case .stateAndRecord: try Shell.sh("rm -r \(node.directory)/state \(node.directory)/leases")
-        case .damagedRecord:
-            try Shell.sh("for f in \(node.directory)/leases/*.json; do echo '{\"version\":' > $f; done")
-        case .definition: try Shell.sh("rm -r \(node.directory)/cache")
-        }
-        for _ in 1...2 {
-            let gone = try node.call("DEL", pod: what == .namespace ? nil : "a")
-            #expect(gone.status == 0, "\(gone.ran)")
-        }
-        #expect(try node.records().isEmpty && node.node.files("state").isEmpty)
-        if what != .namespace { #expect(try node.node.links(pod: "a").isEmpty) }
+        try node.lose(what, "dnsmasq")
+        try node.expectDeletion(after: what)
         if [.state, .definition].contains(what) {
             try node.until("the lease is given back") { try node.leasefile().isEmpty }
         }
@@ -349,19 +314,6 @@ import Testing
     func collect() throws {
         try node.dnsmasq()
         try node.define(version: "1.1.0")
-        _ = try node.node.pod("b")
-        #expect(try node.call("ADD", version: "1.1.0").status == 0)
-        #expect(try node.call("ADD", id: "c2", pod: "b", version: "1.1.0").status == 0)
-        // Of a container that is known from its lease alone.
-        try Shell.sh(
-            "sed 's/\"containerID\":\"c1\"/\"containerID\":\"c9\"/; s/\"address\":\"[^\"]*/\"address\":\"192.0.2.250/' '\(node.directory)/leases/c1@net1.json' > '\(node.directory)/leases/c9@net1.json'"
-        )
-        let answer = try node.call(
-            "GC", version: "1.1.0",
-            extra: #","cni.dev/valid-attachments":[{"containerID":"c1","ifname":"eth0"}]"#)
-        #expect(answer.status == 0, "\(answer.ran)")
-        #expect(try node.records() == ["c1@net1.json"])
-        #expect(try node.node.links(pod: "b").isEmpty)
-        #expect(try node.call("CHECK", version: "1.1.0").status == 0)
+        try node.expectCollection(".json", "192.0.2.250")
     }
 }

@@ -98,7 +98,7 @@ enum Configurations {
         for step in steps {
             _ = step.kind.commands
             if case .add(let route, _)? = step.of(RouteStep.self) { _ = RouteSocket.adding(route, index: 1) }
-            if case .add(let cidr, _, _)? = step.of(AddressStep.self) {
+            if case .add(let cidr, _, _, _)? = step.of(AddressStep.self) {
                 _ = RouteSocket.adding(cidr, index: 1)
             }
             if let path = step.of(SysctlStep.self)?.change.path, path.split(separator: "/").contains("..") {

@@ -70,16 +70,19 @@ enum DHCPInput {
         return nil
     }
 
-    /// A record that was read and is written is read again as the same.
     @Sendable static func checkRecord(_ input: [UInt8]) -> String? {
-        guard let json = try? JSON.parse(input).value, let record = try? DHCPRecord(Reader(json)) else {
-            return nil
-        }
+        guard let json = try? JSON.parse(input).value else { return nil }
+        return check(DHCPRecord.self, json) ?? check(DHCPv6Record.self, json)
+    }
+
+    /// A record that was read and is written is read again as the same.
+    private static func check<R: LeaseRecord>(_ type: R.Type, _ json: JSON) -> String? {
+        guard let record = try? R(Reader(json)) else { return nil }
         let now = DHCPRecord.Instant.now()
-        _ = (record.holds(at: now), record.age(at: now), record.stage(at: now))
+        _ = (record.holds(at: now), record.stage(at: now), record.lease(at: now))
         let written = record.json
         guard written.isReadable(in: written.bytes().count) else { return nil }
-        guard let again = try? DHCPRecord(Reader(JSON.parse(written.bytes()).value)) else {
+        guard let again = try? R(Reader(JSON.parse(written.bytes()).value)) else {
             return "a record that cannot be read again"
         }
         return again.json == written ? nil : "a record that is read otherwise than it was written"

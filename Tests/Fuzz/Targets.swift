@@ -50,8 +50,18 @@ struct Target: Sendable, CustomTestStringConvertible {
         Target(
             "dhcp", .bytes, ["5\u{1}\u{5}", "6\u{4}", "y\u{8}", "\u{1}\u{4}", "4\u{1}\u{3}"], DHCPInput.check),
         Target(
+            "dhcpv6", .bytes,
+            [
+                "\u{0}\u{3}\u{0}(", "\u{0}\u{5}\u{0}\u{18}", "\u{0}\r\u{0}\u{2}\u{0}\u{3}",
+                "\u{0}\u{e}\u{0}\u{0}",
+            ],
+            DHCPv6Input.check),
+        Target(
             "dhcp-records", .json,
-            ["granted", "options", "clientID", "refused", "accept", "boot", "namespace"],
+            [
+                "granted", "options", "clientID", "refused", "accept", "boot", "namespace", "duid", "t1",
+                "valid",
+            ],
             DHCPInput.checkRecord),
     ]
 

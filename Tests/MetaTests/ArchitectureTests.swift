@@ -18,7 +18,7 @@ import Testing
             contentsOfFile: "\(sources)/plexus/Documentation.docc/Architecture.md", encoding: .utf8)
         files = Set(
             try FileManager.default.subpathsOfDirectory(atPath: sources).filter { $0.hasSuffix(".swift") })
-        let keywords: Set = ["enum", "struct", "class", "protocol", "func", "var", "let", "case"]
+        let keywords: Set = ["enum", "struct", "class", "actor", "protocol", "func", "var", "let", "case"]
         var declared: Set<String> = []
         for file in files {
             let text = try Data(contentsOf: URL(fileURLWithPath: "\(sources)/\(file)"))

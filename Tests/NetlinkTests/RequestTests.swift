@@ -205,6 +205,16 @@ import Testing
                 == length + "000000" + "1400" + "0106" + "00000000" + "00000000" + body)
     }
 
+    @Test("an address that may be used while others are looked for has IFA_F_OPTIMISTIC, and both lifetimes")
+    func aLeasedAddress() throws {
+        let lifetime = Lifetime(preferred: 1, valid: 2)
+        let request = RouteSocket.adding(
+            try Self.cidr("fd09::2/128"), index: 2, lifetime: lifetime, isOptimistic: true)
+        let bytes = Self.hex(request)
+        #expect(bytes.contains("0a800400" + "02000000"))
+        #expect(bytes.hasSuffix("14000600" + "01000000" + "02000000" + "00000000" + "00000000"))
+    }
+
     @Test("ip route add 10.8.0.0/16 via 10.9.0.1 dev 2 metric 7 table 300 mtu 1300 advmss 1200")
     func aRouteWithEverything() throws {
         let route = Route(

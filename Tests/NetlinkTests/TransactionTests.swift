@@ -86,6 +86,30 @@ import Testing
         #expect(address == nil)
     }
 
+    @Test(
+        "an address of a router's advertisement is told from others: by who made it, or as kernels before 5.18 show it"
+    )
+    func advertised() throws {
+        func read(_ flags: UInt8, length: UInt8 = 64, origin: UInt8? = nil, _ head: [UInt8] = [0x20, 1])
+            throws
+            -> AddressInfo?
+        {
+            // ifaddrmsg: AF_INET6; IFA_ADDRESS, IFA_PROTO
+            let message: [UInt8] = [10, length, flags, 0, 2, 0, 0, 0]
+            let address: [UInt8] = [20, 0, 1, 0] + head + [UInt8](repeating: 7, count: 14)
+            let proto: [UInt8] = origin.map { [5, 0, 11, 0, $0, 0, 0, 0] } ?? []
+            return try (message + address + proto).withUnsafeBytes { try AddressInfo($0) }
+        }
+        #expect(try read(0)?.isAdvertised == true && read(0, origin: 2)?.isAdvertised == true)
+        #expect(try read(0, length: 128)?.isAdvertised == false && read(0, origin: 3)?.isAdvertised == false)
+        // Permanent, temporary, deprecated, link-local.
+        for flags in [UInt8(0x80), 1, 0x20] { #expect(try read(flags, origin: 2)?.isAdvertised == false) }
+        #expect(try read(0, [0xfe, 0x80])?.isAdvertised == false)
+        // Tentative; optimistic at the same time.
+        #expect(try read(0x40)?.isTentative == true && read(0x40)?.isBeingProbed == true)
+        #expect(try read(0x44)?.isTentative == false && read(0x44)?.isBeingProbed == true)
+    }
+
     @Test func anIPv4MappedDestinationStaysIPv6() throws {
         // rtmsg: AF_INET6, /120, table main, unicast; RTA_DST ::ffff:1.2.3.0
         let message: [UInt8] = [10, 120, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0]

@@ -21,6 +21,14 @@ private let sandboxRoute = SandboxRoute(Route(.everywhere(.v4), via: gateway), "
 
     static let addresses: [(Step, [String])] = [
         (.addAddress(v6, eth0), ["ip -n POD addr add fd00::3/64 dev eth0"]),
+        (
+            .addAddress(v6, eth0, lifetime: Lifetime(preferred: 60, valid: .max), nodad: true),
+            ["ip -n POD addr add fd00::3/64 dev eth0 valid_lft forever preferred_lft 60 nodad"]
+        ),
+        (
+            .addAddress(v4, eth0, lifetime: Lifetime(90), nodad: true),
+            ["ip -n POD addr add 10.1.2.3/24 brd + dev eth0 valid_lft 90 preferred_lft 90"]
+        ),
         (.removeAddress(v4, eth0), ["ip -n POD addr delete 10.1.2.3/24 dev eth0"]),
         (.addAddress(v4, eth0), ["ip -n POD addr add 10.1.2.3/24 brd + dev eth0"]),
         (.addAddress(.host(gateway), eth0), ["ip -n POD addr add 10.1.2.1/32 dev eth0"]),

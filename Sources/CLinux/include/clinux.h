@@ -61,6 +61,12 @@ ssize_t clinux_dhcp_broadcast(int socket, int index, int is_arp, const void *byt
 ssize_t clinux_dhcp_receive(int socket, void *buffer, size_t size, int *has_checksum);
 /// Sends a datagram from port 68 of an address of the link's to port 67; addresses in host order. 0, or -1 and errno.
 int clinux_dhcp_send(int index, uint32_t from, uint32_t to, const void *bytes, size_t count);
+/// A socket of port 546 of an IPv6 address of a link, in the calling thread's namespace; -1 and errno.
+int clinux_dhcp6_socket(int index, const void *address);
+/// Sends a datagram to port 547 of all DHCPv6 servers and relays on the link.
+ssize_t clinux_dhcp6_send(int socket, int index, const void *bytes, size_t count);
+/// A datagram that has come, and the 16 bytes of its sender's address, without waiting; longer than size if it was cut.
+ssize_t clinux_dhcp6_receive(int socket, void *buffer, size_t size, void *address);
 /// A timer of CLOCK_BOOTTIME, and when it is to go off, in milliseconds; 0 stops it. timerfd_create(2).
 int clinux_boot_timer(void);
 int clinux_set_timer(int timer, int64_t milliseconds);

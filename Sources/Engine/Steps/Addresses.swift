@@ -7,9 +7,9 @@ import Plans
 extension LiveRun {
     func run(_ step: AddressStep) throws(SystemError) {
         switch step {
-        case .add(let cidr, let link, let lifetime):
+        case .add(let cidr, let link, let lifetime, let nodad):
             try on(link) { socket, index throws(SystemError) in
-                try socket.add(cidr, index: index, lifetime: lifetime)
+                try socket.add(cidr, index: index, nodad: nodad, lifetime: lifetime)
             }
             journal.record(.removeAddress(cidr, link), on: link)
         case .remove(let cidr, let link):
@@ -48,7 +48,7 @@ extension Survey {
 
 extension Executor {
     func cause(of step: AddressStep, _ code: Errno?) throws(SystemError) -> Cause? {
-        guard case .add(let cidr, let name, _) = step else { return nil }
+        guard case .add(let cidr, let name, _, _) = step else { return nil }
         switch code {
         case .alreadyExists?:
             return Cause(

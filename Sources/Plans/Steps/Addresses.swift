@@ -2,8 +2,10 @@ package import Networking
 
 /// Addresses of links. Kernel: RTM_NEWADDR, RTM_DELADDR.
 package enum AddressStep: StepKind {
-    /// - Parameter lifetime: seconds after which the kernel removes it; nil for one that stays.
-    case add(CIDR, LinkName, lifetime: UInt32?)
+    /// - Parameters:
+    ///   - lifetime: after which the kernel removes it; nil for one that stays.
+    ///   - nodad: as in `ensure`.
+    case add(CIDR, LinkName, lifetime: Lifetime?, nodad: Bool)
     case remove(CIDR, LinkName)
     /// - Parameter nodad: an IPv6 address is used without a look for others that have it.
     case ensure(CIDR, LinkName, nodad: Bool)
@@ -18,23 +20,28 @@ package enum AddressStep: StepKind {
 
     package var commands: [String] {
         switch self {
-        case .add(let cidr, let link, let lifetime):
+        case .add(let cidr, let link, let lifetime, let nodad):
             [
                 "\(link.place.ip) addr add \(cidr)\(cidr.broadcastWord) dev \(link.word)"
-                    + (lifetime.map { " valid_lft \($0) preferred_lft \($0)" } ?? "")
+                    + (lifetime.map { " valid_lft \($0.validWord) preferred_lft \($0.preferredWord)" } ?? "")
+                    + Self.word(nodad, cidr)
             ]
         case .remove(let cidr, let link): ["\(link.place.ip) addr delete \(cidr) dev \(link.word)"]
         case .ensure(let cidr, let link, let nodad):
             [
                 "\(link.place.ip) addr replace \(cidr)\(cidr.broadcastWord) dev \(link.word)"
-                    + (nodad && cidr.family == .v6 ? " nodad" : "")
+                    + Self.word(nodad, cidr)
             ]
         }
     }
 
+    private static func word(_ nodad: Bool, _ cidr: CIDR) -> String {
+        nodad && cidr.family == .v6 ? " nodad" : ""
+    }
+
     package func apply(to facts: inout Facts) {
         switch self {
-        case .add(let cidr, let link, _), .ensure(let cidr, let link, _):
+        case .add(let cidr, let link, _, _), .ensure(let cidr, let link, _):
             facts.links.update(link) { if !$0.addresses.contains(cidr) { $0.addresses.append(cidr) } }
         case .remove(let cidr, let link):
             facts.links.update(link) { $0.addresses.removeAll { $0 == cidr } }
@@ -47,8 +54,10 @@ package enum AddressStep: StepKind {
 }
 
 extension Step {
-    package static func addAddress(_ cidr: CIDR, _ link: LinkName, lifetime: UInt32? = nil) -> Step {
-        Step(AddressStep.add(cidr, link, lifetime: lifetime))
+    package static func addAddress(
+        _ cidr: CIDR, _ link: LinkName, lifetime: Lifetime? = nil, nodad: Bool = false
+    ) -> Step {
+        Step(AddressStep.add(cidr, link, lifetime: lifetime, nodad: nodad))
     }
 
     package static func removeAddress(_ cidr: CIDR, _ link: LinkName) -> Step {
@@ -63,4 +72,12 @@ extension Step {
 extension CIDR {
     /// The kernel takes no broadcast address by itself.
     fileprivate var broadcastWord: String { family == .v4 && length < 31 ? " brd +" : "" }
+}
+
+extension Lifetime {
+    /// As ip(8) wants them.
+    fileprivate var validWord: String { Self.word(valid) }
+    fileprivate var preferredWord: String { Self.word(preferred) }
+
+    private static func word(_ seconds: UInt32) -> String { seconds == .max ? "forever" : "\(seconds)" }
 }
