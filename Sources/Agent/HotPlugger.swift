@@ -54,22 +54,38 @@ actor HotPlugger: Service {
     func run() async throws {
         try await untilShutdown {
             while !Task.isCancelled {
-                for id in self.cache.objects([.pod]) {
-                    await self.look(Pod(namespace: id.namespace, name: id.name))
-                }
+                await self.lookAtAll()
                 try? await Task.sleep(for: Self.round)
             }
         }
     }
 
+    /// What was missed, as a change while the pod's ADD ran.
+    private func lookAtAll() {
+        var records: [Pod.Key: [PodRecord]] = [:]
+        for directory in cniDirs {
+            // Read once for all: a node has hundreds.
+            guard let store = try? RecordStore.openIfThere(directory), let ids = try? store.all() else {
+                continue
+            }
+            for id in ids {
+                guard let record = (try? store.read(id, .none)) ?? nil, let pod = record.pod else { continue }
+                records[pod.key, default: []].append(record)
+            }
+        }
+        for (key, found) in records { look(Pod(namespace: key.namespace, name: key.name), found) }
+    }
+
     /// A pod has changed, or may have.
-    func look(_ pod: Pod) {
+    func look(_ pod: Pod) { look(pod, records(pod)) }
+
+    private func look(_ pod: Pod, _ records: [PodRecord]) {
         let key = pod.key
         guard queue[key]?.isRunning != true else {
             queue[key]?.isAgain = true
             return
         }
-        guard isDifferent(pod) else {
+        guard isDifferent(pod, Self.running(records)) else {
             queue[key] = nil
             return
         }
@@ -119,22 +135,23 @@ actor HotPlugger: Service {
 
     // MARK: One pod
 
-    /// What it has; nil unless it runs, attached by its ADD.
-    private func record(_ pod: Pod) -> PodRecord? {
-        for directory in cniDirs where fileExists("\(directory)/attachments") {
-            let records = (try? RecordStore.records(named: pod, below: directory)) ?? []
-            let whole = records.filter { record in
-                fileExists(record.sandbox) && record.entries.first?.attached?.isWhole == true
-            }
-            // Two sandboxes: the runtime is about to delete one.
-            if whole.count == 1, records.count == 1 { return whole[0] }
+    private func records(_ pod: Pod) -> [PodRecord] {
+        cniDirs.filter { fileExists("\($0)/attachments") }.flatMap {
+            (try? RecordStore.records(named: pod, below: $0)) ?? []
         }
-        return nil
     }
 
-    private func isDifferent(_ pod: Pod) -> Bool {
+    /// What a pod has; nil unless it runs, attached by its ADD. Two sandboxes: the runtime is about to delete one.
+    private static func running(_ records: [PodRecord]) -> PodRecord? {
+        guard records.count == 1, let record = records.first, fileExists(record.sandbox),
+            record.entries.first?.attached?.isWhole == true
+        else { return nil }
+        return record
+    }
+
+    private func isDifferent(_ pod: Pod, _ record: PodRecord?) -> Bool {
         guard let object = (try? cache.object(.init(.pod, pod.namespace, pod.name))) ?? nil,
-            let record = record(pod), isSame(object, record)
+            let record, isSame(object, record)
         else { return false }
         // What cannot be parsed is told when it is read from the API server.
         guard let wanted = try? Self.selections(object.json, pod) else { return true }
@@ -158,7 +175,8 @@ actor HotPlugger: Service {
     private func change(_ pod: Pod) async throws(NodeCommand.Refusal) {
         // The cache may be behind the annotation that the ADD had: then it would take networks away.
         let json = try await now(pod)
-        guard let json, let object = try? CacheObject(json), let record = record(pod), isSame(object, record)
+        guard let json, let object = try? CacheObject(json), let record = Self.running(records(pod)),
+            isSame(object, record)
         else {
             return
         }

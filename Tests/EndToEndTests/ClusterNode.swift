@@ -2,9 +2,9 @@ import Foundation
 import Support
 
 /// A node of a cluster: an API server on an etcd of its own (Tests/Cluster), the agent, and pods.
-final class ClusterNode: Sendable {
+final class ClusterNode: Sendable, RunsProcesses {
     let node: Node
-    private let processes: Processes
+    let processes: Processes
 
     static let agent = ProcessInfo.processInfo.environment["PLEXUS_AGENT"]
     private let curl: String
@@ -83,14 +83,6 @@ final class ClusterNode: Sendable {
     }
 
     // MARK: Programs
-
-    func start(_ name: String, _ command: String) throws { try processes.start(name, command) }
-    func stop(_ name: String, _ signal: String = "TERM") throws { try processes.stop(name, signal) }
-    func isRunning(_ name: String) throws -> Bool { try processes.isRunning(name) }
-    func log(_ name: String) throws -> String { try processes.log(name) }
-    func number(_ name: String) throws -> String { try processes.number(name) }
-
-    func until(_ what: String, _ isSo: () throws -> Bool) throws { try processes.until(what, isSo) }
 
     func startAgent(_ options: String = "") throws {
         try start(

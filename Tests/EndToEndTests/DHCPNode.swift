@@ -3,8 +3,9 @@ import Support
 
 /// A node with a network that has DHCP servers: bridge br0, on which a server is 192.0.2.1, and eth1, which is cabled to it.
 /// Leases and daemon are its own.
-final class DHCPNode: Sendable {
+final class DHCPNode: Sendable, RunsProcesses {
     let node: Node
+    let processes: Processes
 
     init() throws {
         node = try MetaEndToEnd.node()
@@ -14,54 +15,12 @@ final class DHCPNode: Sendable {
             ip link set br0 up && ip link add eth1 type veth peer name eth1p && ip link set eth1p master br0
             ip link set eth1p up && ip link set eth1 up
             """)
-        try node.write("processes/README", "numbers of what was started, by name")
+        processes = try Processes(node)
         _ = try node.pod("a")
-    }
-
-    deinit {
-        _ = try? Shell.sh("cd \(directory)/processes && for f in *; do kill -9 $(cat $f); done 2>/dev/null")
     }
 
     var directory: String { node.directory }
     var netns: String { "/run/netns/\(node.name)-a" }
-
-    // MARK: What goes on
-
-    /// Starts a program in the node, or in a pod, and keeps its output in a file of its name.
-    func start(_ name: String, _ command: String, pod: String? = nil) throws {
-        let place = pod.map { "\(node.name)-\($0)" } ?? node.name
-        let number = try Shell.background(
-            "ip netns exec \(place) \(command)", output: "\(directory)/\(name).log")
-        try node.write("processes/\(name)", number)
-    }
-
-    /// Ends it, and waits until it has gone.
-    func stop(_ name: String, _ signal: String = "TERM") throws {
-        let number = try Shell.sh("cat \(directory)/processes/\(name)")
-        try Shell.sh("kill -\(signal) \(number)")
-        try until("\(name) ends") { try !isRunning(name) }
-    }
-
-    func isRunning(_ name: String) throws -> Bool {
-        let number = try Shell.sh("cat \(directory)/processes/\(name)")
-        let state = try Shell.sh("grep State /proc/\(number)/status 2>/dev/null || true")
-        return !state.isEmpty && !state.contains("Z")
-    }
-
-    func log(_ name: String) throws -> String {
-        try Shell.sh("cat \(directory)/\(name).log 2>/dev/null || true")
-    }
-
-    /// Looks again and again until something is so.
-    func until(_ what: String, seconds: Int = 60, _ isSo: () throws -> Bool) throws {
-        for _ in 0..<seconds * 10 {
-            if try isSo() { return }
-            Thread.sleep(forTimeInterval: 0.1)
-        }
-        throw Overdue(
-            description:
-                "\(what): not in \(seconds) s: \((try? Shell.sh("tail -n 20 \(directory)/*.log")) ?? "")")
-    }
 
     // MARK: Servers
 
@@ -205,6 +164,3 @@ final class DHCPNode: Sendable {
         try until("the daemon listens") { try Shell.sh("ls \(directory)/run 2>/dev/null || true") != "" }
     }
 }
-
-/// Something that never came to be.
-struct Overdue: Error, CustomStringConvertible { let description: String }

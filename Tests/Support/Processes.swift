@@ -54,3 +54,23 @@ package final class Processes: Sendable {
     /// Something that never came to be.
     package struct Overdue: Error, CustomStringConvertible { package let description: String }
 }
+
+/// Who has such programs.
+package protocol RunsProcesses {
+    var processes: Processes { get }
+}
+
+extension RunsProcesses {
+    package func start(_ name: String, _ command: String, pod: String? = nil) throws {
+        try processes.start(name, command, pod: pod)
+    }
+
+    package func stop(_ name: String, _ signal: String = "TERM") throws { try processes.stop(name, signal) }
+    package func number(_ name: String) throws -> String { try processes.number(name) }
+    package func isRunning(_ name: String) throws -> Bool { try processes.isRunning(name) }
+    package func log(_ name: String) throws -> String { try processes.log(name) }
+
+    package func until(_ what: String, seconds: Int = 60, _ isSo: () throws -> Bool) throws {
+        try processes.until(what, seconds: seconds, isSo)
+    }
+}
