@@ -48,9 +48,8 @@ package struct LeaseChange {
             routes = result.routes
             record.entries[index].attached?.result = result
             let family = granted.ips.first?.address.family
-            let before =
-                old?.ips.map(\.address.address)
-                ?? (record.entries[index].attached?.given ?? []).filter { $0.family == family }
+            let given = (record.entries[index].attached?.given ?? []).filter { $0.family == family }
+            let before = family == .v6 ? given : old?.ips.map(\.address.address) ?? given
             record.entries[index].attached?.given?.removeAll { before.contains($0) }
             record.entries[index].attached?.given?.insert(
                 contentsOf: granted.ips.map(\.address.address), at: 0)
@@ -71,11 +70,12 @@ extension CNIResult {
     fileprivate mutating func take(_ lease: Lease, insteadOf old: Lease?) {
         let interface = ips.first?.interface
         let isStale = { (ip: IP) in
-            if let old { return old.ips.contains { $0.address == ip.address } }
-            return lease.ips.contains {
-                $0.address.family == ip.address.family
-                    && (ip.address.family == .v4 || ip.address.length == 128)
+            guard ip.address.family == .v4 else {
+                // One that was granted between, and declined, is not the old one.
+                return ip.address.length == 128 && lease.ips.contains { $0.address.family == .v6 }
             }
+            guard let old else { return lease.ips.contains { $0.address.family == .v4 } }
+            return old.ips.contains { $0.address == ip.address }
         }
         let place = ips.firstIndex(where: isStale) ?? ips.endIndex
         let head = ips[..<place].filter { !isStale($0) }
