@@ -1,3 +1,4 @@
+import Glibc
 import NIOCore
 import NIOHTTP1
 import NIOPosix
@@ -19,7 +20,28 @@ struct Endpoints: Service {
     >
 
     func run() async throws {
-        let server = try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
+        try await untilShutdown {
+            let server = try await self.bound()
+            try await withThrowingDiscardingTaskGroup { group in
+                try await server.executeThenClose { connections in
+                    for try await connection in connections { group.addTask { await serve(connection) } }
+                }
+            }
+        }
+    }
+
+    /// An agent that was killed may still be ending, and have the port.
+    private func bound() async throws -> NIOAsyncChannel<Connection, Never> {
+        for _ in 0..<100 {
+            do { return try await bind() } catch let error as IOError where error.errnoCode == EADDRINUSE {
+                try await Task.sleep(for: .milliseconds(50))
+            }
+        }
+        return try await bind()
+    }
+
+    private func bind() async throws -> NIOAsyncChannel<Connection, Never> {
+        try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .bind(host: host, port: port) { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -28,13 +50,6 @@ struct Endpoints: Service {
                     return try Connection(wrappingChannelSynchronously: channel)
                 }
             }
-        try await untilShutdown {
-            try await withThrowingDiscardingTaskGroup { group in
-                try await server.executeThenClose { connections in
-                    for try await connection in connections { group.addTask { await serve(connection) } }
-                }
-            }
-        }
     }
 
     private func serve(_ connection: Connection) async {

@@ -13,12 +13,25 @@ struct LeaseRenewal: Service {
     let cniDirs: [String]
     let log: Logger
 
+    private static let glance: Duration = .seconds(2)
+
     func run() async throws {
-        if somebodyListens(at: socket) {
-            log.info("a daemon listens at \(socket): it renews the leases")
-            try await gracefulShutdown()
-            return
+        try await untilShutdown { try await self.awaitTurn() }
+        guard !somebodyListens(at: socket) else { return }
+        try await renew()
+    }
+
+    /// While a daemon runs it renews the leases.
+    private func awaitTurn() async throws {
+        var isTold = false
+        while somebodyListens(at: socket) {
+            if !isTold { log.info("a daemon listens at \(socket): it renews the leases") }
+            isTold = true
+            try await Task.sleep(for: Self.glance)
         }
+    }
+
+    private func renew() async throws {
         var ends: [CInt] = [-1, -1]
         guard pipe(&ends) == 0 else { throw SystemError("make a pipe") }
         let (stop, stopper) = (ends[0], ends[1])

@@ -14,9 +14,11 @@ struct Listener: Service {
     let metrics: Metrics
 
     private static let longestLine = 1 << 20
+    /// Milliseconds.
+    private static let patience: Int64 = 5000
 
     func run() async throws {
-        try prepare()
+        try await prepare()
         let server = try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
             .serverChannelOption(.backlog, value: 64)
             .bind(unixDomainSocketPath: draft) { channel in
@@ -44,10 +46,17 @@ struct Listener: Service {
     private var draft: String { "\(path).new" }
 
     /// What an agent that was killed has left there is in the way.
-    private func prepare() throws {
+    private func prepare() async throws {
         let folder = path.split(separator: "/").dropLast().joined(separator: "/")
         _ = try Directory.create("/" + folder, mode: 0o700)
-        if somebodyListens(at: path) { throw SystemError(refusing: "another agent listens at \(path)") }
+        let deadline = monotonicMilliseconds() + Self.patience
+        while somebodyListens(at: path) {
+            // One that was killed may still be ending.
+            guard monotonicMilliseconds() < deadline else {
+                throw SystemError(refusing: "another agent listens at \(path)")
+            }
+            try await Task.sleep(for: .milliseconds(50))
+        }
         removeFile(draft)
     }
 

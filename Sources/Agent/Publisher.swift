@@ -127,7 +127,7 @@ actor Publisher: Service {
         }
         guard job.isOpen else {
             jobs[key]?.isRunning = false
-            return
+            return start()
         }
         var pause: Int64 = 0
         do throws(Reflector.Problem) {
