@@ -32,15 +32,16 @@ package struct Grant: Equatable, Sendable {
     package var leaseTime: UInt32 { seconds(Option.leaseTime) ?? 3600 }
 
     /// When to ask the server again: half of the lease, unless it says so. Never at once, however short the lease.
-    package var renewalTime: UInt32 {
-        let own = seconds(Option.renewalTime) ?? leaseTime / 2
-        return max(min(own, UInt32(UInt64(leaseTime) * 7 / 8)), 1)
-    }
+    package var renewalTime: UInt32 { max(min(times.renewal, UInt32(UInt64(leaseTime) * 7 / 8)), 1) }
 
     /// When to ask any server.
-    package var rebindingTime: UInt32 {
-        let own = seconds(Option.rebindingTime) ?? UInt32(UInt64(leaseTime) * 85 / 100)
-        return max(min(own, leaseTime), renewalTime)
+    package var rebindingTime: UInt32 { max(min(times.rebinding, leaseTime), renewalTime) }
+
+    /// The server's, unless they make no sense: one comes before the other.
+    private var times: (renewal: UInt32, rebinding: UInt32) {
+        let usual = (leaseTime / 2, UInt32(UInt64(leaseTime) * 85 / 100))
+        let own = (seconds(Option.renewalTime) ?? usual.0, seconds(Option.rebindingTime) ?? usual.1)
+        return own.0 < own.1 ? own : usual
     }
 
     private func seconds(_ option: UInt8) -> UInt32? {
@@ -66,8 +67,11 @@ package struct Grant: Equatable, Sendable {
         return String(decoding: octets, as: UTF8.self)
     }
 
+    /// 68 at least: RFC 2132, 5.1.
     package var mtu: UInt32? {
-        options[Option.mtu].flatMap { $0.count == 2 ? UInt32(UInt16(octets: $0)) : nil }
+        guard let octets = options[Option.mtu], octets.count == 2 else { return nil }
+        let mtu = UInt32(UInt16(octets: octets))
+        return mtu < 68 ? nil : mtu
     }
 
     /// Option 119: RFC 3397, with the compression of RFC 1035.
@@ -87,8 +91,10 @@ package struct Grant: Equatable, Sendable {
             return Route(
                 destination, via: isOnLink ? nil : router, priority: priority, scope: isOnLink ? 253 : nil)
         }
-        for option in [Option.classlessRoutes] + (acceptsMicrosoft ? [Option.microsoftRoutes] : []) {
-            if let octets = options[option], let found = Self.classless(octets) { return found.map(route) }
+        if let found = classlessRoutes(acceptsMicrosoft: acceptsMicrosoft) {
+            var seen: Set<Route> = []
+            // One that is given twice is one.
+            return found.map(route).filter { seen.insert($0).inserted }
         }
         let octets = options[Option.staticRoutes] ?? []
         var routes = stride(from: 0, to: octets.count - 7, by: 8).map { start in
@@ -97,6 +103,14 @@ package struct Grant: Equatable, Sendable {
         }
         if let router = routers.first { routes.append(route(.everywhere(.v4), router)) }
         return routes
+    }
+
+    /// Those that alone count where they are: RFC 3442. nil without any.
+    package func classlessRoutes(acceptsMicrosoft: Bool) -> [(CIDR, IPAddress)]? {
+        for option in [Option.classlessRoutes] + (acceptsMicrosoft ? [Option.microsoftRoutes] : []) {
+            if let octets = options[option], let found = Self.classless(octets) { return found }
+        }
+        return nil
     }
 
     /// nil for what is cut off.

@@ -215,7 +215,9 @@ package struct DHCPTerms: Equatable, Sendable {
             ips: [.init(address: CIDR(grant.address, length), gateway: grant.routers.first)],
             routes: grant.routes(priority: priority, acceptsMicrosoft: accepted.contains(.msroutes)),
             use: AddressUse(lifetime: Lifetime(grant.leaseTime == .max ? nil : grant.leaseTime)))
-        if accepted.contains(.routers) {
+        // Where option 121 is the routers of option 3 are none.
+        let isClassless = grant.classlessRoutes(acceptsMicrosoft: accepted.contains(.msroutes)) != nil
+        if accepted.contains(.routers), !isClassless {
             for (index, router) in grant.routers.dropFirst().enumerated() {
                 let metric = (priority ?? 0) + UInt32(index) + 1
                 lease.routes.append(Route(.everywhere(.v4), via: router, priority: metric))

@@ -279,6 +279,11 @@ package final class Keeper {
         _ grant: Grant, _ record: inout DHCPRecord, _ talk: Talk
     ) throws(Failure) {
         let link = talk.link
+        var grant = grant
+        // A server that says nothing of the mask again has not changed it.
+        if grant.prefixLength == nil, let known = record.grant, known.address == grant.address {
+            grant.options[Option.subnetMask] = known.options[Option.subnetMask]
+        }
         guard let lease = record.terms.lease(grant) else {
             throw Failure(.generic, "\(grant.server) granted \(grant.address) without a mask")
         }

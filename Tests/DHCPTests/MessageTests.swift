@@ -124,7 +124,7 @@ import Testing
         let told = grant([51: UInt32(100).octets, 58: UInt32(10).octets, 59: UInt32(20).octets])
         #expect(told.leaseTime == 100 && told.renewalTime == 10 && told.rebindingTime == 20)
         let mad = grant([51: UInt32(100).octets, 58: UInt32(500).octets, 59: UInt32(2).octets])
-        #expect(mad.renewalTime < 100 && mad.renewalTime <= mad.rebindingTime && mad.rebindingTime <= 100)
+        #expect(mad.renewalTime == 50 && mad.rebindingTime == 85, "times in the wrong order")
         let forever = grant([51: UInt32.max.octets])
         #expect(forever.leaseTime == .max && forever.renewalTime < forever.rebindingTime)
     }
@@ -143,6 +143,12 @@ import Testing
         #expect(routes([121: [25, 10, 1, 2, 129] + routers]) == ["10.1.2.128/25 via 10.1.2.1"], "host bits")
         #expect(
             routes([121: [33, 1, 1, 1, 1, 1] + routers, 3: routers]) == ["0.0.0.0/0 via 10.1.2.1"], "damaged")
+        #expect(routes([121: [0] + routers + [0] + routers]) == ["0.0.0.0/0 via 10.1.2.1"], "given twice")
+    }
+
+    @Test("RFC 2132: an MTU below 68 is none")
+    func leastMTU() {
+        #expect(grant([26: [0, 67]]).mtu == nil && grant([26: [0, 68]]).mtu == 68)
     }
 
     @Test("DH-06, DH-07, DH-08: classful pairs, then the first router; the metric is every route's")

@@ -40,6 +40,20 @@ import Testing
         #expect(try node.records().isEmpty && node.isRunning("daemon"))
     }
 
+    @Test("an ACK that says nothing of the mask again renews the lease with the one that is known")
+    func maskless() throws {
+        try node.server("", lease: 8)
+        let address = try add()
+        try node.behave("nomask")
+        try node.daemon()
+        let first = try granted()
+        try node.until("two renewals") {
+            try #require(try node.addresses() == [address])
+            return try node.log("daemon").ranges(of: " renewed ").count > 1
+        }
+        #expect(try granted() > first && node.call("CHECK").status == 0)
+    }
+
     @Test(
         "DL-02: a renewal goes to the server from the address, without options 50 and 54; a rebinding to all")
     func wire() throws {
