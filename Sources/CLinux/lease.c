@@ -116,7 +116,7 @@ int clinux_stop_signals(void) {
 int clinux_watch(const char *path) {
     int raw = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (raw < 0) return -1;
-    if (inotify_add_watch(raw, path, IN_MOVED_TO | IN_DELETE | IN_ONLYDIR) < 0) {
+    if (inotify_add_watch(raw, path, IN_MOVED_TO | IN_DELETE | IN_MOVE_SELF | IN_ONLYDIR) < 0) {
         close(raw);
         return -1;
     }

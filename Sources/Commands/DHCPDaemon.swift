@@ -97,4 +97,14 @@ struct DHCPCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "dhcp", abstract: "The IPAM plugin dhcp; without arguments a runtime calls it.",
         subcommands: [DHCPDaemon.self])
+
+    /// Go's flags: `--x` is `-x`, and a switch may be told `=true` or `=false`.
+    static func words(_ arguments: [String]) -> [String] {
+        arguments.compactMap { word in
+            if word == "--help" { return word }
+            let flag = word.hasPrefix("--") ? String(word.dropFirst()) : word
+            guard flag.hasPrefix("-broadcast=") else { return flag }
+            return ["true", "t", "1", "TRUE", "True", "T"].contains(flag.dropFirst(11)) ? "-broadcast" : nil
+        }
+    }
 }

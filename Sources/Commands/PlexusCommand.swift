@@ -30,7 +30,7 @@ struct PlexusCommand: ParsableCommand {
 /// - Parameter name: what the executable was started as.
 package func runCommand(_ name: String, _ arguments: [String]) -> Never {
     if name == DHCPSource.type, arguments.first == "daemon" {
-        DHCPCommand.main(arguments.map(visible))
+        DHCPCommand.main(DHCPCommand.words(arguments.map(visible)))
         exitProcess(0)
     }
     if let help = PluginHelp.of(name) { run(help, arguments) }

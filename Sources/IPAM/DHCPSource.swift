@@ -23,7 +23,7 @@ package enum DHCPSource: AddressSource {
     }
 
     package static func release(_ request: LeaseRequest) throws(Failure) {
-        try recorded(request) { records throws(SystemError) in
+        try believed(DHCPConfig.directory(request.config.json["ipam"])) { records throws(SystemError) in
             // A record that cannot be read says nothing of use, and must not stay.
             if let record = try? records.read(request.id) { giveBack(record, request.link) }
             try records.remove(request.id)
@@ -137,12 +137,22 @@ package enum DHCPSource: AddressSource {
     /// An ADD works without a daemon, but nobody renews what it gets.
     package static func status(_ request: LeaseRequest) throws(Failure) {
         let socket = try DHCPConfig(request).socket
-        guard somebodyListens(at: socket) else {
-            throw Failure(
-                .notAvailable, "dhcp: no daemon listens at \(socket): leases are not renewed",
-                details: "start dhcp daemon, or name its socket with the key daemonSocketPath")
+        if let problem = noDaemon(at: socket) {
+            throw Failure(.notAvailable, "dhcp: \(problem): leases are not renewed", details: noDaemonFix)
         }
     }
+
+    /// Why nobody renews what an ADD gets; nil when a daemon does.
+    static func noDaemon(at socket: String) -> String? {
+        switch Doorbell.ring(at: socket) {
+        case .answered: nil
+        case .nobody: "no daemon listens at \(socket)"
+        case .somebodyElse: "who listens at \(socket) is no daemon of Plexus"
+        }
+    }
+
+    static let noDaemonFix =
+        "start dhcp daemon, and no other program's, or name its socket with the key daemonSocketPath"
 
     private static func recorded(
         _ request: LeaseRequest, _ body: (borrowing DHCPRecords) throws(SystemError) -> Void
@@ -160,6 +170,16 @@ package enum DHCPSource: AddressSource {
         }
     }
 
+    /// For a DEL: a folder that others can write to is not looked into, however often it is called. It is as if none were there.
+    private static func believed(
+        _ path: String, _ body: (borrowing DHCPRecords) throws(SystemError) -> Void
+    ) throws(Failure) {
+        do throws(SystemError) { _ = try DHCPRecords.openIfThere(path) } catch {
+            if error.code == nil { return }
+        }
+        try recorded(path, body)
+    }
+
     // MARK: Without a record of the pod
 
     package static let defaultStore: String? = DHCPRecords.defaultPath
@@ -172,7 +192,7 @@ package enum DHCPSource: AddressSource {
         in store: String, where isWanted: (String) -> Bool
     ) throws(Failure) -> [(id: AttachmentID, address: IPAddress)] {
         var owners: [(id: AttachmentID, address: IPAddress)] = []
-        try recorded(store) { records throws(SystemError) in
+        try believed(store) { records throws(SystemError) in
             for (name, id) in try records.entries() where isWanted(id.containerID) {
                 if let term = try? records.read(name)?.term { owners.append((id, term.address)) }
             }
@@ -184,7 +204,7 @@ package enum DHCPSource: AddressSource {
     package static func releaseEverything(
         of containerID: String, in store: String, where isGone: (String?, IPAddress) -> Bool
     ) throws(Failure) {
-        try recorded(store) { records throws(SystemError) in
+        try believed(store) { records throws(SystemError) in
             for (name, id) in try records.entries() where id.containerID == containerID {
                 let address = (try? records.read(name)?.term)?.address ?? .unspecified
                 if isGone(id.interface, address) { try records.remove(name) }
@@ -193,7 +213,7 @@ package enum DHCPSource: AddressSource {
     }
 
     package static func releaseEverything(of containers: Set<String>, in store: String) throws(Failure) {
-        try recorded(store) { records throws(SystemError) in
+        try believed(store) { records throws(SystemError) in
             for (name, id) in try records.entries() where containers.contains(id.containerID) {
                 try records.remove(name)
             }
@@ -230,10 +250,9 @@ extension LeaseRequest {
                 .badEnvironment, "dhcp: there is no link to ask over",
                 details: "CNI_NETNS names the pod's namespace")
         }
-        if config.requiresAgent, !somebodyListens(at: config.socket) {
+        if config.requiresAgent, let problem = DHCPSource.noDaemon(at: config.socket) {
             throw Failure(
-                .tryAgain, "dhcp: no daemon listens at \(config.socket), and requireAgent is set",
-                details: "start dhcp daemon: nobody would renew the lease")
+                .tryAgain, "dhcp: \(problem), and requireAgent is set", details: DHCPSource.noDaemonFix)
         }
         return link
     }
@@ -246,5 +265,30 @@ extension AddressQuery {
             if let lease = try step() { return lease }
             _ = readable(descriptors, until: wakeup)
         }
+    }
+}
+
+/// A question to DHCP servers, of either family.
+protocol LeaseQuery: AddressQuery {
+    /// What another ADD of this attachment has had, of a plugin that is called by itself.
+    var known: Lease? { get }
+    /// Sends what is due and takes what has come.
+    func advance() throws(Failure) -> Lease?
+    /// What was granted is given back; nobody else knows of it.
+    func giveUp()
+}
+
+extension LeaseQuery {
+    func step() throws(Failure) -> Lease? {
+        if let known { return known }
+        do throws(Failure) { return try advance() } catch {
+            giveUp()
+            throw error
+        }
+    }
+
+    func withdraw() {
+        // The lease of another ADD is not ours to end.
+        if known == nil { giveUp() }
     }
 }

@@ -23,6 +23,9 @@ package struct DHCPRecords: ~Copyable {
         }
     }
 
+    /// Whether the folder is still the one at that path.
+    package func isAt(_ path: String) -> Bool { directory.isAt(path) }
+
     /// No interface's name has a colon: a suffix that has one is told from every name.
     private static func name(_ id: AttachmentID, _ type: (some LeaseRecord).Type) -> String {
         "\(id.containerID)@\(id.interface)\(type.suffix)"

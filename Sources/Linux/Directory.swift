@@ -50,6 +50,14 @@ package struct Directory: ~Copyable, Sendable {
     }
 
     /// This directory, if nobody but root and this user can write to it.
+    /// Whether it is still the one at that path.
+    package func isAt(_ path: String) -> Bool {
+        guard let own = try? descriptor.status(path),
+            let other = try? Directory.open(path).descriptor.status(path)
+        else { return false }
+        return own.st_dev == other.st_dev && own.st_ino == other.st_ino
+    }
+
     package consuming func trusted() throws(SystemError) -> Directory {
         try requireTrusted(descriptor.status(path), path)
         return self

@@ -105,7 +105,13 @@ package struct Doorbell: ~Copyable, Sendable {
             return Doorbell(descriptor: Descriptor(adopting: 3))
         }
         try Directory.make("/" + path.split(separator: "/").dropLast().joined(separator: "/"), 0o700)
-        if somebodyListens(at: path) { throw SystemError(refusing: "another daemon listens at \(path)") }
+        switch ring(at: path) {
+        case .nobody: break
+        case .answered: throw SystemError(refusing: "another daemon listens at \(path)")
+        case .somebodyElse:
+            throw SystemError(
+                refusing: "another program's daemon listens at \(path): end it, or name another socket")
+        }
         unlink(path)
         let raw = clinux_listen(path)
         guard raw >= 0 else { throw SystemError("listen at \(path)") }
@@ -113,6 +119,21 @@ package struct Doorbell: ~Copyable, Sendable {
     }
 
     package var raw: CInt { descriptor.raw }
+
+    package enum Ring: Equatable, Sendable { case answered, nobody, somebodyElse }
+
+    /// Whether somebody of ours is there: he hangs up at once, others wait for what is said.
+    package static func ring(at path: String) -> Ring {
+        let raw = clinux_connect(path)
+        // A full backlog is somebody who is busy.
+        guard raw >= 0 else { return errno == EAGAIN ? .answered : .nobody }
+        let line = Descriptor(adopting: raw)
+        defer { extendLifetime(line) }
+        let deadline = monotonicMilliseconds() + 2000
+        guard readable([raw], until: deadline).contains(raw) else { return .somebodyElse }
+        var byte: UInt8 = 0
+        return recv(raw, &byte, 1, CInt(MSG_DONTWAIT)) == 0 ? .answered : .somebodyElse
+    }
 
     package func answer() { clinux_accept_all(descriptor.raw) }
 }

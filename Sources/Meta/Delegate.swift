@@ -61,3 +61,22 @@ package struct Networks: Sendable {
         delegates = kept
     }
 }
+
+extension [Delegate] {
+    func refuseSharedInterfaces() throws(Failure) {
+        for (index, delegate) in enumerated() {
+            let interface = delegate.spec.id.interface
+            if let owner = self[..<index].first(where: { $0.spec.id.interface == interface }) {
+                let places = [owner, delegate].compactMap { $0.selection?.place }
+                throw Failure(
+                    .badConfig,
+                    "interface name \(interface) is asked for "
+                        + (owner.spec.name == delegate.spec.name
+                            ? "twice, by \(owner.spec.name)"
+                            : "by both \(owner.spec.name) and \(delegate.spec.name)"),
+                    details: "unnamed networks are net1, net2, ... by their place in the list; rename one"
+                        + (places.isEmpty ? "" : "; asked for in \(places.joined(separator: ", and in "))"))
+            }
+        }
+    }
+}

@@ -64,7 +64,7 @@ package struct DelegateBuilder {
             networks.delegates.append(try delegate(network, index: networks.count))
         }
         try networks.filter { delegate throws(Failure) in try delegate.selection?.refuseImpossible() }
-        try refuseDuplicates(networks.delegates)
+        try networks.delegates.refuseSharedInterfaces()
         var devices = DeviceAllocator(config, pod)
         try devices.allocate(&networks)
         return networks
@@ -129,7 +129,7 @@ package struct DelegateBuilder {
         let defaults = networks.count
         try select(annotations, first: 1, &networks)
         try networks.filter { delegate throws(Failure) in try delegate.selection?.refuseImpossible() }
-        try refuseDuplicates(networks.delegates)
+        try networks.delegates.refuseSharedInterfaces()
         // The runtime's interface is the default network's.
         for delegate in networks.delegates.dropFirst(defaults)
         where delegate.spec.id.interface == invocation.interface {
@@ -186,7 +186,7 @@ package struct DelegateBuilder {
                 var found = Networks(delegates: [
                     try delegate(try finder.find(selection, &allowance), index: index)
                 ])
-                try refuseDuplicates(delegates + found.delegates)
+                try (delegates + found.delegates).refuseSharedInterfaces()
                 if selection.capabilities["deviceID"] != nil {
                     var devices = DeviceAllocator(config, pod)
                     try devices.allocate(&found)
@@ -381,22 +381,5 @@ package struct DelegateBuilder {
         var text = ""
         for (key, value) in pairs { text += "\(text.isEmpty ? "" : ";")\(key)=\(value)" }
         return text
-    }
-
-    private func refuseDuplicates(_ delegates: [Delegate]) throws(Failure) {
-        for (index, delegate) in delegates.enumerated() {
-            let interface = delegate.spec.id.interface
-            if let owner = delegates[..<index].first(where: { $0.spec.id.interface == interface }) {
-                let places = [owner, delegate].compactMap { $0.selection?.place }
-                throw Failure(
-                    .badConfig,
-                    "interface name \(interface) is asked for "
-                        + (owner.spec.name == delegate.spec.name
-                            ? "twice, by \(owner.spec.name)"
-                            : "by both \(owner.spec.name) and \(delegate.spec.name)"),
-                    details: "unnamed networks are net1, net2, ... by their place in the list; rename one"
-                        + (places.isEmpty ? "" : "; asked for in \(places.joined(separator: ", and in "))"))
-            }
-        }
     }
 }

@@ -61,20 +61,26 @@ struct NetworkFinder {
                 details: "clusterNetwork and defaultNetworks have names, or paths with a '/'")
         }
         let advice = "names in the configuration are those of multusNamespace, \(config.multusNamespace)"
-        // A file's name is no reason to ask the agent for a definition.
-        if try cache.definition(config.multusNamespace, name) == nil,
-            let found = NetworkFiles.find(name, in: config.confDir, config.log)
-        {
-            return Self.network(found)
+        do throws(Failure) {
+            // Without the agent: a file's name is no reason to ask it.
+            if let found = try cache.definition(config.multusNamespace, name) { return try network(found) }
+        } catch {
+            return try file(name, insteadOf: error)
         }
+        if let found = NetworkFiles.find(name, in: config.confDir, config.log) { return Self.network(found) }
         do throws(Failure) { return try definition(config.multusNamespace, name, advice: advice) } catch {
-            if let found = NetworkFiles.find(name, in: config.confDir, config.log) {
-                return Self.network(found)
-            }
-            throw Failure(
-                code: error.code, "network \(name): \(error.message)",
-                details: "\(error.details); nor has \(config.confDir) a configuration of that name")
+            return try file(name, insteadOf: error)
         }
+    }
+
+    /// A network of that name in `confDir`.
+    ///
+    /// - Parameter error: why no definition is to be had.
+    private func file(_ name: String, insteadOf error: Failure) throws(Failure) -> FoundNetwork {
+        if let found = NetworkFiles.find(name, in: config.confDir, config.log) { return Self.network(found) }
+        throw Failure(
+            code: error.code, "network \(name): \(error.message)",
+            details: "\(error.details); nor has \(config.confDir) a configuration of that name")
     }
 
     /// `auxiliaryCNIChainName`: plugins that a node's vendor put into a directory beside the default network's file, behind
@@ -158,6 +164,12 @@ struct NetworkFinder {
             }
             definition = found
         }
+        return try network(definition, selection)
+    }
+
+    private func network(
+        _ definition: Definition, _ selection: Selection? = nil
+    ) throws(Failure) -> FoundNetwork {
         do throws(Failure) {
             var found = try read(definition)
             found.size = definition.size

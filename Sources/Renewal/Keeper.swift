@@ -12,7 +12,7 @@ package final class Keeper {
     private let path: String
     /// What stands in front of the paths of pods' namespaces.
     private let prefix: String
-    let records: DHCPRecords
+    private(set) var records: DHCPRecords
     let log: Log
     /// Told of leases that are others than before, or are there again. Returns the routes that the link is to have then.
     let changed: (any LeaseRecord, _ old: Lease?) -> [Route]
@@ -52,7 +52,10 @@ package final class Keeper {
     /// - Parameter stop: readable when it is to end.
     package func run(_ doorbell: borrowing Doorbell, until stop: CInt) throws(SystemError) {
         let timer = try BootTimer.open()
-        let watch = try DirectoryWatch.open(path)
+        var watch = try DirectoryWatch.open(path)
+        // Only the folder above tells that one goes which is held open.
+        let above = try DirectoryWatch.open(
+            "/" + path.split(separator: "/").dropLast().joined(separator: "/"))
         try loadAll()
         try forgetDead()
         while true {
@@ -60,13 +63,23 @@ package final class Keeper {
                 .min()
             timer.set(next)
             let ready = readable(
-                [stop, timer.raw, watch.raw, doorbell.raw]
+                [stop, timer.raw, watch.raw, above.raw, doorbell.raw]
                     + talks.values.map { $0.raw })
             if ready.contains(stop) { return }
             if ready.contains(timer.raw) { timer.clear() }
             if ready.contains(doorbell.raw) { doorbell.answer() }
             if ready.contains(watch.raw) {
                 if let names = watch.changes() { for name in names { load(name) } } else { try loadAll() }
+            }
+            if ready.contains(watch.raw) || ready.contains(above.raw) {
+                _ = above.changes()
+                if !records.isAt(path) {
+                    log.error(
+                        "\(path) was removed, and is made again: the leases that were there are forgotten")
+                    records = try DHCPRecords.open(path)
+                    watch = try DirectoryWatch.open(path)
+                    try loadAll()
+                }
             }
             let now = bootMilliseconds()
             for (name, talk) in talks
@@ -364,26 +377,4 @@ package final class Keeper {
         let pod = record.pod.isEmpty ? "" : "pod \(record.pod), "
         return "\(pod)container \(record.id.containerID) \(record.id.interface)"
     }
-}
-
-/// What a descriptor and a clock drive: talk about one lease.
-protocol Dialog {
-    /// When it has something to do.
-    var wakeup: Int64 { get }
-    /// Readable when an answer has come.
-    var raw: CInt { get }
-}
-
-/// About a lease that is there.
-private struct Talk: Dialog {
-    let record: DHCPRecord
-    let link: SandboxLink
-    /// Of the lease when it began.
-    let stage: DHCPRecord.Stage
-    /// When it is given up.
-    let end: Int64
-    let conversation: DHCPConversation
-
-    var wakeup: Int64 { min(conversation.exchange.wakeup, end) }
-    var raw: CInt { conversation.socket.raw }
 }

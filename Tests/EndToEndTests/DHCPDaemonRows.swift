@@ -40,6 +40,17 @@ import Testing
         #expect(try node.records().isEmpty && node.isRunning("daemon"))
     }
 
+    @Test("a folder of leases that was removed and made anew is looked at again")
+    func newFolder() throws {
+        try node.udhcpd(lease: 8)
+        try node.daemon("--broadcast=true -timeout 5s")
+        try Shell.sh("rm -rf \(node.directory)/leases")
+        try node.until("it says so") { try node.log("daemon").contains("was removed") }
+        let address = try add()
+        try node.until("it is renewed") { try node.log("daemon").contains(" renewed ") }
+        #expect(try node.addresses() == [address])
+    }
+
     @Test("an ACK that says nothing of the mask again renews the lease with the one that is known")
     func maskless() throws {
         try node.server("", lease: 8)

@@ -278,6 +278,22 @@ import Testing
         try node.until("the lease is given back") { try node.leasefile().isEmpty }
     }
 
+    @Test("DX-06: DEL works beside a folder of leases that others can write to, which is not looked into")
+    func untrusted() throws {
+        try node.dnsmasq()
+        try node.define()
+        #expect(try node.call("ADD").status == 0)
+        try Shell.sh("chmod 777 \(node.directory)/leases")
+        for _ in 1...2 {
+            let gone = try node.call("DEL")
+            #expect(gone.status == 0, "\(gone.ran)")
+        }
+        #expect(try node.node.links(pod: "a").isEmpty && node.node.files("state").isEmpty)
+        #expect(try node.call("ADD").message.contains("writable by everybody"))
+        try Shell.sh("chmod 700 \(node.directory)/leases && rm \(node.directory)/leases/*.json")
+        try nothingIsLeft()
+    }
+
     @Test("DH-27: CHECK needs the record, a lease that goes on, and the address")
     func check() throws {
         try node.udhcpd(lease: 4)

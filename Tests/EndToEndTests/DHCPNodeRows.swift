@@ -105,6 +105,15 @@ import Testing
         }
         let without = try status()
         #expect(without.code == 50 && without.message.contains("no daemon listens"), "\(without.ran)")
+        // The reference's daemon renews none of our leases.
+        try node.start(
+            "other",
+            "/usr/lib/cni/dhcp daemon -socketpath \(node.directory)/run/dhcp.sock -pidfile \(node.directory)/other.pid"
+        )
+        try node.until("it listens") { try Shell.sh("ls \(node.directory)/run 2>/dev/null || true") != "" }
+        let other = try status()
+        #expect(other.code == 50 && other.message.contains("is no daemon of Plexus"), "\(other.ran)")
+        try node.stop("other", "KILL")
         try node.daemon()
         let with = try status()
         #expect(with.status == 0, "\(with.ran)")
