@@ -6,7 +6,7 @@ import Networking
 import Plans
 
 /// An ADD's question to the DHCP servers on the pod's link.
-final class DHCPQuery: AddressQuery {
+final class DHCPQuery: LeaseQuery {
     private let config: DHCPConfig
     private let request: LeaseRequest
     private let link: any LinkAccess
@@ -68,27 +68,15 @@ final class DHCPQuery: AddressQuery {
         }
     }
 
-    func step() throws(Failure) -> Lease? {
-        if case .known(let lease) = state { return lease }
-        do throws(Failure) { return try advance() } catch {
-            giveUp()
-            throw error
-        }
-    }
-
-    func withdraw() {
-        // The lease of another ADD is not ours to end.
-        if case .known = state { return }
-        giveUp()
-    }
+    var known: Lease? { if case .known(let lease) = state { lease } else { nil } }
 
     /// What was granted is given back; nobody else knows of it.
-    private func giveUp() {
+    func giveUp() {
         DHCPSource.giveBack(record, link, isOnLink: false)
         try? DHCPRecords.openIfThere(config.directory)?.remove(request.id)
     }
 
-    private func advance() throws(Failure) -> Lease? {
+    func advance() throws(Failure) -> Lease? {
         if case .awaitingCarrier(let watch) = state {
             watch.clear()
             guard try link.hasCarrier() else {

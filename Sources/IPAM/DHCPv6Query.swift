@@ -6,7 +6,7 @@ import Plans
 
 /// An ADD's question to the DHCPv6 servers on the pod's link, until the kernel has seen that nobody else has the address.
 /// RFC 8415.
-final class DHCPv6Query: AddressQuery {
+final class DHCPv6Query: LeaseQuery {
     private let config: DHCPConfig
     private let request: LeaseRequest
     private let link: any LinkAccess
@@ -94,22 +94,10 @@ final class DHCPv6Query: AddressQuery {
         }
     }
 
-    func step() throws(Failure) -> Lease? {
-        if case .known(let lease) = state { return lease }
-        do throws(Failure) { return try advance() } catch {
-            giveUp()
-            throw error
-        }
-    }
-
-    func withdraw() {
-        // The lease of another ADD is not ours to end.
-        if case .known = state { return }
-        giveUp()
-    }
+    var known: Lease? { if case .known(let lease) = state { lease } else { nil } }
 
     /// What was granted is given back; nobody else knows of it.
-    private func giveUp() {
+    func giveUp() {
         DHCPSource.giveBack(record, link)
         try? filed { records throws(SystemError) in
             try records.remove(request.id, as: DHCPv6Record.self)
@@ -117,7 +105,7 @@ final class DHCPv6Query: AddressQuery {
     }
 
     /// From state to state, as far as it goes.
-    private func advance() throws(Failure) -> Lease? {
+    func advance() throws(Failure) -> Lease? {
         watch.clear()
         if case .awaitingCarrier = state {
             guard try link.hasCarrier() else { return try none(config.noCarrier(interface)) }
