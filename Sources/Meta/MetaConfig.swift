@@ -100,7 +100,8 @@ package struct MetaConfig: Sendable {
             cniDir = try path("cniDir") ?? "/var/lib/cni/\(role)"
             binDir = try path("binDir") ?? "/opt/cni/bin"
             cacheDir = try path("cacheDir") ?? "/var/lib/cni/plexus/cache"
-            agentSocket = try path("agentSocket") ?? "/run/plexus/agent.sock"
+            agentSocket =
+                try string("agentSocket") == "" ? "" : path("agentSocket") ?? "/run/plexus/agent.sock"
             agentTimeout =
                 try read { () throws(JSONError) in
                     try json.int("agentTimeout", in: 0...60_000)

@@ -152,6 +152,11 @@ struct AgentRows {
         try cluster.startReadyAgent()
         _ = try cluster.node.pod("a")
         try cluster.forgetRequests()
+        for off in [#""agentSocket":"""#, #""agentTimeout":0"#] {
+            let alone = try cluster.call("ADD", "a", uid: "", extra: off)
+            #expect(alone.json["code"].int == 11 && !alone.details.contains("says the agent"))
+        }
+        #expect(try cluster.requests().isEmpty)
         let unknown = try cluster.call("ADD", "a", uid: "", extra: #""agentTimeout":600"#)
         #expect(
             unknown.json["code"].int == 11 && unknown.details.contains("the cluster has none, says the agent")
